@@ -1,0 +1,112 @@
+# One door: no install is needed but Python, Rust, a C linker and make. `make` alone shows the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+SCENARIO ?= shop
+POLICY ?= default
+REPORT ?= build/report.html
+WORKERS ?= 2
+UV_VERSION := 0.13.9
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMPS := $(VENV)/stamps
+NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target -prune -o -type f -print)
+
+# clippy and maturin build against the same Python, so that neither undoes the other's work.
+export PYO3_PYTHON := $(CURDIR)/$(RUN)
+
+.PHONY: help setup run test check bench lock docs fmt clean ci FORCE
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+
+setup: $(STAMPS)/native ## Make .venv: pinned and hashed dependencies, native module
+
+run: setup ## Simulate SCENARIO (shop) under POLICY and write the report
+	@mkdir -p $(dir $(REPORT))
+	$(VENV)/bin/herz simulate $(SCENARIO) --policy $(POLICY) --report $(abspath $(REPORT))
+
+test: check ## Set-up, check, then all Rust and Python tests
+# The face crate holds no Rust tests: it links only inside a Python; the Python suite tests it.
+	cargo test --locked --quiet --workspace --exclude herz-py
+	$(RUN) -m pytest -n $(WORKERS)
+
+check: setup ## Lint, types, stubs, layers, formatting, generated pages
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check --quiet .
+	$(RUN) -m mypy
+	MYPYPATH=src $(RUN) -m mypy.stubtest herz._native
+	$(VENV)/bin/lint-imports --no-logo
+	$(RUN) docs/generate_fields.py --check
+	cargo fmt --check
+	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+
+bench: setup ## Measure; see bench/
+	$(RUN) -m bench
+
+fmt: setup ## Format and sort imports, Python and Rust
+	$(RUN) -m ruff check --select I --fix --quiet .
+	$(RUN) -m ruff format --quiet .
+	cargo fmt
+
+docs: setup ## Write the generated pages anew
+	$(RUN) docs/generate_fields.py
+
+lock: ## Resolve requirements/*.lock anew
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --quiet uv==$(UV_VERSION)
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --output-file requirements/runtime.lock
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra dev --output-file requirements/dev.lock
+
+# Universal: one file for every platform and for Python 3.11 and later. No addresses, no paths.
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) build target .hypothesis .*_cache src/herz/_native*.so
+	find src tests bench docs -name __pycache__ -prune -exec rm -rf {} +
+
+ci: ## What CI does
+	.ci/run
+
+# ---- set-up, in steps that are done again only when what they are made of changes ----------------
+
+FORCE:
+
+# A copied .venv points back at the tree that it was copied from: it is made anew.
+ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null),$(CURDIR))
+$(STAMPS)/venv: FORCE
+endif
+# A module that somebody removed is built again.
+ifeq ($(wildcard src/herz/_native*.so),)
+$(STAMPS)/native: FORCE
+endif
+
+$(STAMPS)/venv:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: no $(PYTHON): install Python 3.11 or newer, or name one: make setup PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit( \
+	  "error: $(PYTHON) is Python %d.%d; Herz needs 3.11 or newer: make setup PYTHON=…" % sys.version_info[:2])'
+	@! test -e $@ || rm -rf $(VENV)
+	@$(RUN) -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { rm -rf $(VENV); echo "setup: $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@mkdir -p $(STAMPS)
+	@echo '$(CURDIR)' >$@
+
+# Wheels only: a source archive would build with tools that no lock pins.
+$(STAMPS)/packages: requirements/dev.lock $(STAMPS)/venv
+	@echo "setup: packages of $<"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+$(STAMPS)/native: $(NATIVE) $(STAMPS)/packages
+	@cargo --version >/dev/null || { \
+	  echo "error: no cargo: install Rust (https://rustup.rs), then run make again" >&2; exit 1; }
+	@echo "setup: native module"
+	@PIP_QUIET=1 PIP_NO_INDEX=1 $(RUN) -m maturin develop --quiet --release --locked
+	@touch $@

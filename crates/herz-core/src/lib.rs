@@ -1,0 +1,16 @@
+//! Column kernels of Herz. No Python and no Kubernetes inside: rows, codes, points and bytes.
+//!
+//! - [`table`]: what is known of each row for one kind of request: codes, points, totals, top k.
+//! - [`changes`]: which rows changed since a reader last looked.
+//! - [`resources`]: requests against columns of capacity and use.
+//! - [`lthash`]: a digest of a multiset that follows each change in O(1).
+//! - [`recurrence`]: the expected rest of a stock under random draws.
+//! - [`slots`]: what of the slots of a row a mix of requests could not use.
+
+pub mod changes;
+pub mod lthash;
+pub mod recurrence;
+pub mod resources;
+pub mod rows;
+pub mod slots;
+pub mod table;

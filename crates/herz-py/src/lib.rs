@@ -1,0 +1,47 @@
+//! `herz._native`: the Python face of `herz-core`. It converts and decides nothing.
+
+mod packing;
+mod resources;
+mod table;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use numpy::PyReadonlyArray1;
+use pyo3::prelude::*;
+
+use herz_core::rows::Rows;
+
+/// Rows as Python gives them: None for all, or an index array.
+pub(crate) type RowArray<'py> = Option<PyReadonlyArray1<'py, i64>>;
+
+/// Calls `f` with the rows; an index array that is not contiguous is refused by numpy's error.
+pub(crate) fn with_rows<T>(
+    rows: Option<&PyReadonlyArray1<'_, i64>>,
+    size: usize,
+    f: impl FnOnce(Rows<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    let chosen = match rows {
+        None => Rows::All(size),
+        Some(array) => Rows::Some(array.as_slice()?),
+    };
+    if chosen.within(size) {
+        f(chosen)
+    } else {
+        Err(pyo3::exceptions::PyIndexError::new_err(format!("a row is not below {size}")))
+    }
+}
+
+/// A lock whose holder panicked guards plain numbers: they are read on.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::packing::{RequestMix, expected_rest};
+    #[pymodule_export]
+    use crate::resources::{add_to_row, balance, fullness, has_room, lacking};
+    #[pymodule_export]
+    use crate::table::{ChangeLog, LtHash, Table, mix64};
+}

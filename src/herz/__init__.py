@@ -1,0 +1,1 @@
+"""Herz: a deterministic, provable, service-level-aware Kubernetes scheduler."""

@@ -1,0 +1,330 @@
+"""The one place that builds and wires, and the one list of the rules.
+
+Everything below takes what it needs as arguments; everything that chooses is here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+
+from herz.commit.audit.chain import Chain
+from herz.config import PluginEntry, Policy, read_policy
+from herz.cycle import Cycle, Parts
+from herz.errors import ConfigError
+from herz.intake.arrive import Arrivals
+from herz.intake.order.comparator import Comparator
+from herz.intake.order.ladder import OrderBounds
+from herz.intake.queue.backoff import BackoffPolicy
+from herz.intake.queue.hints import Answer, HintRule
+from herz.intake.queue.scheduling import SchedulingQueue
+from herz.intake.queue.settings import QueueSettings
+from herz.model.record import PolicyReference
+from herz.place.cluster import Cluster
+from herz.place.explain import NO_NODES
+from herz.place.framework import Framework
+from herz.place.plugins.image_locality import ImageLocality
+from herz.place.plugins.node_affinity import NodeAffinity
+from herz.place.plugins.node_declared_features import NodeDeclaredFeatures
+from herz.place.plugins.node_name import NodeName
+from herz.place.plugins.node_ports import NodePorts
+from herz.place.plugins.node_unschedulable import NodeUnschedulable
+from herz.place.plugins.noderesources import NodeResourcesBalancedAllocation, NodeResourcesFit
+from herz.place.plugins.priority_sort import PrioritySort
+from herz.place.plugins.scheduling_gates import SchedulingGates
+from herz.place.plugins.taint_toleration import TaintToleration
+from herz.place.plugins.understood import Understood
+from herz.place.snapshot import SnapshotDigest
+from herz.plugin import (
+    SCORE_MAX,
+    EventKind,
+    Hints,
+    Plugin,
+    PreEnqueue,
+    QueueSort,
+    ReasonBook,
+    Score,
+)
+from herz.ports import Progress, RecordSink
+from herz.world.sim import catalogue
+from herz.world.sim.result import Summary, combine
+from herz.world.sim.run import simulate
+
+SECOND_NS: Final = 1_000_000_000
+ENTRY_POINT_GROUP: Final = "herz.plugins"
+
+PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] = {
+    rule.name: rule
+    for rule in (
+        SchedulingGates,
+        PrioritySort,
+        Understood,
+        NodeUnschedulable,
+        NodeName,
+        TaintToleration,
+        NodeAffinity,
+        NodePorts,
+        NodeResourcesFit,
+        NodeDeclaredFeatures,
+        NodeResourcesBalancedAllocation,
+        ImageLocality,
+    )
+}
+"""The rules that come with Herz."""
+
+WEIGHTS: Final = {"TaintToleration": 3, "NodeAffinity": 2}
+"""Kubernetes' default weights; those that are not here are 1."""
+
+KUBERNETES_RULES: Final = tuple(PLUGINS)
+
+BUILT_IN: Final[Mapping[str, Policy]] = {
+    policy.name: policy
+    for policy in (
+        Policy(
+            name="default",
+            plugins=tuple(PluginEntry(name) for name in KUBERNETES_RULES),
+        ),
+    )
+}
+"""The policies that `--policy NAME` knows."""
+
+
+def policy_names() -> tuple[str, ...]:
+    """Names of the built-in policies, in the order in which people should see them."""
+    return tuple(BUILT_IN)
+
+
+def load_policy(name_or_path: str) -> Policy:
+    """A built-in policy by name, or one from a file; its rules and arguments are checked.
+
+    Raises:
+        ConfigError: there is no such policy or file, or something in it is not allowed.
+    """
+    policy = BUILT_IN.get(name_or_path)
+    if policy is None:
+        if "/" not in name_or_path and "." not in name_or_path:
+            fix = f"use one of {', '.join(policy_names())}, or the path of a policy file"
+            raise ConfigError("unknown policy", where="--policy", value=name_or_path, fix=fix)
+        policy = read_policy(Path(name_or_path))
+    queue_sort(policy, build_plugins(policy, ReasonBook()))
+    queue_settings(policy)
+    return policy
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Names of the built-in scenarios."""
+    return catalogue.scenario_names()
+
+
+def run_simulation(
+    *,
+    scenario: str,
+    policy: str,
+    seed: int,
+    runs: int,
+    data: Path | None,
+    list_name: str | None,
+    load: int | None,
+    progress: Progress | None,
+) -> Summary:
+    """Simulate a scenario `runs` times, with seeds `seed`, `seed + 1` and so on.
+
+    Args:
+        scenario: a built-in name or a path.
+        policy: a built-in name or a path.
+        seed: of the first run.
+        runs: how many.
+        data: the folder of a trace.
+        list_name: which list of a trace.
+        load: how much of a trace arrives, in thousandths.
+        progress: told how far each run is.
+
+    Raises:
+        ConfigError: the scenario or the policy is not there, or wrong.
+        InvariantError: a checker of the simulator was violated.
+    """
+    chosen = load_policy(policy)
+    share = None if load is None else load / 1000
+    loaded = catalogue.load_scenario(scenario, data=data, list_name=list_name, load=share)
+    reference = PolicyReference(chosen.digest, chosen.name, chosen.version)
+    return combine(
+        [
+            simulate(loaded, partial(build_machine, chosen), reference, number, progress)
+            for number in range(seed, seed + runs)
+        ]
+    )
+
+
+@cache
+def third_party() -> Mapping[str, EntryPoint]:
+    """Rules that other packages offer in the entry point group `herz.plugins`, by name."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
+    """The policy's rules with their weights, in order.
+
+    Raises:
+        ConfigError: an unknown rule, arguments that it does not take, or a class that is none.
+    """
+    built = []
+    for entry in policy.plugins:
+        make = PLUGINS[entry.name] if entry.name in PLUGINS else _load(entry.name, policy)
+        rule = make(entry.args, book)
+        if not isinstance(rule, Plugin) or rule.name != entry.name:
+            fix = "give its class the name of its entry point"
+            where = f"policy {policy.name} plugins"
+            raise ConfigError("not a rule of that name", where=where, value=entry.name, fix=fix)
+        weight = entry.weight if entry.weight is not None else WEIGHTS.get(entry.name, 1)
+        built.append((rule, weight))
+    _check_scales([rule for rule, weight in built if isinstance(rule, Score) and weight], policy)
+    return built
+
+
+def build_machine(policy: Policy, seed: int, sinks: Sequence[RecordSink]) -> Cycle:
+    """A scheduler, ready for events.
+
+    Args:
+        policy: what decides.
+        seed: stands for the log's life: it keys the ties and the permutation digest.
+        sinks: who gets each record.
+
+    Raises:
+        ConfigError: the policy names what is not there; or asserts are switched off.
+    """
+    if sys.flags.optimize:
+        fix = "run without -O and PYTHONOPTIMIZE"
+        raise ConfigError("asserts are switched off", where="python", fix=fix)
+    book = ReasonBook()
+    plugins = build_plugins(policy, book)
+    snapshot = SnapshotDigest()
+    cluster = Cluster(snapshot)
+    salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
+    ties = int.from_bytes(salt[:8], "big") if policy.ties == "hash" else None
+    framework = Framework(cluster.nodes, cluster.view, plugins, book, salt=ties)
+    gates = [rule for rule, _ in plugins if isinstance(rule, PreEnqueue)]
+    reference = PolicyReference(policy.digest, policy.name, policy.version)
+    return Cycle(
+        Parts(
+            arrivals=Arrivals(gates, framework.sign, order_salt=salt),
+            queue=SchedulingQueue(
+                queue_settings(policy),
+                hints=hint_rules(plugins),
+                comparator=queue_sort(policy, plugins),
+            ),
+            cluster=cluster,
+            framework=framework,
+            snapshot=snapshot,
+            chain=Chain(engine_digest(), reference, sinks),
+            schedulers=None,
+        )
+    )
+
+
+def queue_settings(policy: Policy) -> QueueSettings:
+    """The queue's settings as the policy has them.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    queue, backoff, order = policy.queue, policy.queue.backoff, policy.queue.order
+    total = backoff.total_seconds_max
+    return QueueSettings(
+        batch_max=queue.batch_max,
+        flush_after_ns=queue.flush_seconds * SECOND_NS,
+        backoff=BackoffPolicy(
+            initial_ns=backoff.initial_seconds * SECOND_NS,
+            max_ns=backoff.max_seconds * SECOND_NS,
+            retries_max=backoff.retries_max,
+            backoff_ns_max=None if total is None else total * SECOND_NS,
+        ),
+        order=OrderBounds(
+            rung1_steps_max=order.rung1_steps_max,
+            both_steps_max=order.both_steps_max,
+            graph_nodes_max=order.graph_nodes_max,
+            weak_thousandths_max=order.weak_thousandths_max,
+            dropped_percent_max=order.dropped_percent_max,
+        ),
+    )
+
+
+def queue_sort(policy: Policy, plugins: Sequence[tuple[Plugin, int]]) -> Comparator | None:
+    """The order that the policy names; None for the built-in one.
+
+    Raises:
+        ConfigError: the rule is not in the policy, or orders nothing.
+    """
+    name = policy.queue.sort
+    if name is None:
+        return None
+    rule = next((rule for rule, _ in plugins if rule.name == name), None)
+    if not isinstance(rule, QueueSort):
+        fix = "name a QueueSort rule that is among the policy's plugins"
+        where = f"policy {policy.name} queue.sort"
+        raise ConfigError("no such order", where=where, value=name, fix=fix)
+    return Comparator(rule.name, rule.less)
+
+
+def hint_rules(plugins: Sequence[tuple[Plugin, int]]) -> list[HintRule]:
+    """Which events each rule wants its rejected pods to hear of."""
+    rules = [HintRule(NO_NODES, (EventKind.NODE_ADD,))]
+    for rule, _ in plugins:
+        if isinstance(rule, Hints):
+            for kind, hint in rule.hints().items():
+                # The queue's items are PodInfos and its events Changes: cycle.py puts them in.
+                rules.append(HintRule(rule.name, (kind,), cast("Answer | None", hint)))
+    return rules
+
+
+@cache
+def engine_digest() -> str:
+    """What decides besides policy and cluster, as one hash: Herz' code, Python and numpy.
+
+    The decision packages' sources and the native library are read once a process.
+    """
+    home = Path(__file__).parent
+    names = ["cycle.py", "plugin.py", "config.py", "errors.py"]
+    files = [home / name for name in names] + sorted(home.glob("_native*.so"))
+    for package in ("commit", "intake", "model", "place"):
+        files += sorted((home / package).rglob("*.py"))
+    whole = hashlib.sha3_384()
+    for label in (version("herz"), platform.python_version(), np.__version__):
+        whole.update(label.encode() + b"\0")
+    for file in files:
+        whole.update(file.relative_to(home).as_posix().encode() + b"\0")
+        whole.update(hashlib.sha3_384(file.read_bytes()).digest())
+    for name, point in sorted(third_party().items()):
+        distribution = point.dist.version if point.dist is not None else ""
+        whole.update(f"{name}={point.value}@{distribution}".encode() + b"\0")
+    return whole.hexdigest()
+
+
+def _check_scales(scores: Sequence[Score], policy: Policy) -> None:
+    """Points of two scales cannot be weighed against each other."""
+    for rule in scores:
+        if rule.points_max != SCORE_MAX and len(scores) > 1:
+            others = ", ".join(other.name for other in scores if other is not rule)
+            raise ConfigError(
+                "rule scores on a scale of its own and must be the only score",
+                where=f"policy {policy.name} plugins",
+                value=rule.name,
+                fix=f"give weight 0 to {others}, or leave {rule.name} out",
+            )
+
+
+def _load(name: str, policy: Policy) -> Callable[[Mapping[str, Any], ReasonBook], Plugin]:
+    point = third_party().get(name)
+    if point is None:
+        known = ", ".join(sorted((*PLUGINS, *third_party())))
+        where = f"policy {policy.name} plugins"
+        raise ConfigError("unknown rule", where=where, value=name, fix=f"use one of {known}")
+    loaded: Callable[[Mapping[str, Any], ReasonBook], Plugin] = point.load()
+    return loaded

@@ -1,0 +1,168 @@
+"""Settings: the policy, as a value with a digest, and how it is read from a file.
+
+A policy is everything that decides besides the cluster: the rules with their weights and
+arguments, and the bounds of the queue and of the order. Its digest names it in every record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import yaml
+
+from herz.errors import ConfigError
+
+WEIGHT_MAX: Final = 10_000
+"""Bound: the sum of all weighted points then fits in 31 bits."""
+PLUGINS_MAX: Final = 200
+BYTES_MAX: Final = 1 << 20
+"""Bound: a larger policy file is refused unread."""
+
+
+class PluginEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule of a policy.
+
+    Args:
+        name: the rule's name.
+        weight: of its points, 1 to 10,000; None for the rule's default; 0 switches its score off.
+        args: its arguments, under Kubernetes' names.
+    """
+
+    name: str
+    weight: int | None = None
+    args: dict[str, Any] = {}
+
+
+class BackoffPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a pod waits after a rejection or an error (Kubernetes' values by default)."""
+
+    initial_seconds: int = 1
+    max_seconds: int = 10
+    retries_max: int | None = None
+    total_seconds_max: int | None = None
+
+
+class OrderPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds of the order's ladder, as counts (docs/reference/order.md)."""
+
+    rung1_steps_max: int = 40_000
+    both_steps_max: int = 80_000
+    graph_nodes_max: int = 10_000
+    weak_thousandths_max: int = 850
+    dropped_percent_max: int = 15
+
+
+class QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The scheduling queue.
+
+    Args:
+        batch_max: ready pods that are ordered together, 1 to 65,536.
+        flush_seconds: how long a pod stays unschedulable without any event.
+        sort: name of a QueueSort rule; None for the built-in priority buckets.
+        backoff: durations and limits.
+        order: bounds of the ladder.
+    """
+
+    batch_max: int = 1024
+    flush_seconds: int = 300
+    sort: str | None = None
+    backoff: BackoffPolicy = BackoffPolicy()
+    order: OrderPolicy = OrderPolicy()
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What decides besides the cluster.
+
+    Args:
+        name: for people.
+        plugins: the rules, in order; filters are asked, and points listed, in this order.
+        version: for people; the digest is what counts.
+        ties: how equal nodes are told apart: `hash` of pod and node (spreads), or node `name`.
+        queue: the queue and the order.
+    """
+
+    name: str
+    plugins: tuple[PluginEntry, ...]
+    version: str = "1"
+    ties: Literal["hash", "name"] = "hash"
+    queue: QueuePolicy = QueuePolicy()
+
+    @property
+    def digest(self) -> str:
+        """`@sha256:` and the hash of the policy's canonical JSON."""
+        canonical = msgspec.json.encode(self, order="sorted")
+        return f"@sha256:{hashlib.sha256(canonical).hexdigest()}"
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML, YAML or JSON file.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or a key or value is not allowed.
+    """
+    return parse_policy(_read(path), where=str(path))
+
+
+def parse_policy(given: object, *, where: str) -> Policy:
+    """The policy in plain data.
+
+    Raises:
+        ConfigError: a key or value is not allowed; names its place.
+    """
+    try:
+        policy = msgspec.convert(given, Policy)
+    except msgspec.ValidationError as error:
+        what, _, at = str(error).partition(" - at ")
+        place = at.strip("`").replace("$", "").lstrip(".")
+        raise ConfigError(
+            what, where=f"{where} {place}".rstrip(), fix="see docs/reference/policy.md"
+        ) from error
+    _check(policy, where)
+    return policy
+
+
+def _read(path: Path) -> object:
+    try:
+        if path.stat().st_size > BYTES_MAX:
+            raise ConfigError("policy file too large", where=str(path), fix="keep it under 1 MiB")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        fix = "give a readable TOML, YAML or JSON file, or the name of a built-in policy"
+        raise ConfigError(f"cannot read: {error}", where=str(path), fix=fix) from error
+    try:
+        match path.suffix:
+            case ".toml":
+                return tomllib.loads(text)
+            case ".yaml" | ".yml":
+                return yaml.safe_load(text)
+            case ".json":
+                return msgspec.json.decode(text)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, msgspec.DecodeError) as error:
+        shown = " ".join(str(error).split())
+        raise ConfigError(f"cannot parse: {shown}", where=str(path)) from error
+    fix = "name the file .toml, .yaml or .json"
+    raise ConfigError("unknown kind of file", where=str(path), value=path.suffix, fix=fix)
+
+
+def _check(policy: Policy, where: str) -> None:
+    if not policy.name:
+        raise ConfigError("no name", where=f"{where} name", fix="give the policy a name")
+    if not 1 <= len(policy.plugins) <= PLUGINS_MAX:
+        fix = f"give 1 to {PLUGINS_MAX} rules"
+        raise ConfigError("no or too many rules", where=f"{where} plugins", fix=fix)
+    seen = set()
+    for index, entry in enumerate(policy.plugins):
+        place = f"{where} plugins[{index}]"
+        if entry.name in seen:
+            raise ConfigError("rule named twice", where=place, value=entry.name, fix="name it once")
+        seen.add(entry.name)
+        if entry.weight is not None and not 0 <= entry.weight <= WEIGHT_MAX:
+            fix = f"give a weight from 0 to {WEIGHT_MAX}"
+            raise ConfigError("weight out of range", where=place, value=entry.weight, fix=fix)
+    if policy.queue.flush_seconds < 1 or policy.queue.backoff.initial_seconds < 1:
+        fix = "use at least 1 second"
+        raise ConfigError("duration out of range", where=f"{where} queue", fix=fix)

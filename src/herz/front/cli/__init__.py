@@ -1,0 +1,5 @@
+"""The command line `herz`: parses, asks `herz.app`, prints, and maps errors to exit codes."""
+
+from herz.front.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,20 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+import typer
+
+from herz.front.cli import settings, simulate
+
+herz = typer.Typer(
+    name="herz",
+    help="A deterministic, provable, service-level-aware Kubernetes scheduler.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog="Example: herz simulate shop --report shop.html",
+)
+herz.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
+herz.command("version", epilog="Example: herz version --output json")(settings.version)
+herz.add_typer(settings.config, name="config")

@@ -1,0 +1,90 @@
+"""The door: starts one command, and is the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from herz.errors import ConfigError
+from herz.front.cli.failure import Exit, failure_of, show, wants_json
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code of docs/reference/cli.md; the caller ends the process with it.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A name that the locale cannot spell is escaped, not a crash at the last line.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _command(given)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        # The reader went away (`herz … | head`): nothing to say, and nobody to say it to. Rich
+        # and Typer turn that one error into an exit of their own, with the code of a "no".
+        _abandon_stdout()
+        return Exit.OUTSIDE
+    except (Exception, KeyboardInterrupt) as error:  # The edge of the process.
+        return _failed(error, given)
+    return code
+
+
+def _command(given: Sequence[str]) -> int:
+    """Parse and run; gives the command's own code.
+
+    Raises:
+        ConfigError: Python runs without asserts.
+        KeyboardInterrupt: the user stopped it.
+    """
+    if sys.flags.optimize:
+        raise ConfigError(
+            "asserts are off",
+            where="python -O or PYTHONOPTIMIZE",
+            value=sys.flags.optimize,
+            fix="start Python without -O and unset PYTHONOPTIMIZE: they guard every decision",
+        )
+    # Imported here: the scheduler must not load before the check above, nor outside `main`'s
+    # translation of errors.
+    from herz.front.cli.commands import herz  # noqa: PLC0415
+
+    code = herz(args=list(given), prog_name="herz", standalone_mode=False)
+    if code == Exit.INTERRUPTED:
+        # Typer has swallowed the interrupt and left only its number.
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else Exit.DONE
+
+
+def _failed(error: BaseException, given: Sequence[str]) -> int:
+    """Show the error and give its exit code; a bug of ours keeps its trace."""
+    if isinstance(error, OSError):
+        # What could not be written now would be tried again, and fail again, as Python ends.
+        _abandon_stdout()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # Typer raises its help text: `herz` alone is a question, but no command was done.
+        sys.stderr.write(f"{error}\n")
+        return Exit.USAGE
+    failure = failure_of(error)
+    is_json = wants_json(given)
+    if failure.exit_code is Exit.BUG and not is_json:
+        traceback.print_exception(error)
+    show(failure, is_json=is_json)
+    return failure.exit_code
+
+
+def _abandon_stdout() -> None:
+    """Let the rest of the output go nowhere, if stdout no longer takes it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

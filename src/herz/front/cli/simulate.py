@@ -1,0 +1,89 @@
+"""`herz simulate`: run a scenario in virtual time and show what happened."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from herz import app
+from herz.front.answer import answer, notes, table_rows
+from herz.front.atomic import checked_target, write_whole
+from herz.front.cli.options import (
+    Output,
+    checked_data,
+    checked_name,
+    parsed_load,
+    parsed_runs,
+    parsed_seed,
+)
+from herz.front.cli.printing import print_answer
+from herz.front.cli.progress import shown_progress
+from herz.front.report import render
+
+EXAMPLE = """Examples:
+
+    herz simulate
+
+    herz simulate basic-5000 --seed 7 --output json
+
+    herz simulate openb --data DIR --list default --load 1.3 --runs 10 --policy bestfit
+
+    herz simulate shop --report shop.html
+"""
+
+
+def simulate(
+    scenario: Annotated[
+        str, typer.Argument(help="A built-in scenario's name, or a path to one.")
+    ] = "shop",
+    *,
+    policy: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A built-in policy, or a file with one.")
+    ] = "default",
+    seed: Annotated[str, typer.Option(metavar="N", help="Seed of the first run.")] = "0",
+    runs: Annotated[
+        str, typer.Option(metavar="K", help="How many runs, each with the next seed.")
+    ] = "1",
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of the trace, where one is replayed.")
+    ] = None,
+    list_name: Annotated[
+        str | None, typer.Option("--list", metavar="NAME", help="Which pod list of the trace.")
+    ] = None,
+    load: Annotated[
+        str | None,
+        typer.Option(metavar="X", help="Arriving load over capacity, such as 1.3."),
+    ] = None,
+    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    report: Annotated[
+        str | None, typer.Option(metavar="FILE.html", help="Write an HTML report.")
+    ] = None,
+) -> None:
+    """Run a scenario in virtual time: the same code that drives a live cluster."""
+    target = None if report is None else checked_target(report, option="--report")
+    with shown_progress(is_table=output is Output.TABLE) as progress:
+        summary = app.run_simulation(
+            scenario=checked_name(scenario, option="SCENARIO"),
+            policy=checked_name(policy, option="--policy"),
+            seed=parsed_seed(seed),
+            runs=parsed_runs(runs),
+            data=None if data is None else checked_data(data),
+            list_name=None if list_name is None else checked_name(list_name, option="--list"),
+            load=None if load is None else parsed_load(load),
+            progress=progress,
+        )
+    if target is not None:
+        # Before the answer is printed: a failed write must not follow a printed success.
+        write_whole(target, render(summary))
+    after = [f"note: {note}" for note in notes(summary)]
+    if target is not None:
+        after.append(f"report: {target}")
+    print_answer(
+        answer(summary, None if target is None else str(target)),
+        output,
+        title=f"herz simulate {summary.scenario}",
+        columns=("figure", "value", "spread"),
+        rows=[(row.figure, row.value, row.spread) for row in table_rows(summary)],
+        after=after,
+    )

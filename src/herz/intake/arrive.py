@@ -1,0 +1,145 @@
+"""Step 1, arrive: a pod as the API shows it becomes what the queue and the rules work with.
+
+Everything that is computed from a pod alone is computed here, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from herz.errors import ConfigError
+from herz.intake.order.dependencies import AFTER_ANNOTATION, parse_after
+from herz.model.objects import Pod
+from herz.model.podinfo import Dependency, GpuShare, PodInfo
+from herz.model.resources import (
+    host_ports,
+    pod_requests,
+    pod_requests_nonzero,
+    pod_scoring_requests,
+)
+from herz.plugin import PreEnqueue
+
+GPU_COUNT: Final = "herz.dev/gpu-count"
+GPU_MILLI: Final = "herz.dev/gpu-milli"
+WHOLE_MILLI: Final = 1000
+COUNT_MAX: Final = 64
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+Sign = Callable[[PodInfo], bytes]
+
+
+class Arrivals:
+    """Makes PodInfos.
+
+    Args:
+        gates: the rules that may keep a pod out of the queue.
+        sign: gives a pod's signature.
+        order_salt: keys the permutation digest.
+    """
+
+    def __init__(self, gates: Sequence[PreEnqueue], sign: Sign, *, order_salt: bytes) -> None:
+        self._gates = tuple(gates)
+        self._sign = sign
+        self._salt = order_salt
+
+    def read(self, pod: Pod, unlisted: tuple[str, ...]) -> PodInfo:
+        """The pod with all that is computed from it.
+
+        What cannot be understood (a malformed quantity or annotation) gates the pod with the
+        reason, so that it is neither placed wrongly nor lost.
+        """
+        problems: list[str] = []
+        requests, nonzero, scoring = _requests(pod, problems)
+        gpu = _gpu(requests, problems)
+        after = _after(pod, problems)
+        info = PodInfo(
+            pod=pod,
+            uid=pod.metadata.uid,
+            namespace=pod.metadata.namespace,
+            name=pod.metadata.name,
+            priority=pod.priority,
+            gates=(),
+            after=after,
+            requests=requests,
+            nonzero=nonzero,
+            scoring=scoring,
+            ports=host_ports(pod),
+            gpu=gpu,
+            signature=b"",
+            digest=_digest(pod, requests),
+            order_key=self._order_key(pod.metadata.uid),
+            tie_key=int.from_bytes(hashlib.sha3_256(pod.metadata.uid.encode()).digest()[:8], "big"),
+            unlisted=unlisted,
+        )
+        set_once = msgspec.structs.force_setattr
+        set_once(info, "gates", self._closed(info, problems))
+        set_once(info, "signature", self._sign(info))
+        return info
+
+    def _closed(self, info: PodInfo, problems: list[str]) -> tuple[str, ...]:
+        verdicts = (gate.admit(info) for gate in self._gates)
+        reasons = [reason for verdict in verdicts if verdict for reason in verdict.reasons]
+        return tuple(sorted((*problems, *reasons)))
+
+    def _order_key(self, uid: str) -> int:
+        keyed = hashlib.sha3_256(self._salt + uid.encode()).digest()
+        return int.from_bytes(keyed[8:16], "big")
+
+
+def _requests(
+    pod: Pod, problems: list[str]
+) -> tuple[dict[str, int], tuple[int, int], tuple[int, int]]:
+    try:
+        asked = pod_requests(pod)
+        nonzero = pod_requests_nonzero(pod)
+        scoring = pod_scoring_requests(pod)
+    except ConfigError as error:
+        problems.append(f"resources: {error.message}")
+        return {"pods": 1}, (0, 0), (0, 0)
+    asked["pods"] = 1
+    requests = {name: asked[name] for name in sorted(asked) if asked[name] > 0}
+    return requests, nonzero, (scoring.get("cpu", 0), scoring.get("memory", 0))
+
+
+def _gpu(requests: dict[str, int], problems: list[str]) -> GpuShare:
+    """Takes the shared accelerators out of the requests: they are counted by device."""
+    if GPU_MILLI not in requests and GPU_COUNT not in requests:
+        return GpuShare()
+    milli = requests.pop(GPU_MILLI, WHOLE_MILLI)
+    count = requests.pop(GPU_COUNT, 1)
+    if milli > WHOLE_MILLI:
+        problems.append(f"{GPU_MILLI} is a share of one device: at most {WHOLE_MILLI}, got {milli}")
+    if count > COUNT_MAX:
+        problems.append(f"{GPU_COUNT} is at most {COUNT_MAX}, got {count}")
+    return GpuShare(min(count, COUNT_MAX), min(milli, WHOLE_MILLI))
+
+
+def _after(pod: Pod, problems: list[str]) -> tuple[Dependency, ...]:
+    text = pod.metadata.annotations.get(AFTER_ANNOTATION)
+    if text is None:
+        return ()
+    try:
+        return parse_after(text, own_name=pod.metadata.name)
+    except ConfigError as error:
+        problems.append(error.message)
+        return ()
+
+
+def _digest(pod: Pod, requests: dict[str, int]) -> bytes:
+    """SHA3-384 over what is read of the pod: its identity, metadata, spec and resolved requests."""
+    meta = pod.metadata
+    read = (
+        meta.uid,
+        meta.namespace,
+        meta.name,
+        meta.labels,
+        meta.annotations,
+        pod.spec,
+        requests,
+    )
+    return hashlib.sha3_384(_encoder.encode(read)).digest()

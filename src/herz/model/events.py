@@ -1,0 +1,73 @@
+"""Events: everything that reaches a decision from outside, each with its own time.
+
+The machine (`herz.ports.Machine`) is a state machine without I/O: a driver turns what it sees
+(a watch event, a bind's answer) into one of these and calls `apply`. Nothing else may reach a
+decision, which is what makes replay possible (ADR 0001).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+from herz.model.objects import KubernetesObject
+
+
+class ObjectApplied(msgspec.Struct, frozen=True, tag="applied", kw_only=True):
+    """An object exists in this form: added, or changed since it was last applied.
+
+    Args:
+        time_ns: when the driver saw it, in its own logical or monotonic nanoseconds.
+        object: the whole object as it is now.
+        unlisted: top-level fields of a pod's spec that this release does not know.
+    """
+
+    time_ns: int
+    object: KubernetesObject
+    unlisted: tuple[str, ...] = ()
+
+
+class ObjectDeleted(msgspec.Struct, frozen=True, tag="deleted", kw_only=True):
+    """An object is gone.
+
+    Args:
+        time_ns: when the driver saw it.
+        object: its last known form; for pods only the uid is relied upon.
+    """
+
+    time_ns: int
+    object: KubernetesObject
+
+
+class BindOutcome(StrEnum):
+    """What the API answered to a Bind."""
+
+    BOUND = "bound"
+    """The API holds the pod on the node."""
+    REFUSED = "refused"
+    """The API did not and will not do it: the reservation is released, the pod tries again."""
+    UNKNOWN = "unknown"
+    """A time-out or a 5xx: the reservation is held until the API tells (an ObjectApplied)."""
+
+
+class BindFinished(msgspec.Struct, frozen=True, tag="bind", kw_only=True):
+    """The answer to a `Bind` effect.
+
+    Args:
+        time_ns: when the answer came.
+        uid: the pod's uid.
+        decision: the sequence of the record that decided the bind.
+        outcome: bound, refused or unknown.
+        message: the API's own words; empty when bound.
+    """
+
+    time_ns: int
+    uid: str
+    decision: int
+    outcome: BindOutcome
+    message: str = ""
+
+
+Event: TypeAlias = ObjectApplied | ObjectDeleted | BindFinished

@@ -1,0 +1,161 @@
+"""The record of one decision, as it is hashed and chained.
+
+Field order is the order of the encoded keys: RFC 8785 wants them sorted, so every struct here
+declares its fields in that order (a test holds it) and the encoder needs no second pass. There
+are no floats; integers beyond 2^53-1 are decimal strings.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Decided(StrEnum):
+    """What was decided (not what the API answered)."""
+
+    PLACE = "place"
+    UNSCHEDULABLE = "unschedulable"
+    PREEMPT = "preempt"
+    WAIT = "wait"
+    ERROR = "error"
+
+
+class PodReference(msgspec.Struct, frozen=True):
+    """Which pod, and the digest of what was read of it (SHA3-384, hex)."""
+
+    digest: str
+    name: str
+    namespace: str
+    uid: str
+
+
+class PolicyReference(msgspec.Struct, frozen=True):
+    """Name, version and `@sha256:` digest of the policy."""
+
+    digest: str
+    name: str
+    version: str
+
+
+class Stage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One stage of the path: how many nodes went in and came out, and why the others did not.
+
+    Args:
+        into: rows that the stage looked at.
+        out: rows that passed.
+        reasons: (reason, count) pairs, most frequent first, then by text.
+        stage: the verb, and the plugin after a colon where the stage is one plugin's.
+    """
+
+    into: int
+    out: int
+    reasons: tuple[tuple[str, int], ...] = ()
+    stage: str
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One of the best nodes.
+
+    Args:
+        node: its name.
+        scores: weighted points by plugin, in the policy's order.
+        total: their sum.
+    """
+
+    node: str
+    scores: tuple[int, ...]
+    total: int
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """One reason for which nodes were refused, with the first nodes by row.
+
+    Args:
+        count: how many nodes.
+        nodes: up to ten names, sorted.
+        plugin: the rule that refused them.
+        reason: its words.
+    """
+
+    count: int
+    nodes: tuple[str, ...]
+    plugin: str
+    reason: str
+
+
+class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How the batch that held the pod was ordered. Details stand in its first record only.
+
+    Args:
+        batch: number of the batch that was sorted; 0: nothing in it had to be.
+        broken: (before, after) of each edge inside a circle that could not be kept.
+        cycles: members of each cycle among the dependencies.
+        descents: (rung reached, reason) for each step down the ladder.
+        dropped: (before, after) of each weak edge that was left out.
+        fault: why the configured comparator was taken out of service.
+        overruled: (before, after) of each edge that went against the priorities.
+        rung: 1 stable, 2 topological, 3 FIFO.
+    """
+
+    batch: int
+    broken: tuple[tuple[str, str], ...] = ()
+    cycles: tuple[tuple[str, ...], ...] = ()
+    descents: tuple[tuple[int, str], ...] = ()
+    dropped: tuple[tuple[str, str], ...] = ()
+    fault: str = ""
+    overruled: tuple[tuple[str, str], ...] = ()
+    rung: int
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One decision: everything needed to explain it, and to check it against a replay.
+
+    Args:
+        decided: place, unschedulable, preempt, wait or error.
+        devices: chosen devices of shared accelerators, by index.
+        engine: digest of the engine (version, code, native library, third-party plugins).
+        levels: the chosen node's use after the placement, in basis points, by resource.
+        marks: facts that a reader must know ("unlisted:fooPolicy").
+        message: the text for people where nothing was placed.
+        node: the chosen node.
+        order: how the pod's batch was ordered.
+        path: the stages in order.
+        plugins: the score plugins that `Candidate.scores` follow.
+        pod: the pod.
+        policy: the policy.
+        previous: digest of the record before, hex; zeros for the first.
+        rejections: reasons with node names, where nothing was placed.
+        repeats: for a short record: sequence of the full record with the same verdict.
+        repeated: for a short record: how often the verdict has come since, this one included.
+        sequence: number of the record, from 1.
+        snapshot: digest of the snapshot, hex.
+        term: the leader's term; 0 without leader election.
+        tied: how many nodes had the highest total.
+        time_ns: the step's time, as given by the driver.
+        top: the best nodes, best first.
+    """
+
+    decided: Decided
+    devices: tuple[int, ...] = ()
+    engine: str
+    levels: tuple[tuple[str, int], ...] = ()
+    marks: tuple[str, ...] = ()
+    message: str = ""
+    node: str = ""
+    order: Order
+    path: tuple[Stage, ...] = ()
+    plugins: tuple[str, ...] = ()
+    pod: PodReference
+    policy: PolicyReference
+    previous: str
+    rejections: tuple[Rejection, ...] = ()
+    repeated: int = 0
+    repeats: int = 0
+    sequence: int
+    snapshot: str
+    term: int
+    tied: int = 0
+    time_ns: str
+    top: tuple[Candidate, ...] = ()

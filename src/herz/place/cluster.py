@@ -1,0 +1,108 @@
+"""The cluster as place holds it: nodes, their pods, and the digest of both, kept in step.
+
+Each method is one whole change; what it returns is the event that hints are asked about.
+"""
+
+from __future__ import annotations
+
+from herz.model.objects import Node
+from herz.model.podinfo import PodInfo
+from herz.place.columns import CPU, MEMORY, NodeTable
+from herz.place.ledger import Ledger, Placed
+from herz.place.snapshot import SnapshotDigest, node_element, placement_element
+from herz.place.view import ClusterView
+from herz.plugin import Change, EventKind, Reads
+
+
+class Cluster:
+    """Nodes and pods on them.
+
+    Args:
+        snapshot: the digest that follows every change.
+    """
+
+    def __init__(self, snapshot: SnapshotDigest) -> None:
+        self.nodes = NodeTable()
+        self.ledger = Ledger(self.nodes)
+        self.view = ClusterView(self.nodes, self.ledger)
+        self._snapshot = snapshot
+
+    def apply_node(self, node: Node) -> Change | None:
+        """A node came or changed; None when nothing that a rule reads did.
+
+        Raises:
+            ConfigError: the node is refused; what was known of it stays.
+        """
+        row = self.nodes.rows.get(node.name)
+        old = None if row is None else self.nodes.nodes[row]
+        aspects = self.nodes.apply(node)
+        if not aspects:
+            return None
+        if old is None:
+            self.ledger.node_came(node.name)
+        else:
+            self._snapshot.remove("nodes", node_element(old))
+            if aspects & Reads.DEVICES:
+                self.ledger.settle_devices(node.name)
+        self._snapshot.add("nodes", node_element(node))
+        kind = EventKind.NODE_ADD if old is None else EventKind.NODE_UPDATE
+        return Change(kind, aspects, old, node)
+
+    def remove_node(self, name: str) -> None:
+        """A node is gone; its pods stay known until they go. Unknown names are passed over."""
+        row = self.nodes.rows.get(name)
+        old = None if row is None else self.nodes.nodes[row]
+        if old is None:
+            return
+        self.ledger.node_goes(name)
+        self.nodes.remove(name)
+        self._snapshot.remove("nodes", node_element(old))
+
+    def reserve(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
+        """Hold the row for the pod; False when it has no room."""
+        if not self.ledger.reserve(pod, row, devices):
+            return False
+        element = placement_element(pod, self.nodes.name(row), devices)
+        self._snapshot.add("reservations", element)
+        return True
+
+    def assign(self, pod: PodInfo, node: str, devices: tuple[int, ...]) -> Change | None:
+        """The API holds the pod on the node; a change when that made room somewhere."""
+        held = self.ledger.get(pod.uid)
+        before = None if held is None else (_part(held), _element(held), held.pod)
+        self.ledger.assign(pod, node, devices)
+        now = self.ledger.get(pod.uid)
+        assert now is not None, "an assigned pod is held"
+        if before is None or before[:2] != ("pods", _element(now)):
+            if before is not None:
+                self._snapshot.remove(before[0], before[1])
+            self._snapshot.add("pods", _element(now))
+        if before is None or before[2].digest == pod.digest:
+            return None
+        return Change(EventKind.ASSIGNED_POD_UPDATE, old=before[2], new=pod)
+
+    def levels(self, row: int) -> tuple[tuple[str, int], ...]:
+        """The row's use of cpu and memory in basis points of allocatable, rounded down."""
+        found = []
+        for name, column in (("cpu", CPU), ("memory", MEMORY)):
+            allocatable = self.nodes.allocatable.item(column, row)
+            if allocatable:
+                used = self.nodes.usage.requested.item(column, row)
+                found.append((name, used * 10_000 // allocatable))
+        return tuple(found)
+
+    def forget(self, uid: str) -> Change | None:
+        """The pod holds nothing any more; the event, None when it held nothing."""
+        placed = self.ledger.release(uid)
+        if placed is None:
+            return None
+        self._snapshot.remove(_part(placed), _element(placed))
+        return Change(EventKind.ASSIGNED_POD_DELETE, old=placed.pod)
+
+
+def _part(placed: Placed) -> str:
+    return "pods" if placed.is_bound else "reservations"
+
+
+def _element(placed: Placed) -> bytes:
+    return placement_element(placed.pod, placed.node, placed.devices)

@@ -1,0 +1,202 @@
+"""Steps 3 and 4, filter and score: runs a policy's rules over the nodes and picks one.
+
+`decide` is a pure function of the node table, the pod and the policy: sheets are only memory of
+answers that asking again would give. All nodes are looked at. Ties are broken by the keyed hash
+of (pod, node), then by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from herz.model.podinfo import PodInfo
+from herz.model.record import Candidate, Stage
+from herz.place.columns import NodeTable
+from herz.place.explain import filter_stage, no_fit, no_node, rejected_everywhere
+from herz.place.outcome import Choice, NoFit
+from herz.place.sheet import RuleError, Sheet, call
+from herz.plugin import (
+    SKIP,
+    Filter,
+    Int64s,
+    Kind,
+    Narrowed,
+    Plugin,
+    Reading,
+    ReasonBook,
+    Reserve,
+    Score,
+    Verdict,
+    View,
+)
+
+TOP: Final = 5
+"""How many of the best nodes a record shows."""
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Framework:
+    """A policy's rules, and what they said about each signature.
+
+    Args:
+        nodes: the node table.
+        view: what the rules read.
+        plugins: (rule, weight) in the policy's order.
+        book: the codes of the rules' rejections.
+        salt: the key of the ties, public and fixed for the log's life; None: ties by name.
+        cache_bytes: bound on the sheets kept; the least recently used goes first.
+    """
+
+    def __init__(
+        self,
+        nodes: NodeTable,
+        view: View,
+        plugins: Sequence[tuple[Plugin, int]],
+        book: ReasonBook,
+        *,
+        salt: int | None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self._nodes = nodes
+        self._view = view
+        self._book = book
+        self._salt = salt
+        self._reading = [rule for rule, _ in plugins if isinstance(rule, Reading)]
+        self._filters = [rule for rule, _ in plugins if isinstance(rule, Filter)]
+        self._scores = [(r, weight) for r, weight in plugins if isinstance(r, Score) and weight]
+        self._chooser = next((rule for rule, _ in plugins if isinstance(rule, Reserve)), None)
+        self._sheets: OrderedDict[bytes, Sheet] = OrderedDict()
+        self._bytes = 0
+        self._resources = len(nodes.resources)
+        self._cache_bytes = cache_bytes
+
+    def sign(self, pod: PodInfo) -> bytes:
+        """The pod's signature: a digest of what its rules say that they read of it."""
+        parts = [rule.sign(pod) for rule in self._reading]
+        return hashlib.sha3_256(_encoder.encode(parts)).digest()
+
+    def decide(self, pod: PodInfo) -> Choice | NoFit:
+        """The best node for the pod, or why there is none. Nothing is changed."""
+        count = self._nodes.count
+        if count == 0:
+            return no_node(count)
+        sheet = self.sheet(pod)
+        if isinstance(sheet, Verdict):
+            return rejected_everywhere(sheet, count)
+        table = sheet.table
+        if table.fits == 0:
+            return no_fit(sheet, self._nodes, self._book)
+        if sheet.failed is not None:
+            return rejected_everywhere(sheet.failed, count)
+        top, tied = self._top(sheet, pod)
+        return Choice(
+            row=self._nodes.rows[top[0].node],
+            node=top[0].node,
+            top=top,
+            tied=tied,
+            plugins=sheet.score_names,
+            path=(
+                filter_stage(sheet, self._nodes, self._book),
+                Stage(into=table.fits, out=tied, stage="score"),
+            ),
+        )
+
+    def choose_devices(self, pod: PodInfo, row: int) -> tuple[int, ...]:
+        """The shared accelerators that the pod takes on the row."""
+        if not pod.gpu.count or self._chooser is None:
+            return ()
+        return self._chooser.choose(pod, self._view, row)
+
+    def no_room(self, choice: Choice) -> NoFit:
+        """The answer when the ledger refused what the rules let through."""
+        reason = f"node {choice.node} has no room left for the pod"
+        verdict = Verdict(Kind.ERROR, "Ledger", (reason,))
+        return rejected_everywhere(verdict, self._nodes.count)
+
+    def _top(self, sheet: Sheet, pod: PodInfo) -> tuple[tuple[Candidate, ...], int]:
+        """The best nodes, best first, and how many share the highest total."""
+        keys = self._nodes.keys if self._salt is not None else self._nodes.name_ranks()
+        if sheet.rows is not None:
+            keys = keys[sheet.rows]
+        salt = None if self._salt is None else pod.tie_key ^ self._salt
+        best, tied = sheet.table.top(TOP, keys, salt)
+        name, rows = self._nodes.name, sheet.rows
+        top = tuple(
+            Candidate(name(at if rows is None else int(rows[at])), points, total)
+            for at, total, points in best
+        )
+        if tied > 1 and keys[best[0][0]] == keys[best[1][0]]:
+            # Tie: two names with one 64-bit hash; the kernel knows rows, the contract says name.
+            top = (*sorted(top[:2], key=lambda one: one.node), *top[2:])
+        return top, tied
+
+    def sheet(self, pod: PodInfo) -> Sheet | Verdict:
+        """The up-to-date sheet of the pod's signature, or the rejection by a `prepare`."""
+        if len(self._nodes.resources) != self._resources:
+            # Rules keep column numbers in their states.
+            self._resources = len(self._nodes.resources)
+            self._sheets.clear()
+            self._bytes = 0
+        kept = self._sheets.get(pod.signature)
+        try:
+            if kept is not None:
+                self._sheets.move_to_end(pod.signature)
+                if kept.refresh():
+                    return kept
+                self._forget(pod.signature)
+            made = self._make(pod)
+        except RuleError as error:
+            if pod.signature in self._sheets:
+                self._forget(pod.signature)
+            return Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
+        if isinstance(made, Sheet) and made.rows is None:
+            self._keep(pod.signature, made)
+        return made
+
+    def _make(self, pod: PodInfo) -> Sheet | Verdict:
+        filters: list[tuple[Filter, Any]] = []
+        names: set[str] | None = None
+        narrowed_by = []
+        for rule in self._filters:
+            state = call(rule, rule.prepare, pod, self._view)
+            if state is SKIP:
+                continue
+            if isinstance(state, Verdict):
+                return state
+            if isinstance(state, Narrowed):
+                names = set(state.names) if names is None else names & set(state.names)
+                narrowed_by.append(rule.name)
+                state = state.state
+            filters.append((rule, state))
+        scores: list[tuple[Score, Any, int]] = []
+        failed = None
+        for scorer, weight in self._scores:
+            state = call(scorer, scorer.prepare_score, pod, self._view)
+            if isinstance(state, Verdict):
+                failed = failed or state
+            elif state is not SKIP:
+                scores.append((scorer, state, weight))
+        rows = None if names is None else self._rows(names)
+        sheet = Sheet(self._nodes, self._view, filters, scores, rows, tuple(sorted(narrowed_by)))
+        sheet.failed = failed
+        return sheet
+
+    def _rows(self, names: set[str]) -> Int64s:
+        known = (self._nodes.rows.get(name) for name in names)
+        return np.array(sorted(row for row in known if row is not None), np.int64)
+
+    def _keep(self, signature: bytes, sheet: Sheet) -> None:
+        self._sheets[signature] = sheet
+        self._bytes += sheet.table.bytes
+        while self._bytes > self._cache_bytes and len(self._sheets) > 1:
+            self._forget(next(iter(self._sheets)))
+
+    def _forget(self, signature: bytes) -> None:
+        self._bytes -= self._sheets.pop(signature).table.bytes

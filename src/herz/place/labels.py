@@ -1,0 +1,76 @@
+"""The selector index: node labels as columns of interned values, one column a key.
+
+A column is made when a selector first asks for its key, and kept up to date from then on: keys
+that nobody selects by cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from herz.model.labels import parse_int64
+from herz.place.intern import Interned
+
+_ABSENT = "\0absent"
+"""Not a possible label value; its number is 0."""
+
+
+class LabelColumns:
+    """Label values by key and row."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._values: Interned[str] = Interned(_ABSENT)
+        self._columns: dict[str, npt.NDArray[np.int32]] = {}
+        self._integers: list[int] = [0]
+        self._are_integers: list[bool] = [False]
+
+    def grow(self, capacity: int) -> None:
+        """Make room for rows up to `capacity`."""
+        for key, column in self._columns.items():
+            grown = np.zeros(capacity, np.int32)
+            grown[: len(column)] = column
+            self._columns[key] = grown
+        self._capacity = capacity
+
+    def write(self, row: int, labels: Mapping[str, str]) -> None:
+        """The row's node has exactly these labels now."""
+        for key, column in self._columns.items():
+            value = labels.get(key)
+            column[row] = 0 if value is None else self._values.number(value)
+
+    def column(
+        self, key: str, nodes: Iterable[tuple[int, Mapping[str, str]]]
+    ) -> npt.NDArray[np.int32]:
+        """The column of a key.
+
+        Args:
+            key: the label's key.
+            nodes: (row, labels) of every node; read only when the column is new.
+        """
+        column = self._columns.get(key)
+        if column is None:
+            column = self._columns[key] = np.zeros(self._capacity, np.int32)
+            for row, labels in nodes:
+                value = labels.get(key)
+                if value is not None:
+                    column[row] = self._values.number(value)
+        return column
+
+    def value_id(self, value: str) -> int:
+        """The interned id of a value, made on first sight, so that it stays right later."""
+        return self._values.number(value)
+
+    def integers(
+        self, column: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """By row: the value as int64, and whether it is one (Gt and Lt compare these)."""
+        for value in self._values.things[len(self._integers) :]:
+            number = parse_int64(value)
+            self._integers.append(number or 0)
+            self._are_integers.append(number is not None)
+        integers = np.asarray(self._integers, np.int64)
+        return integers[column], np.asarray(self._are_integers, np.bool_)[column]

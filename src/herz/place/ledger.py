@@ -1,0 +1,168 @@
+"""Step 5, reserve, and its undo, release: which pod is on which node, and what that takes.
+
+The ledger counts pods that the API holds on a node (whoever put them there) and pods that Herz
+has decided to put there. It never lets a reservation exceed what the node has left: that holds
+whatever the rules answered. Reserve and release are idempotent and each other's inverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from herz.errors import InvariantError
+from herz.model.podinfo import PodInfo
+from herz._native import has_room
+from herz.place.columns import NO_RESOURCE, NodeTable
+from herz.plugin import Reads
+
+
+class Placed:
+    """A pod on a node.
+
+    Attributes:
+        pod: the pod.
+        node: the node's name; the node itself may be gone, its pods count until they are.
+        devices: its shared accelerators, by index.
+        is_bound: whether the API holds it there; otherwise it is Herz' reservation.
+    """
+
+    __slots__ = ("devices", "is_bound", "node", "pod")
+
+    def __init__(
+        self, pod: PodInfo, node: str, devices: tuple[int, ...], *, is_bound: bool
+    ) -> None:
+        self.pod = pod
+        self.node = node
+        self.devices = devices
+        self.is_bound = is_bound
+
+
+class Ledger:
+    """Pods by node. It writes the table's columns of use, and is alone in that."""
+
+    def __init__(self, table: NodeTable) -> None:
+        self._table = table
+        self._placed: dict[str, Placed] = {}
+        self._by_node: dict[str, dict[str, Placed]] = {}
+        table.recount = self._recount
+
+    def __len__(self) -> int:
+        return len(self._placed)
+
+    def get(self, uid: str) -> Placed | None:
+        """Where the pod is; None when it is nowhere."""
+        return self._placed.get(uid)
+
+    def on(self, node: str) -> Iterator[Placed]:
+        """The pods on a node, in the order in which they came."""
+        return iter(self._by_node.get(node, {}).values())
+
+    def reserve(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
+        """Hold the row's resources for the pod.
+
+        Returns:
+            False when the row has not enough left: nothing was changed.
+
+        Raises:
+            InvariantError: the pod is already on another node; nothing was changed.
+        """
+        node = self._table.name(row)
+        held = self._placed.get(pod.uid)
+        if held is not None:
+            if held.node == node and held.devices == devices:
+                return True
+            raise InvariantError(f"{pod.key} is on {held.node} and cannot be reserved on {node}")
+        if not self.has_room(pod, row, devices):
+            return False
+        self._put(Placed(pod, node, devices, is_bound=False), row)
+        return True
+
+    def release(self, uid: str) -> Placed | None:
+        """Give back what the pod holds, reserved or bound; None when it holds nothing."""
+        placed = self._placed.pop(uid, None)
+        if placed is None:
+            return None
+        on_node = self._by_node[placed.node]
+        del on_node[uid]
+        if not on_node:
+            del self._by_node[placed.node]
+        row = self._table.rows.get(placed.node)
+        if row is not None:
+            usage, columns = self._table.usage, self._table.resources
+            self._table.note(row, usage.give(placed.pod, row, columns, placed.devices))
+        return placed
+
+    def assign(self, pod: PodInfo, node: str, devices: tuple[int, ...]) -> Placed | None:
+        """The API holds the pod on the node. What it says is counted, even beyond the node.
+
+        Returns:
+            What was counted for the pod before; None when it is new.
+        """
+        before = self._placed.get(pod.uid)
+        if before is not None and _is_same(before, pod, node, devices):
+            before.is_bound = True
+            return before
+        if before is not None:
+            self.release(pod.uid)
+        self._put(Placed(pod, node, devices, is_bound=True), self._table.rows.get(node))
+        return before
+
+    def node_came(self, node: str) -> None:
+        """A node (re)appeared: count the pods that are on it."""
+        row = self._table.rows[node]
+        usage, columns = self._table.usage, self._table.resources
+        for placed in self.on(node):
+            usage.take(placed.pod, row, columns, placed.devices)
+
+    def node_goes(self, node: str) -> None:
+        """A node is about to be removed: take its pods off its row. They stay known."""
+        row = self._table.rows[node]
+        usage, columns = self._table.usage, self._table.resources
+        for placed in self.on(node):
+            usage.give(placed.pod, row, columns, placed.devices)
+
+    def settle_devices(self, node: str) -> None:
+        """The node's devices changed: write their pods' shares anew."""
+        row = self._table.rows[node]
+        free = self._table.usage.devices[row]
+        free[free >= 0] = 1000
+        for placed in self.on(node):
+            for device in placed.devices:
+                if device < len(free) and free[device] >= 0:
+                    free[device] -= placed.pod.gpu.milli
+        self._table.note(row, Reads.DEVICES)
+
+    def has_room(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
+        """Whether the row has enough of everything left for the pod."""
+        table = self._table
+        columns = table.resources
+        demands = [(columns.get(name, NO_RESOURCE), n) for name, n in pod.requests.items()]
+        if not has_room(table.allocatable, table.usage.requested, demands, row):
+            return False
+        if not pod.gpu.count:
+            return not devices
+        free = table.usage.devices[row]
+        milli = pod.gpu.milli
+        return len(devices) == pod.gpu.count and all(
+            device < len(free) and free[device] >= milli for device in devices
+        )
+
+    def _put(self, placed: Placed, row: int | None) -> None:
+        self._placed[placed.pod.uid] = placed
+        self._by_node.setdefault(placed.node, {})[placed.pod.uid] = placed
+        if row is not None:
+            usage, columns = self._table.usage, self._table.resources
+            self._table.note(row, usage.take(placed.pod, row, columns, placed.devices))
+
+    def _recount(self, resource: str) -> None:
+        """A node has a resource that none had: count what is asked of it. Cost: O(pods)."""
+        column = self._table.resources[resource]
+        requested = self._table.usage.requested
+        for placed in self._placed.values():
+            row = self._table.rows.get(placed.node)
+            if row is not None:
+                requested[column, row] += placed.pod.requests.get(resource, 0)
+
+
+def _is_same(held: Placed, pod: PodInfo, node: str, devices: tuple[int, ...]) -> bool:
+    return (held.node, held.devices, held.pod.digest) == (node, devices, pod.digest)

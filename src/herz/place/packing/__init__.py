@@ -1,0 +1,1 @@
+"""What the packing rules share: kinds of nodes, tables of expected loss, choices of devices."""

@@ -1,0 +1,1 @@
+"""The rules, one a file, under Kubernetes' plugin names. `herz.app` lists them."""

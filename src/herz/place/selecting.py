@@ -1,0 +1,95 @@
+"""Compiled node selectors, asked of all rows at once through the selector index."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from herz.model.labels import (
+    DOES_NOT_EXIST,
+    EXISTS,
+    GREATER,
+    IN,
+    LESS,
+    NODE_NAME_FIELD,
+    NOT_IN,
+    LabelMatcher,
+    NodeMatcher,
+    NodeTermMatcher,
+    Requirement,
+)
+from herz.plugin import Rows, View
+
+Mask = npt.NDArray[np.bool_]
+
+_MEMBERSHIP = (IN, "=", "==")
+_NON_MEMBERSHIP = (NOT_IN, "!=")
+
+
+def rows_matching(matcher: NodeMatcher, view: View, rows: Rows) -> Mask:
+    """By row: whether the node meets at least one term."""
+    mask = np.zeros(len(view.unschedulable[rows]), np.bool_)
+    for term in matcher.terms:
+        mask |= rows_matching_term(term, view, rows)
+    return mask
+
+
+def rows_matching_term(term: NodeTermMatcher, view: View, rows: Rows) -> Mask:
+    """By row: whether the node meets all of the term; a malformed term is met by none."""
+    size = len(view.unschedulable[rows])
+    if term.error is not None:
+        return np.zeros(size, np.bool_)
+    mask = np.ones(size, np.bool_)
+    if term.labels is not None:
+        mask &= rows_matching_labels(term.labels, view, rows)
+    for key, value, must_equal in term.fields:
+        mask &= _is_named(value if key == NODE_NAME_FIELD else "", view, rows) == must_equal
+    return mask
+
+
+def rows_matching_labels(matcher: LabelMatcher, view: View, rows: Rows) -> Mask:
+    """By row: whether the node's labels meet every requirement."""
+    size = len(view.unschedulable[rows])
+    if matcher.is_nothing:
+        return np.zeros(size, np.bool_)
+    mask = np.ones(size, np.bool_)
+    for requirement in matcher.requirements:
+        mask &= _meets(requirement, view, rows)
+    return mask
+
+
+def _is_named(name: str, view: View, rows: Rows) -> Mask:
+    mask = np.zeros(view.size, np.bool_)
+    row = view.row(name)
+    if row is not None:
+        mask[row] = True
+    return mask[rows]
+
+
+def _meets(requirement: Requirement, view: View, rows: Rows) -> Mask:
+    column = view.labels(requirement.key)[rows]
+    operator = requirement.operator
+    if operator == EXISTS:
+        return np.not_equal(column, 0)
+    if operator == DOES_NOT_EXIST:
+        return np.equal(column, 0)
+    if operator in (GREATER, LESS):
+        return _compares(requirement, view, rows)
+    wanted = [view.label_id(value) for value in sorted(requirement.values)]
+    found = column == wanted[0] if len(wanted) == 1 else np.isin(column, wanted)
+    if operator in _MEMBERSHIP:
+        return found
+    assert operator in _NON_MEMBERSHIP, f"operator {operator!r} is not compiled"
+    return ~found
+
+
+def _compares(requirement: Requirement, view: View, rows: Rows) -> Mask:
+    numbers, are_numbers = view.label_integers(requirement.key)
+    column = view.labels(requirement.key)[rows]
+    assert requirement.bound is not None, "Gt and Lt are compiled with a bound"
+    numbers, are_numbers = numbers[rows], are_numbers[rows] & (column != 0)
+    if requirement.operator == GREATER:
+        found: Mask = are_numbers & (numbers > requirement.bound)
+    else:
+        found = are_numbers & (numbers < requirement.bound)
+    return found

@@ -1,0 +1,255 @@
+"""A sheet: what the rules say about every row for pods of one signature, kept up to date.
+
+Runs the filters and scores of one policy over rows; knows what to ask again after a change. It
+holds no rule and no order of its own: `herz._native.Table` keeps the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from herz._native import Table
+from herz.errors import InvariantError
+from herz.model.record import Stage
+from herz.place.columns import NodeTable
+from herz.plugin import (
+    SKIP,
+    Filter,
+    Int64s,
+    Plugin,
+    Reading,
+    Reads,
+    Rows,
+    Score,
+    Verdict,
+    View,
+)
+
+_ALL_ROWS = slice(None)
+_NODES = int(Reads.NODES)
+
+
+@dataclass(slots=True)
+class Asked:
+    """A rule with its state for the signature.
+
+    Args:
+        rule: the rule.
+        state: what its `prepare` gave.
+        index: its place in the table, among filters or among scores.
+        reads: the rule's declaration, as a plain int: IntFlag's operators cost a microsecond.
+        reads_all: likewise.
+        has_prescore: whether it is a PreScore; asking a Protocol costs tens of microseconds.
+        has_extent: whether it is a Normalize.
+        extent: lowest and highest raw value over the rows that fit, for Normalize rules.
+    """
+
+    rule: Any
+    state: Any
+    index: int
+    reads: int
+    reads_all: int
+    has_prescore: bool = False
+    has_extent: bool = False
+    extent: tuple[int, int] = (0, 0)
+
+
+class RuleError(Exception):
+    """A rule raised, or answered against the contract. It never leaves the framework.
+
+    Args:
+        rule: the rule's name.
+        what: what happened.
+    """
+
+    def __init__(self, rule: str, what: str) -> None:
+        self.rule = rule
+        self.what = what
+        super().__init__(f"{rule}: {what}")
+
+
+class Sheet:
+    """Codes, points and totals by row for one signature."""
+
+    def __init__(
+        self,
+        nodes: NodeTable,
+        view: View,
+        filters: list[tuple[Filter, Any]],
+        scores: list[tuple[Score, Any, int]],
+        rows: Int64s | None = None,
+        narrowed_by: tuple[str, ...] = (),
+    ) -> None:
+        """A sheet over all rows, or over those that rules narrowed the pod to.
+
+        The latter is made for one decision and never refreshed.
+        """
+        self._nodes = nodes
+        self._view = view
+        self.rows = rows
+        self.narrowed_by = narrowed_by
+        self.failed: Verdict | None = None
+        """Why a score could not be prepared; it counts once a node fits."""
+        self.stage: tuple[object, Stage] | None = None
+        """The filter stage as last told, and what it was told from."""
+        # Filter 0 is the table's own: is there a node at all?
+        self._filters = [_asked(rule, state, i + 1) for i, (rule, state) in enumerate(filters)]
+        self._scores = [_asked(rule, state, i) for i, (rule, state, _) in enumerate(scores)]
+        self.score_names = tuple(rule.name for rule, _, _ in scores)
+        size = nodes.size if rows is None else len(rows)
+        kinds = [
+            (weight, asked.has_extent, asked.rule.points_max)
+            for asked, (_, _, weight) in zip(self._scores, scores, strict=True)
+        ]
+        self.table = Table(size, len(filters) + 1, kinds)
+        self.seen = nodes.changes.end
+        asked = (*self._filters, *self._scores)
+        self._reads = _union(each.reads for each in asked)
+        self._reads_all = _union(each.reads_all for each in asked)
+        self._fill()
+
+    def refresh(self) -> bool:
+        """Bring the sheet up to what the node table says now.
+
+        Returns:
+            False when it cannot be (the table grew): make a new one.
+        """
+        changes = self._nodes.changes
+        end = changes.end
+        if end == self.seen:
+            return True
+        changed = changes.mask_since(self.seen)
+        if changed is None or self.table.size != self._nodes.size:
+            return False
+        seen, self.seen = self.seen, end
+        wanted = (self._reads | _NODES) & changed
+        is_whole = bool(changed & self._reads_all)
+        if wanted or is_whole:
+            rows = changes.rows_since(seen, wanted)
+            if len(rows) or is_whole:
+                self._work(rows, changed)
+        return True
+
+    def _fill(self) -> None:
+        """Ask everything about every row."""
+        live = self._nodes.is_live if self.rows is None else self._nodes.is_live[self.rows]
+        self.table.set_codes(0, None, np.where(live, 0, -1).astype(np.int16))
+        for asked in self._filters:
+            self._filter(asked, None)
+        self.table.settle_codes(None)
+        for asked in self._scores:
+            self._score(asked, None, is_due=True)
+        self.table.settle_totals(None)
+
+    def _work(self, rows: Int64s, changed: int) -> None:
+        """Ask the rules that read what changed, about the rows or, where they say so, all."""
+        table = self.table
+        if changed & _NODES:
+            table.set_codes(0, rows, np.where(self._nodes.is_live[rows], 0, -1).astype(np.int16))
+        settle: Int64s | None = rows
+        for asked in self._filters:
+            if changed & asked.reads_all:
+                settle = None
+                self._filter(asked, None)
+            elif changed & asked.reads:
+                self._filter(asked, rows)
+        table.settle_codes(settle)
+        for asked in self._scores:
+            if changed & asked.reads_all:
+                settle = None
+                self._score(asked, None, is_due=True)
+            elif self._score(asked, rows, is_due=bool(changed & asked.reads)):
+                settle = None
+        table.settle_totals(settle)
+
+    def _filter(self, asked: Asked, rows: Int64s | None) -> None:
+        rule = asked.rule
+        codes = call(rule, rule.filter, asked.state, self._view, self._at(rows))
+        self.table.set_codes(asked.index, rows, codes)
+
+    def _at(self, rows: Int64s | None) -> Rows:
+        if rows is not None:
+            return rows
+        return _ALL_ROWS if self.rows is None else self.rows
+
+    def _score(self, asked: Asked, rows: Int64s | None, *, is_due: bool) -> bool:
+        """Ask one score. Says whether points moved on other rows than those asked."""
+        rule, state = asked.rule, asked.state
+        if asked.has_prescore:
+            # Its raw points read which rows fit, so all of them may have moved.
+            state = call(rule, rule.prescore, state, self._view, self._fitting())
+            if state is SKIP:
+                self._store(asked, None, np.zeros(self.table.size, np.int64))
+                return True
+            rows, is_due = None, True
+        if asked.has_extent:
+            if is_due:
+                raw = call(rule, rule.score, state, self._view, self._at(rows))
+                self.table.set_raw(asked.index, rows, raw)
+            return self._normalize(asked, rows, is_due=is_due)
+        if is_due:
+            points = call(rule, rule.score, state, self._view, self._at(rows))
+            self._store(asked, rows, points)
+        return rows is None
+
+    def _fitting(self) -> Int64s:
+        """The rows that fit, ascending."""
+        found = self.table.fitting()
+        return found if self.rows is None else self.rows[found]
+
+    def _normalize(self, asked: Asked, rows: Int64s | None, *, is_due: bool) -> bool:
+        """Points from raw values: for all rows when the extent moved, else for those asked."""
+        extent = self.table.extent(asked.index)
+        if extent is not None and extent != asked.extent:
+            rows, asked.extent = None, extent
+        elif not is_due:
+            return False
+        raw = self.table.raw(asked.index, rows)
+        points = call(asked.rule, asked.rule.normalize, raw, *asked.extent)
+        self._store(asked, rows, points)
+        return rows is None
+
+    def _store(self, asked: Asked, rows: Int64s | None, points: Int64s) -> None:
+        wrong = self.table.set_points(asked.index, rows, points)
+        if wrong is not None:
+            row, value = wrong
+            what = f"gives {value} points at row {row}; points are 0 to {asked.rule.points_max}"
+            raise RuleError(asked.rule.name, what)
+
+
+def call(rule: Plugin, method: Callable[..., Any], *args: Any) -> Any:
+    """Ask a rule, which may be anybody's code.
+
+    Raises:
+        RuleError: it raised.
+    """
+    try:
+        return method(*args)
+    except InvariantError:
+        raise
+    except Exception as error:
+        # The edge between Herz and third-party rules: what they raise fails the attempt.
+        raise RuleError(rule.name, f"{type(error).__name__}: {error}") from error
+
+
+def _asked(rule: Reading, state: Any, index: int) -> Asked:
+    return Asked(
+        rule,
+        state,
+        index,
+        reads=int(rule.reads),
+        reads_all=int(rule.reads_all),
+        has_prescore=hasattr(rule, "prescore"),
+        has_extent=hasattr(rule, "normalize"),
+    )
+
+
+def _union(reads: Iterable[int]) -> int:
+    union = 0
+    for some in reads:
+        union |= some
+    return union
