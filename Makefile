@@ -43,7 +43,7 @@ check: setup ## Lint, types, stubs, layers, formatting, generated pages
 	$(RUN) -m mypy
 	MYPYPATH=src $(RUN) -m mypy.stubtest herz._native
 	$(VENV)/bin/lint-imports --no-logo
-	$(RUN) docs/generate_fields.py --check
+	$(RUN) docs/generate.py --check
 	cargo fmt --check
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 
@@ -56,7 +56,7 @@ fmt: setup ## Format and sort imports, Python and Rust
 	cargo fmt
 
 docs: setup ## Write the generated pages anew
-	$(RUN) docs/generate_fields.py
+	$(RUN) docs/generate.py
 
 lock: ## Resolve requirements/*.lock anew
 	$(PYTHON) -m venv build/uv

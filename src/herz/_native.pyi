@@ -7,26 +7,26 @@ import numpy.typing as npt
 
 _Rows = npt.NDArray[np.int64] | None
 
-def lacking(
-    capacity: npt.NDArray[np.int64],
-    used: npt.NDArray[np.int64],
-    demands: list[tuple[int, int]],
-    rows: _Rows,
-) -> npt.NDArray[np.int64]: ...
-def fullness(
-    capacity: npt.NDArray[np.int64],
-    used: list[npt.NDArray[np.int64]],
-    resources: list[tuple[int, int, int, int, int]],
-    kind: str,
-    shape: list[tuple[int, int]],
-    rows: _Rows,
-) -> npt.NDArray[np.int64]: ...
-def balance(
-    capacity: npt.NDArray[np.int64],
-    used: npt.NDArray[np.int64],
-    resources: list[tuple[int, int]],
-    rows: _Rows,
-) -> npt.NDArray[np.int64]: ...
+@final
+class Kernel:
+    @staticmethod
+    def lacking(demands: list[tuple[int, int]]) -> Kernel: ...
+    @staticmethod
+    def fullness(
+        kind: str,
+        shape: list[tuple[int, int]],
+        resources: list[tuple[int, bool, int, int]],
+    ) -> Kernel: ...
+    @staticmethod
+    def balance(resources: list[tuple[int, int]]) -> Kernel: ...
+    def values(
+        self,
+        capacity: npt.NDArray[np.int64],
+        used: npt.NDArray[np.int64],
+        scored: npt.NDArray[np.int64],
+        rows: _Rows,
+    ) -> npt.NDArray[np.int64]: ...
+
 def has_room(
     capacity: npt.NDArray[np.int64],
     used: npt.NDArray[np.int64],
@@ -37,6 +37,20 @@ def add_to_row(
     columns: npt.NDArray[np.int64], amounts: list[tuple[int, int]], row: int
 ) -> None: ...
 def mix64(value: int) -> int: ...
+def expected_rest(
+    height: int, width: int, stop: int, worth: int, steps: list[tuple[int, int, int]]
+) -> npt.NDArray[np.int64]: ...
+@final
+class RequestMix:
+    def __new__(cls, requests: list[tuple[int, int, int, int, int]], kinds: int) -> RequestMix: ...
+    def drops(
+        self,
+        slots: npt.NDArray[np.int64],
+        other: npt.NDArray[np.int64],
+        kinds: npt.NDArray[np.int64],
+        take: tuple[int, int, int],
+        rows: _Rows,
+    ) -> npt.NDArray[np.int64]: ...
 @final
 class Table:
     def __new__(cls, size: int, filters: int, scorers: list[tuple[int, bool, int]]) -> Table: ...
@@ -55,6 +69,16 @@ class Table:
         self, scorer: int, rows: _Rows, values: npt.NDArray[np.int64]
     ) -> tuple[int, int] | None: ...
     def settle_totals(self, rows: _Rows) -> None: ...
+    def attach_filter(self, filter: int, kernel: Kernel) -> None: ...
+    def attach_scorer(self, scorer: int, kernel: Kernel) -> None: ...
+    def learn(self, filter: int, value: int, code: int) -> None: ...
+    def refresh(
+        self,
+        rows: npt.NDArray[np.int64],
+        capacity: npt.NDArray[np.int64],
+        used: npt.NDArray[np.int64],
+        scored: npt.NDArray[np.int64],
+    ) -> tuple[int, tuple[int, int] | None]: ...
     def first(self) -> npt.NDArray[np.int16]: ...
     def fitting(self) -> npt.NDArray[np.int64]: ...
     def points(self, scorer: int) -> npt.NDArray[np.int32]: ...

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
+import msgspec
 import numpy as np
 
 from herz.commit.audit.chain import Chain
@@ -27,10 +28,20 @@ from herz.intake.queue.backoff import BackoffPolicy
 from herz.intake.queue.hints import Answer, HintRule
 from herz.intake.queue.scheduling import SchedulingQueue
 from herz.intake.queue.settings import QueueSettings
+from herz.model.mix import PodShape
 from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
 from herz.place.explain import NO_NODES
 from herz.place.framework import Framework
+from herz.place.mix import PodMix
+from herz.place.plugins.gpu_bestfit import GpuBestFit
+from herz.place.plugins.gpu_fragmentation import (
+    GpuFragmentation,
+    make_fragmentation,
+    typical_arguments,
+)
+from herz.place.plugins.gpu_share import GpuShare
+from herz.place.plugins.herz_pack import HerzPack
 from herz.place.plugins.image_locality import ImageLocality
 from herz.place.plugins.node_affinity import NodeAffinity
 from herz.place.plugins.node_declared_features import NodeDeclaredFeatures
@@ -50,6 +61,8 @@ from herz.plugin import (
     Plugin,
     PreEnqueue,
     QueueSort,
+    Reading,
+    Reads,
     ReasonBook,
     Score,
 )
@@ -76,22 +89,43 @@ PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] 
         NodeDeclaredFeatures,
         NodeResourcesBalancedAllocation,
         ImageLocality,
+        GpuShare,
+        GpuBestFit,
+        HerzPack,
     )
-}
+} | {GpuFragmentation.name: make_fragmentation}
 """The rules that come with Herz."""
 
 WEIGHTS: Final = {"TaintToleration": 3, "NodeAffinity": 2}
 """Kubernetes' default weights; those that are not here are 1."""
 
-KUBERNETES_RULES: Final = tuple(PLUGINS)
+DEFAULT_RULES: Final = tuple(list(PLUGINS)[: list(PLUGINS).index(GpuShare.name) + 1])
+"""Kubernetes' rules, and shared accelerators, which Kubernetes does not have."""
+
+_SCORING: Final = ("TaintToleration", "NodeAffinity", "NodeResourcesFit")
+_SCORING_ONLY: Final = ("NodeResourcesBalancedAllocation", "ImageLocality")
+_SHARE: Final = PluginEntry(GpuShare.name)
+
+
+def _packing(name: str, *rules: PluginEntry, ties: Literal["hash", "name"] = "hash") -> Policy:
+    """Kubernetes' filters without its scores, and the rules."""
+    kept = [rule for rule in DEFAULT_RULES if rule not in (*_SCORING_ONLY, GpuShare.name)]
+    filters = [PluginEntry(rule, weight=0 if rule in _SCORING else None) for rule in kept]
+    return Policy(name=name, plugins=(*filters, *rules), ties=ties)
+
 
 BUILT_IN: Final[Mapping[str, Policy]] = {
     policy.name: policy
     for policy in (
         Policy(
             name="default",
-            plugins=tuple(PluginEntry(name) for name in KUBERNETES_RULES),
+            plugins=tuple(PluginEntry(name) for name in DEFAULT_RULES),
         ),
+        _packing("bestfit", PluginEntry(GpuBestFit.name), _SHARE),
+        # Its coarse points tie often, and the published runs break ties by name.
+        _packing("fgd", PluginEntry(GpuFragmentation.name), _SHARE, ties="name"),
+        _packing("random", PluginEntry(GpuShare.name, args={"devices": "hashed"})),
+        _packing("herz-pack", PluginEntry(HerzPack.name), _SHARE),
     )
 }
 """The policies that `--policy NAME` knows."""
@@ -163,6 +197,19 @@ def run_simulation(
     )
 
 
+def with_workload(policy: Policy, counts: Sequence[tuple[PodShape, int]]) -> Policy:
+    """The policy with the workload's typical pods, where a rule wants them and has none."""
+    if not counts:
+        return policy
+    rules = [
+        PluginEntry(rule.name, rule.weight, {**rule.args, **typical_arguments(counts)})
+        if rule.name == GpuFragmentation.name and "typical" not in rule.args
+        else rule
+        for rule in policy.plugins
+    ]
+    return msgspec.structs.replace(policy, plugins=tuple(rules))
+
+
 @cache
 def third_party() -> Mapping[str, EntryPoint]:
     """Rules that other packages offer in the entry point group `herz.plugins`, by name."""
@@ -206,7 +253,8 @@ def build_machine(policy: Policy, seed: int, sinks: Sequence[RecordSink]) -> Cyc
     book = ReasonBook()
     plugins = build_plugins(policy, book)
     snapshot = SnapshotDigest()
-    cluster = Cluster(snapshot)
+    reads = (rule.reads_all for rule, _ in plugins if isinstance(rule, Reading))
+    cluster = Cluster(snapshot, PodMix() if any(read & Reads.MIX for read in reads) else None)
     salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
     ties = int.from_bytes(salt[:8], "big") if policy.ties == "hash" else None
     framework = Framework(cluster.nodes, cluster.view, plugins, book, salt=ties)

@@ -64,6 +64,8 @@ class Cycle:
         self._effects: list[Effect] = []
         self._orders: tuple[object, Order] = (None, _UNSORTED)
         self._wake_ns = -1
+        # A pod that is deleted and made anew may come as one event, with another uid.
+        self._uids: dict[str, str] = {}
         self.counters: Counter[str] = Counter()
 
     # ---- decisions ------------------------------------------------------------------------
@@ -172,7 +174,8 @@ class Cycle:
 
     def _digest(self) -> str:
         """The snapshot's digest; the ready pods' order counts through their sequence."""
-        return self._snapshot.digest(self._queue.digest.to_bytes(16, "big")).hex()
+        order = self._queue.digest.to_bytes(16, "big")
+        return self._snapshot.digest(order + self._cluster.knowledge).hex()
 
     def _order(self) -> Order:
         """How the pod's batch was ordered; the details only in the batch's first record."""
@@ -231,12 +234,17 @@ class Cycle:
 
     def _pod_applied(self, pod: Pod, event: ObjectApplied) -> None:
         uid = pod.metadata.uid
+        before = self._uids.get(pod.key, uid)
+        if before != uid:
+            self._pod_gone(before, event.time_ns)
         is_ours = self._schedulers is None or pod.spec.scheduler_name in self._schedulers
         if pod.is_terminal or (pod.is_terminating and not pod.is_assigned):
             self._pod_gone(uid, event.time_ns)
         elif pod.is_assigned:
+            self._uids[pod.key] = uid
             self._pod_assigned(self._arrivals.read(pod, event.unlisted), event.time_ns)
         elif is_ours:
+            self._uids[pod.key] = uid
             self._pod_waits(self._arrivals.read(pod, event.unlisted), event.time_ns)
         else:
             self.counters[signals.EVENTS_IGNORED] += 1
@@ -258,6 +266,7 @@ class Cycle:
         known = self._queue.get(info.uid)
         if known is None:
             self._queue.add(info, now_ns)
+            self._cluster.see(info)
         else:
             old = _digest_of(known)
             if old == info.digest and known.item.gates == info.gates:
@@ -274,6 +283,9 @@ class Cycle:
         queued = self._queue.get(uid)
         if queued is not None and self._cluster.ledger.get(uid) is None:
             self._snapshot.remove("queue", _digest_of(queued))
+        held = queued.item if queued is not None else None
+        if isinstance(held, PodInfo) and self._uids.get(held.key) == uid:
+            del self._uids[held.key]
         self._queue.delete(uid)
         self._chain.forget(uid)
         self._tell(self._cluster.forget(uid), now_ns)

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from herz.model.mix import MixEdition
     from herz.model.podinfo import PodInfo
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
@@ -404,6 +405,12 @@ class View(Protocol):
     @property
     def devices(self) -> Int64s:
         """Free milli of shared accelerators by (row, device); -1 where there is no device."""
+        ...
+
+    @property
+    def mix(self) -> MixEdition | None:
+        """The mix of pods seen so far; None before there are enough, or when no rule of the
+        policy declares Reads.MIX in `reads_all`."""
         ...
 
     def without(self, uids: tuple[str, ...]) -> View:

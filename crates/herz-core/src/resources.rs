@@ -28,6 +28,12 @@ impl<'a> Columns<'a> {
         &self.values[index * self.stride..(index + 1) * self.stride]
     }
 
+    /// One value.
+    #[must_use]
+    pub fn at(&self, column: usize, row: usize) -> i64 {
+        self.values[column * self.stride + row]
+    }
+
     /// How many columns there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -39,79 +45,165 @@ impl<'a> Columns<'a> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.stride
+    }
+}
+
+/// What kernels read: capacity, use, and use as scoring counts it. All have the same rows.
+#[derive(Clone, Copy)]
+pub struct Books<'a> {
+    /// Capacity by resource.
+    pub capacity: Columns<'a>,
+    /// Use by resource, in the same columns as capacity.
+    pub used: Columns<'a>,
+    /// Use as scoring counts it, for the first resources only.
+    pub scored: Columns<'a>,
 }
 
 /// The most demands of one request: a lack takes one bit, an impossibility another.
 pub const DEMANDS_MAX: usize = 31;
 
-/// For each row the demands that it cannot meet.
-///
-/// Bit `i` is set when `amount[i] > capacity - used`, bit `32 + i` when even the empty row is
-/// too small (`amount[i] > capacity`).
-///
-/// # Panics
-/// With more than [`DEMANDS_MAX`] demands.
-#[must_use]
-pub fn lacking(
-    capacity: Columns,
-    used: Columns,
-    demands: &[(usize, i64)],
-    rows: Rows,
-) -> Vec<i64> {
-    assert!(demands.len() <= DEMANDS_MAX);
-    let mut out = vec![0_i64; rows.len()];
-    for (bit, &(column, amount)) in demands.iter().enumerate() {
-        let (capacity, used) = (capacity.column(column), used.column(column));
-        let (lack, never) = (1_i64 << bit, 1_i64 << (32 + bit));
-        rows.each(|position, row| {
-            let is_lacking = i64::from(amount > capacity[row] - used[row]);
-            let is_never = i64::from(amount > capacity[row]);
-            out[position] |= is_lacking * lack | is_never * never;
-        });
-    }
-    out
-}
-
 /// How a used fraction becomes points from 0 to 100.
-#[derive(Clone, Copy)]
-pub enum Fullness<'a> {
+#[derive(Clone)]
+pub enum Fullness {
     /// The emptier the better: `(capacity - used) * 100 / capacity`, 0 when over-full.
     Least,
-    /// The fuller the better: `used * 100 / capacity`, 0 when over-full.
+    /// The fuller the better: `used * 100 / capacity`, 100 when over-full.
     Most,
     /// Linear between points `(used percent, points)`, sorted by percent.
-    Shape(&'a [(i64, i64)]),
+    Shape(Vec<(i64, i64)>),
 }
 
 /// One resource of a fullness score.
 #[derive(Clone, Copy)]
 pub struct Weighted {
-    /// Column of the capacity.
-    pub capacity: usize,
-    /// Column of the use.
-    pub used: usize,
+    /// Its column.
+    pub column: usize,
+    /// Whether its use is read from the scored columns.
+    pub is_scored: bool,
     /// What the request adds.
     pub amount: i64,
     /// Its weight.
     pub weight: i64,
 }
 
-fn points(fullness: Fullness, used: i64, capacity: i64) -> i64 {
-    match fullness {
-        Fullness::Least if used > capacity => 0,
-        Fullness::Least => (capacity - used) * 100 / capacity,
-        // Most sees a request beyond the capacity as full: Kubernetes clamps it there.
-        Fullness::Most => used.min(capacity) * 100 / capacity,
-        Fullness::Shape(shape) => interpolate(shape, utilisation(used, capacity)),
+/// A question about one request, answered row by row.
+pub enum Kernel {
+    /// Which demands `(column, amount)` a row cannot meet: bit `i` is set when
+    /// `amount > capacity - used`, bit `32 + i` when even the empty row is too small.
+    Lacking(Vec<(usize, i64)>),
+    /// Weighted mean of the points of each resource, truncated. A resource of which the row has
+    /// none does not count; a row with none of them scores 0. With a shape, zero points do not
+    /// count either and the mean is rounded half up, as in Kubernetes.
+    Fullness(Fullness, Vec<Weighted>),
+    /// 50 + (50 + evenness with the request - evenness without it) / 2, over `(column, amount)`.
+    Balance(Vec<(usize, i64)>),
+}
+
+impl Kernel {
+    /// Whether every column that it names is there.
+    #[must_use]
+    pub fn fits_into(&self, books: &Books) -> bool {
+        let has = |column: usize| column < books.capacity.len() && column < books.used.len();
+        match self {
+            Kernel::Lacking(demands) | Kernel::Balance(demands) => {
+                demands.len() <= DEMANDS_MAX && demands.iter().all(|d| has(d.0))
+            }
+            Kernel::Fullness(_, resources) => resources.iter().all(|r| {
+                has(r.column) && (!r.is_scored || r.column < books.scored.len())
+            }),
+        }
+    }
+
+    /// The answer for one row.
+    #[must_use]
+    pub fn value(&self, books: &Books, row: usize) -> i64 {
+        match self {
+            Kernel::Lacking(demands) => lacking(books, demands, row),
+            Kernel::Fullness(kind, resources) => fullness(books, kind, resources, row),
+            Kernel::Balance(resources) => balance(books, resources, row),
+        }
+    }
+
+    /// The answers for rows.
+    #[must_use]
+    pub fn values(&self, books: &Books, rows: Rows) -> Vec<i64> {
+        let mut out = vec![0; rows.len()];
+        match self {
+            // One loop a column here, so that the compiler can vectorise it.
+            Kernel::Lacking(demands) => lacking_rows(books, demands, rows, &mut out),
+            Kernel::Fullness(kind, resources) => {
+                rows.each(|position, row| out[position] = fullness(books, kind, resources, row));
+            }
+            Kernel::Balance(resources) => {
+                rows.each(|position, row| out[position] = balance(books, resources, row));
+            }
+        }
+        out
     }
 }
 
-/// Used percent, 100 when over-full, as Kubernetes' RequestedToCapacityRatio counts it.
-fn utilisation(used: i64, capacity: i64) -> i64 {
-    if capacity == 0 || used > capacity {
-        100
-    } else {
-        used * 100 / capacity
+#[inline]
+fn lacking(books: &Books, demands: &[(usize, i64)], row: usize) -> i64 {
+    let mut mask = 0;
+    for (bit, &(column, amount)) in demands.iter().enumerate() {
+        let (capacity, used) = (books.capacity.at(column, row), books.used.at(column, row));
+        mask |= lack(bit, amount, capacity, used);
+    }
+    mask
+}
+
+fn lacking_rows(books: &Books, demands: &[(usize, i64)], rows: Rows, out: &mut [i64]) {
+    for (bit, &(column, amount)) in demands.iter().enumerate() {
+        let (capacity, used) = (books.capacity.column(column), books.used.column(column));
+        rows.each(|position, row| out[position] |= lack(bit, amount, capacity[row], used[row]));
+    }
+}
+
+#[inline]
+fn lack(bit: usize, amount: i64, capacity: i64, used: i64) -> i64 {
+    let is_lacking = i64::from(amount > capacity - used);
+    let is_never = i64::from(amount > capacity);
+    is_lacking << bit | is_never << (32 + bit)
+}
+
+#[inline]
+fn fullness(books: &Books, kind: &Fullness, resources: &[Weighted], row: usize) -> i64 {
+    let is_shaped = matches!(kind, Fullness::Shape(_));
+    let (mut sum, mut weights) = (0_i64, 0_i64);
+    for resource in resources {
+        let capacity = books.capacity.at(resource.column, row);
+        if capacity == 0 {
+            continue;
+        }
+        let used = if resource.is_scored { books.scored } else { books.used };
+        let points = points(kind, used.at(resource.column, row) + resource.amount, capacity);
+        if is_shaped && points <= 0 {
+            continue;
+        }
+        sum += points * resource.weight;
+        weights += resource.weight;
+    }
+    match (weights, is_shaped) {
+        (0, _) => 0,
+        (_, false) => sum / weights,
+        (_, true) => (2 * sum + weights) / (2 * weights),
+    }
+}
+
+#[inline]
+fn points(kind: &Fullness, used: i64, capacity: i64) -> i64 {
+    match kind {
+        Fullness::Least if used > capacity => 0,
+        Fullness::Least => (capacity - used) * 100 / capacity,
+        // A request beyond the capacity counts as full: pods without requests are given some.
+        Fullness::Most => used.min(capacity) * 100 / capacity,
+        Fullness::Shape(shape) if used > capacity => interpolate(shape, 100),
+        Fullness::Shape(shape) => interpolate(shape, used * 100 / capacity),
     }
 }
 
@@ -128,110 +220,87 @@ fn interpolate(shape: &[(i64, i64)], at: i64) -> i64 {
     shape.last().map_or(0, |&(_, y)| y)
 }
 
-/// Weighted mean of the points of each resource, by row, truncated.
-///
-/// A resource of which the row has none does not count; a row with none of them scores 0. With
-/// a shape, zero points do not count either and the mean is rounded half up, as in Kubernetes.
-#[must_use]
-pub fn fullness(
-    capacity: Columns,
-    used: &[Columns],
-    resources: &[Weighted],
-    matrix: &[usize],
-    kind: Fullness,
-    rows: Rows,
-) -> Vec<i64> {
-    let columns: Vec<(&[i64], &[i64])> = resources
-        .iter()
-        .zip(matrix)
-        .map(|(resource, &which)| {
-            (capacity.column(resource.capacity), used[which].column(resource.used))
-        })
-        .collect();
-    let is_shaped = matches!(kind, Fullness::Shape(_));
-    let mut out = vec![0_i64; rows.len()];
-    rows.each(|position, row| {
-        let (mut sum, mut weights) = (0_i64, 0_i64);
-        for (resource, (capacity, used)) in resources.iter().zip(&columns) {
-            if capacity[row] == 0 {
-                continue;
-            }
-            let points = points(kind, used[row] + resource.amount, capacity[row]);
-            if is_shaped && points <= 0 {
-                continue;
-            }
-            sum += points * resource.weight;
-            weights += resource.weight;
+#[inline]
+fn balance(books: &Books, resources: &[(usize, i64)], row: usize) -> i64 {
+    let (mut with, mut without) = ([0.0; DEMANDS_MAX], [0.0; DEMANDS_MAX]);
+    let mut count = 0;
+    for &(column, amount) in resources {
+        let capacity = books.capacity.at(column, row);
+        if capacity != 0 {
+            let used = books.used.at(column, row);
+            with[count] = ((used + amount) as f64 / capacity as f64).min(1.0);
+            without[count] = (used as f64 / capacity as f64).min(1.0);
+            count += 1;
         }
-        out[position] = match (weights, is_shaped) {
-            (0, _) => 0,
-            (_, false) => sum / weights,
-            (_, true) => (2 * sum + weights) / (2 * weights),
-        };
-    });
-    out
-}
-
-/// One resource of a balance score.
-#[derive(Clone, Copy)]
-pub struct Balanced {
-    /// Column of the capacity and of the use.
-    pub column: usize,
-    /// What the request adds.
-    pub amount: i64,
+    }
+    50 + (50 + evenness(&with[..count]) - evenness(&without[..count])) / 2
 }
 
 /// Evenness of the used fractions: 100 when all are equal.
 ///
 /// IEEE double with + - * / and square root in Kubernetes' order; the compiler does not
 /// contract them, so that every machine gives the same bits.
+#[inline]
 fn evenness(fractions: &[f64]) -> i64 {
     let deviation = match fractions {
         [] | [_] => 0.0,
         [a, b] => ((a - b) / 2.0).abs(),
         many => {
             let n = many.len() as f64;
-            let mean = many.iter().sum::<f64>() / n;
-            let squares: f64 = many.iter().map(|f| (f - mean) * (f - mean)).sum();
+            let mean = many.iter().fold(0.0, |sum, f| sum + f) / n;
+            let squares = many.iter().fold(0.0, |sum, f| sum + (f - mean) * (f - mean));
             (squares / n).sqrt()
         }
     };
     ((1.0 - deviation) * 100.0) as i64
 }
 
-/// By row: 50 + (50 + evenness with the request - evenness without it) / 2.
-#[must_use]
-pub fn balance(
-    capacity: Columns,
-    used: Columns,
-    resources: &[Balanced],
-    rows: Rows,
-) -> Vec<i64> {
-    let columns: Vec<(&[i64], &[i64], i64)> = resources
-        .iter()
-        .map(|r| (capacity.column(r.column), used.column(r.column), r.amount))
-        .collect();
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    let mut out = vec![0_i64; rows.len()];
-    rows.each(|position, row| {
-        with.clear();
-        without.clear();
-        for (capacity, used, amount) in &columns {
-            if capacity[row] != 0 {
-                let all = capacity[row] as f64;
-                with.push(((used[row] + amount) as f64 / all).min(1.0));
-                without.push((used[row] as f64 / all).min(1.0));
-            }
-        }
-        out[position] = 50 + (50 + evenness(&with) - evenness(&without)) / 2;
-    });
-    out
-}
-
 /// Whether a row has at least this much of everything left.
 #[must_use]
 pub fn has_room(capacity: Columns, used: Columns, demands: &[(usize, i64)], row: usize) -> bool {
     demands.iter().all(|&(column, amount)| {
-        amount <= capacity.column(column)[row] - used.column(column)[row]
+        amount <= capacity.at(column, row) - used.at(column, row)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPACITY: [i64; 6] = [4000, 0, 1000, 64, 64, 32];
+    const USED: [i64; 6] = [1000, 0, 900, 0, 70, 16];
+    const SCORED: [i64; 6] = [1100, 0, 1000, 8, 70, 16];
+
+    fn books() -> Books<'static> {
+        let columns = |values| Columns::new(values, 3);
+        Books { capacity: columns(&CAPACITY), used: columns(&USED), scored: columns(&SCORED) }
+    }
+
+    #[test]
+    fn one_row_and_all_rows_give_the_same() {
+        let weighted = |column, is_scored| Weighted { column, is_scored, amount: 50, weight: 3 };
+        let shape = Fullness::Shape(vec![(0, 0), (50, 80), (100, 20)]);
+        let kernels = [
+            Kernel::Lacking(vec![(0, 200), (1, 40)]),
+            Kernel::Fullness(Fullness::Least, vec![weighted(0, true), weighted(1, false)]),
+            Kernel::Fullness(Fullness::Most, vec![weighted(0, false), weighted(1, true)]),
+            Kernel::Fullness(shape, vec![weighted(0, true), weighted(1, true)]),
+            Kernel::Balance(vec![(0, 100), (1, 4)]),
+        ];
+        for kernel in &kernels {
+            assert!(kernel.fits_into(&books()));
+            let one_by_one: Vec<i64> = (0..3).map(|row| kernel.value(&books(), row)).collect();
+            assert_eq!(kernel.values(&books(), Rows::All(3)), one_by_one);
+            assert_eq!(kernel.values(&books(), Rows::Some(&[2, 0])), [one_by_one[2], one_by_one[0]]);
+        }
+    }
+
+    #[test]
+    fn lacks_and_impossibilities_are_told_apart() {
+        let kernel = Kernel::Lacking(vec![(0, 200), (1, 40)]);
+        let masks = kernel.values(&books(), Rows::All(3));
+        assert_eq!(masks[0], 0);
+        assert_eq!(masks[1], 0b11 | 1 << 32, "no cpu at all, memory taken");
+        assert_eq!(masks[2], 0b11 | 1 << 33, "cpu taken, memory never enough");
+    }
 }

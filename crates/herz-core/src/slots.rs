@@ -240,8 +240,7 @@ mod tests {
         for kind in 0..2 {
             for (share, other) in [(300, 0), (650, 4), (1000, 3)] {
                 let take = Take { other, share, count: 1 };
-                let found =
-                    mix.drops(&slots, 8, &[9], &[kind], take, Rows::All(1));
+                let found = mix.drops(&slots, 8, &[9], &[kind], take, Rows::All(1));
                 for slot in 0..8 {
                     if slots[slot] < share {
                         assert_eq!(found[slot], IMPOSSIBLE);

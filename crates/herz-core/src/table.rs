@@ -4,6 +4,10 @@
 //! write raw values and points from 0 to their maximum. [`Table::settle`] draws the conclusions for the
 //! rows that changed, [`Table::top`] reads the best.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::resources::{Books, Kernel};
 use crate::rows::Rows;
 
 /// The highest points that a scorer may be allowed to give: totals then stay far inside 64 bits.
@@ -29,6 +33,21 @@ struct Scorer {
     raw: Option<Vec<i64>>,
     /// Whether a raw value or a row's fitness changed since the extent was last read.
     is_stale: bool,
+}
+
+/// A kernel that answers for a filter or a scorer of the table.
+struct Attached {
+    kernel: Arc<Kernel>,
+    index: usize,
+}
+
+/// A value of a filter's kernel that nobody has given a code yet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// The filter.
+    pub filter: usize,
+    /// What its kernel answered.
+    pub value: i64,
 }
 
 /// One of the best rows: its total, and the weighted points of each scorer.
@@ -57,6 +76,10 @@ pub struct Table {
     blocks: Vec<i64>,
     /// How many rows have each code from 0 up; rows with negative codes are in none.
     counts: Vec<usize>,
+    filter_kernels: Vec<Attached>,
+    scorer_kernels: Vec<Attached>,
+    /// Codes by (filter, value of its kernel). Looked up only, never walked.
+    learned: HashMap<(usize, i64), i16>,
 }
 
 impl Table {
@@ -85,6 +108,9 @@ impl Table {
             total: vec![-1; size],
             blocks: vec![-1; size.div_ceil(BLOCK)],
             counts: vec![0],
+            filter_kernels: Vec::new(),
+            scorer_kernels: Vec::new(),
+            learned: HashMap::new(),
         }
     }
 
@@ -259,6 +285,59 @@ impl Table {
     fn settle_block(&mut self, block: usize) {
         let rows = block * BLOCK..self.size.min((block + 1) * BLOCK);
         self.blocks[block] = self.total[rows].iter().copied().max().unwrap_or(-1);
+    }
+
+    /// Lets a kernel answer for a filter in [`Table::refresh`]; its value 0 is code 0.
+    pub fn attach_filter(&mut self, filter: usize, kernel: Arc<Kernel>) {
+        self.filter_kernels.push(Attached { kernel, index: filter });
+    }
+
+    /// Lets a kernel answer for a scorer without an extent in [`Table::refresh`].
+    pub fn attach_scorer(&mut self, scorer: usize, kernel: Arc<Kernel>) {
+        self.scorer_kernels.push(Attached { kernel, index: scorer });
+    }
+
+    /// Gives a value of a filter's kernel its code.
+    pub fn learn(&mut self, filter: usize, value: i64, code: i16) {
+        self.learned.insert((filter, value), code);
+    }
+
+    /// Asks all attached kernels about the rows and settles them; gives how many rows changed
+    /// between fitting and not.
+    ///
+    /// # Errors
+    /// A value without a code: teach it ([`Table::learn`]) and call again. Nothing is settled.
+    ///
+    /// # Panics
+    /// When a row is out of range, or a kernel names no column or gives points out of range.
+    pub fn refresh(&mut self, rows: &[i64], books: &Books) -> Result<usize, Unknown> {
+        let selection = Rows::Some(rows);
+        assert!(selection.within(self.size) && self.size <= books.capacity.rows());
+        for Attached { kernel, index } in &self.filter_kernels {
+            assert!(kernel.fits_into(books));
+            for &row in rows {
+                let value = kernel.value(books, row as usize);
+                self.codes[*index][row as usize] = match value {
+                    0 => 0,
+                    _ => *self
+                        .learned
+                        .get(&(*index, value))
+                        .ok_or(Unknown { filter: *index, value })?,
+                };
+            }
+        }
+        let flips = self.settle_codes(selection);
+        for Attached { kernel, index } in &self.scorer_kernels {
+            assert!(kernel.fits_into(books));
+            let scorer = &mut self.scorers[*index];
+            for &row in rows {
+                let value = kernel.value(books, row as usize);
+                assert!((0..=i64::from(scorer.most)).contains(&value), "points out of range");
+                scorer.points[row as usize] = value as i32;
+            }
+        }
+        self.settle_totals(selection);
+        Ok(flips)
     }
 
     /// Codes by row: the first of each that is not 0.

@@ -41,7 +41,7 @@ mod _native {
     #[pymodule_export]
     use crate::packing::{RequestMix, expected_rest};
     #[pymodule_export]
-    use crate::resources::{add_to_row, balance, fullness, has_room, lacking};
+    use crate::resources::{Kernel, add_to_row, has_room};
     #[pymodule_export]
     use crate::table::{ChangeLog, LtHash, Table, mix64};
 }

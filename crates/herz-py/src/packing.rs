@@ -24,10 +24,8 @@ pub fn expected_rest(
     worth: i64,
     steps: Vec<(usize, usize, i64)>,
 ) -> PyResult<Bound<'_, PyArray2<i64>>> {
-    let steps: Vec<Step> = steps
-        .into_iter()
-        .map(|(down, across, weight)| Step { down, across, weight })
-        .collect();
+    let steps: Vec<Step> =
+        steps.into_iter().map(|(down, across, weight)| Step { down, across, weight }).collect();
     let values = recurrence::expected_rest(height, width, stop, worth, &steps)
         .ok_or_else(|| PyValueError::new_err("the sums of the recurrence leave 63 bits"))?;
     values.into_pyarray(py).reshape([height, width])

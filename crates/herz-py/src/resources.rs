@@ -1,101 +1,99 @@
 //! Kernels over columns of capacity and use.
 
+use std::sync::Arc;
+
 use numpy::{
     IntoPyArray, PyArray1, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use herz_core::resources::{self as core, Balanced, Columns, DEMANDS_MAX, Fullness, Weighted};
+use herz_core::resources::{self as core, Books, Columns, DEMANDS_MAX, Fullness, Weighted};
 
 use crate::{RowArray, with_rows};
 
-type Matrix<'py> = PyReadonlyArray2<'py, i64>;
+pub(crate) type Matrix<'py> = PyReadonlyArray2<'py, i64>;
 
 fn columns<'a>(matrix: &'a Matrix<'_>) -> PyResult<Columns<'a>> {
     Ok(Columns::new(matrix.as_slice()?, matrix.shape()[1]))
 }
 
-fn check(is_right: bool, what: &str) -> PyResult<()> {
+pub(crate) fn check(is_right: bool, what: &str) -> PyResult<()> {
     if is_right { Ok(()) } else { Err(PyValueError::new_err(what.to_owned())) }
 }
 
-/// Bit masks of the demands that each row cannot meet.
-#[pyfunction]
-#[pyo3(signature = (capacity, used, demands, rows))]
-pub fn lacking<'py>(
-    py: Python<'py>,
-    capacity: Matrix<'py>,
-    used: Matrix<'py>,
-    demands: Vec<(usize, i64)>,
-    rows: RowArray<'py>,
-) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let (all, taken) = (columns(&capacity)?, columns(&used)?);
+/// The three matrices as what kernels read; refused when their rows differ.
+pub(crate) fn books<'a>(
+    capacity: &'a Matrix<'_>,
+    used: &'a Matrix<'_>,
+    scored: &'a Matrix<'_>,
+) -> PyResult<Books<'a>> {
     check(capacity.shape() == used.shape(), "capacity and used differ in shape")?;
-    check(demands.len() <= DEMANDS_MAX, "too many demands in one request")?;
-    check(demands.iter().all(|d| d.0 < all.len()), "a demand names no column")?;
-    with_rows(rows.as_ref(), capacity.shape()[1], |rows| {
-        Ok(core::lacking(all, taken, &demands, rows).into_pyarray(py))
-    })
+    check(capacity.shape()[1] == scored.shape()[1], "capacity and scored differ in rows")?;
+    Ok(Books { capacity: columns(capacity)?, used: columns(used)?, scored: columns(scored)? })
 }
 
-/// Weighted mean of how full (or empty) each row would be, 0 to 100.
-///
-/// `resources`: (capacity column, matrix of use, column in it, amount, weight) each; `shape`:
-/// "least", "most", or points by used percent.
-#[pyfunction]
-#[pyo3(signature = (capacity, used, resources, kind, shape, rows))]
-pub fn fullness<'py>(
-    py: Python<'py>,
-    capacity: Matrix<'py>,
-    used: Vec<Matrix<'py>>,
-    resources: Vec<(usize, usize, usize, i64, i64)>,
-    kind: &str,
-    shape: Vec<(i64, i64)>,
-    rows: RowArray<'py>,
-) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let all = columns(&capacity)?;
-    let stride = capacity.shape()[1];
-    let taken = used.iter().map(columns).collect::<PyResult<Vec<_>>>()?;
-    check(used.iter().all(|m| m.shape()[1] == stride), "used differs from capacity in rows")?;
-    let is_known = |r: &(usize, usize, usize, i64, i64)| {
-        r.0 < all.len() && r.1 < taken.len() && r.2 < taken[r.1].len()
-    };
-    check(resources.iter().all(is_known), "a resource names no column")?;
-    let weighted: Vec<Weighted> = resources
-        .iter()
-        .map(|r| Weighted { capacity: r.0, used: r.2, amount: r.3, weight: r.4 })
-        .collect();
-    let matrix: Vec<usize> = resources.iter().map(|r| r.1).collect();
-    let kind = match kind {
-        "least" => Fullness::Least,
-        "most" => Fullness::Most,
-        "shape" => Fullness::Shape(&shape),
-        other => return Err(PyValueError::new_err(format!("unknown kind {other:?}"))),
-    };
-    with_rows(rows.as_ref(), stride, |rows| {
-        Ok(core::fullness(all, &taken, &weighted, &matrix, kind, rows).into_pyarray(py))
-    })
-}
+/// A question about one request, answered row by row.
+#[pyclass(frozen, module = "herz._native")]
+pub struct Kernel(pub(crate) Arc<core::Kernel>);
 
-/// 50 + (50 + evenness with the request - evenness without it) / 2, by row.
-#[pyfunction]
-#[pyo3(signature = (capacity, used, resources, rows))]
-pub fn balance<'py>(
-    py: Python<'py>,
-    capacity: Matrix<'py>,
-    used: Matrix<'py>,
-    resources: Vec<(usize, i64)>,
-    rows: RowArray<'py>,
-) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let (all, taken) = (columns(&capacity)?, columns(&used)?);
-    check(capacity.shape() == used.shape(), "capacity and used differ in shape")?;
-    check(resources.iter().all(|r| r.0 < all.len()), "a resource names no column")?;
-    let balanced: Vec<Balanced> =
-        resources.iter().map(|&(column, amount)| Balanced { column, amount }).collect();
-    with_rows(rows.as_ref(), capacity.shape()[1], |rows| {
-        Ok(core::balance(all, taken, &balanced, rows).into_pyarray(py))
-    })
+#[pymethods]
+impl Kernel {
+    /// Bit masks of the demands (column, amount) that a row cannot meet.
+    #[staticmethod]
+    fn lacking(demands: Vec<(usize, i64)>) -> PyResult<Self> {
+        check(demands.len() <= DEMANDS_MAX, "too many demands in one request")?;
+        Ok(Self(Arc::new(core::Kernel::Lacking(demands))))
+    }
+
+    /// Weighted mean of how full (or empty) a row would be, 0 to 100.
+    ///
+    /// `resources`: (column, is its use read from `scored`, amount, weight) each; `kind`:
+    /// "least", "most", or "shape", which gives points by used percent.
+    #[staticmethod]
+    fn fullness(
+        kind: &str,
+        shape: Vec<(i64, i64)>,
+        resources: Vec<(usize, bool, i64, i64)>,
+    ) -> PyResult<Self> {
+        let kind = match kind {
+            "least" => Fullness::Least,
+            "most" => Fullness::Most,
+            "shape" => Fullness::Shape(shape),
+            other => return Err(PyValueError::new_err(format!("unknown kind {other:?}"))),
+        };
+        let weighted = resources.into_iter().map(|(column, is_scored, amount, weight)| Weighted {
+            column,
+            is_scored,
+            amount,
+            weight,
+        });
+        Ok(Self(Arc::new(core::Kernel::Fullness(kind, weighted.collect()))))
+    }
+
+    /// 50 + (50 + evenness with the request - evenness without it) / 2, over (column, amount).
+    #[staticmethod]
+    fn balance(resources: Vec<(usize, i64)>) -> PyResult<Self> {
+        check(resources.len() <= DEMANDS_MAX, "too many resources in one request")?;
+        Ok(Self(Arc::new(core::Kernel::Balance(resources))))
+    }
+
+    /// The answers for the rows.
+    #[pyo3(signature = (capacity, used, scored, rows))]
+    fn values<'py>(
+        &self,
+        py: Python<'py>,
+        capacity: Matrix<'py>,
+        used: Matrix<'py>,
+        scored: Matrix<'py>,
+        rows: RowArray<'py>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let books = books(&capacity, &used, &scored)?;
+        check(self.0.fits_into(&books), "the kernel names no column")?;
+        with_rows(rows.as_ref(), books.capacity.rows(), |rows| {
+            Ok(self.0.values(&books, rows).into_pyarray(py))
+        })
+    }
 }
 
 /// Whether a row has at least this much of everything left.

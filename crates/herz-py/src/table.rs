@@ -1,14 +1,16 @@
 //! Tables, change logs and multiset digests as Python classes.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
+use herz_core::rows::Rows;
 use herz_core::{changes, lthash, table};
 
+use crate::resources::{Kernel, Matrix, books, check};
 use crate::{RowArray, lock, with_rows};
 
 /// Codes, points and totals by row for one kind of request.
@@ -114,6 +116,41 @@ impl Table {
         with_rows(rows.as_ref(), table.size(), |rows| {
             table.settle_totals(rows);
             Ok(())
+        })
+    }
+
+    fn attach_filter(&self, filter: usize, kernel: &Kernel) {
+        lock(&self.0).attach_filter(filter, Arc::clone(&kernel.0));
+    }
+
+    fn attach_scorer(&self, scorer: usize, kernel: &Kernel) {
+        lock(&self.0).attach_scorer(scorer, Arc::clone(&kernel.0));
+    }
+
+    fn learn(&self, filter: usize, value: i64, code: i16) {
+        lock(&self.0).learn(filter, value, code);
+    }
+
+    /// Asks the attached kernels about the rows and settles them.
+    ///
+    /// Gives (how many rows changed between fitting and not, None), or (0, (filter, value)) for
+    /// a value without a code: learn it and call again.
+    fn refresh(
+        &self,
+        rows: PyReadonlyArray1<'_, i64>,
+        capacity: Matrix<'_>,
+        used: Matrix<'_>,
+        scored: Matrix<'_>,
+    ) -> PyResult<(usize, Option<(usize, i64)>)> {
+        let mut table = lock(&self.0);
+        let books = books(&capacity, &used, &scored)?;
+        check(table.size() <= books.capacity.rows(), "the table has more rows than the columns")?;
+        with_rows(Some(&rows), table.size(), |rows| {
+            let Rows::Some(rows) = rows else { unreachable!("given as an index array") };
+            Ok(match table.refresh(rows, &books) {
+                Ok(flips) => (flips, None),
+                Err(unknown) => (0, Some((unknown.filter, unknown.value))),
+            })
         })
     }
 

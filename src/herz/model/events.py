@@ -49,7 +49,8 @@ class BindOutcome(StrEnum):
     REFUSED = "refused"
     """The API did not and will not do it: the reservation is released, the pod tries again."""
     UNKNOWN = "unknown"
-    """A time-out or a 5xx: the reservation is held until the API tells (an ObjectApplied)."""
+    """A time-out or a 5xx: the reservation is held until the driver has read the pod again and
+    answers `bound` or `refused`, or the pod is seen with a node."""
 
 
 class BindFinished(msgspec.Struct, frozen=True, tag="bind", kw_only=True):

@@ -9,6 +9,7 @@ from herz.model.objects import Node
 from herz.model.podinfo import PodInfo
 from herz.place.columns import CPU, MEMORY, NodeTable
 from herz.place.ledger import Ledger, Placed
+from herz.place.mix import PodMix
 from herz.place.snapshot import SnapshotDigest, node_element, placement_element
 from herz.place.view import ClusterView
 from herz.plugin import Change, EventKind, Reads
@@ -19,13 +20,30 @@ class Cluster:
 
     Args:
         snapshot: the digest that follows every change.
+        mix: counts the pods that come; None when no rule reads it.
     """
 
-    def __init__(self, snapshot: SnapshotDigest) -> None:
+    def __init__(self, snapshot: SnapshotDigest, mix: PodMix | None = None) -> None:
         self.nodes = NodeTable()
         self.ledger = Ledger(self.nodes)
-        self.view = ClusterView(self.nodes, self.ledger)
+        self.view = ClusterView(self.nodes, self.ledger, mix)
+        self._mix = mix
         self._snapshot = snapshot
+
+    @property
+    def knowledge(self) -> bytes:
+        """The digest of what rules read besides nodes and pods; empty when they read nothing."""
+        return b"" if self._mix is None else self._mix.digest
+
+    def see(self, pod: PodInfo) -> None:
+        """A pod of ours came for the first time; it is not placed yet."""
+        if self._mix is None:
+            return
+        self._mix.see(pod)
+        if self._mix.is_due:
+            self._mix.freeze(self.nodes)
+            # The row stands for all: rules declare Reads.MIX in `reads_all` only.
+            self.nodes.note(0, Reads.MIX)
 
     def apply_node(self, node: Node) -> Change | None:
         """A node came or changed; None when nothing that a rule reads did.

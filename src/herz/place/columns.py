@@ -61,6 +61,8 @@ class NodeTable:
     def __init__(self, capacity: int = 64) -> None:
         self.changes = ChangeLog(_LOG_CAPACITY)
         self.nodes: list[Node | None] = [None] * capacity
+        self.names: list[str] = [""] * capacity
+        """By row: the node's name; empty where there is no node."""
         self.rows: dict[str, int] = {}
         # Invariant: a heap of exactly the rows without a node.
         self._free: list[int] = list(range(capacity))
@@ -131,6 +133,7 @@ class NodeTable:
         self._drop_images(row, old)
         self._ranks = None
         self.nodes[row] = None
+        self.names[row] = ""
         self.is_live[row] = False
         self.allocatable[:, row] = 0
         self.usage.clear(row)
@@ -148,10 +151,10 @@ class NodeTable:
 
     def name(self, row: int) -> str:
         """The name of the node at a live row."""
-        node = self.nodes[row]
-        if node is None:
+        name = self.names[row]
+        if not name:
             raise InvariantError(f"row {row} has no node")
-        return node.metadata.name
+        return name
 
     def resource(self, name: str) -> int:
         """The column of a resource; NO_RESOURCE, which is all zero, when no node ever had it."""
@@ -179,6 +182,7 @@ class NodeTable:
             self._grow()
         row = heapq.heappop(self._free)
         self.rows[name] = row
+        self.names[row] = name
         self._ranks = None
         self.is_live[row] = True
         self.keys[row] = tie_key(name)
@@ -226,6 +230,7 @@ class NodeTable:
         """A quarter more rows, so that at most a fifth of the work is on rows without a node."""
         old, new = self.size, max(self.size * 5 // 4, self.size + 64)
         self.nodes += [None] * (new - old)
+        self.names += [""] * (new - old)
         self._free = list(range(old, new))
         allocatable = np.zeros((len(self.resources), new), np.int64)
         allocatable[:, :old] = self.allocatable

@@ -127,11 +127,11 @@ class Framework:
             keys = keys[sheet.rows]
         salt = None if self._salt is None else pod.tie_key ^ self._salt
         best, tied = sheet.table.top(TOP, keys, salt)
-        name, rows = self._nodes.name, sheet.rows
-        top = tuple(
-            Candidate(name(at if rows is None else int(rows[at])), points, total)
-            for at, total, points in best
-        )
+        names, rows = self._nodes.names, sheet.rows
+        if rows is None:
+            top = tuple([Candidate(names[at], points, total) for at, total, points in best])
+        else:
+            top = tuple([Candidate(names[rows[at]], points, total) for at, total, points in best])
         if tied > 1 and keys[best[0][0]] == keys[best[1][0]]:
             # Tie: two names with one 64-bit hash; the kernel knows rows, the contract says name.
             top = (*sorted(top[:2], key=lambda one: one.node), *top[2:])

@@ -9,6 +9,7 @@ ahead: a pod counts from its arrival on.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Final
 
 import msgspec
@@ -88,9 +89,12 @@ def _free(nodes: NodeTable) -> tuple[tuple[tuple[str, int, int], ...], int, int]
         return (), 0, 0
     models = nodes.label_column(GPU_MODEL).astype(np.int64)
     keys = (models[:, None] * (DEVICE_MILLI + 1) + devices)[exists]
-    found = []
-    for key, count in zip(*(part.tolist() for part in np.unique_counts(keys)), strict=True):
-        model, milli = divmod(key, DEVICE_MILLI + 1)
-        found.append((nodes.labels.value(model) if model else "", milli, count))
-    cpu_milli_max = int(nodes.allocatable[CPU, on_row > 0].max())
-    return tuple(sorted(found)), int(on_row.max()), cpu_milli_max
+    # One device of each (model, free milli) stands for all of them.
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    free: Counter[tuple[str, int]] = Counter()
+    for row, column, count in zip(*(at[first] for at in exists.nonzero()), counts, strict=True):
+        node = nodes.nodes[row]
+        assert node is not None, "a row with devices has its node"
+        free[node.metadata.labels.get(GPU_MODEL, ""), int(devices[row, column])] += int(count)
+    found = tuple(sorted((model, milli, count) for (model, milli), count in free.items()))
+    return found, int(on_row.max()), int(nodes.allocatable[CPU, on_row > 0].max())

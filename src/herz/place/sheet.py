@@ -110,7 +110,31 @@ class Sheet:
         asked = (*self._filters, *self._scores)
         self._reads = _union(each.reads for each in asked)
         self._reads_all = _union(each.reads_all for each in asked)
+        self._extents = [each for each in self._scores if each.has_extent]
+        self._kernel_reads = self._attach_kernels() if rows is None else 0
         self._fill()
+
+    def _attach_kernels(self) -> int:
+        """Let native kernels answer where rules have them.
+
+        Returns:
+            The aspects after whose change the kernels alone answer; 0 when there are none.
+        """
+        others = _NODES
+        read = 0
+        for asked in self._filters:
+            if hasattr(asked.rule, "kernel"):
+                self.table.attach_filter(asked.index, asked.rule.kernel(asked.state))
+                read |= asked.reads
+            else:
+                others |= asked.reads | asked.reads_all
+        for asked in self._scores:
+            if hasattr(asked.rule, "score_kernel"):
+                self.table.attach_scorer(asked.index, asked.rule.score_kernel(asked.state))
+                read |= asked.reads
+            else:
+                others |= -1 if asked.has_prescore else asked.reads | asked.reads_all
+        return read & ~others
 
     def refresh(self) -> bool:
         """Bring the sheet up to what the node table says now.
@@ -130,9 +154,26 @@ class Sheet:
         is_whole = bool(changed & self._reads_all)
         if wanted or is_whole:
             rows = changes.rows_since(seen, wanted)
-            if len(rows) or is_whole:
+            if not wanted & ~self._kernel_reads and not is_whole:
+                self._ask_kernels(rows)
+            elif len(rows) or is_whole:
                 self._work(rows, changed)
         return True
+
+    def _ask_kernels(self, rows: Int64s) -> None:
+        """The native half of `_work`: only rules with kernels read what changed."""
+        view, table = self._view, self.table
+        while True:  # Bound: each turn learns the code of one more combination of lacks.
+            flips, unknown = table.refresh(rows, view.allocatable, view.requested, view.nonzero)
+            if unknown is None:
+                break
+            index, value = unknown
+            asked = self._filters[index - 1]
+            table.learn(index, value, asked.rule.code(asked.state, value))
+        if flips and self._extents:
+            moved = [self._normalize(each, None, is_due=False) for each in self._extents]
+            if any(moved):
+                table.settle_totals(None)
 
     def _fill(self) -> None:
         """Ask everything about every row."""

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from herz.errors import InvariantError
+from herz.model.mix import MixEdition
 from herz.model.objects import Taint
 from herz.model.podinfo import PodInfo
 from herz.place.columns import NodeTable
 from herz.place.ledger import Ledger
+from herz.place.mix import PodMix
 from herz.place.usage import Usage
 from herz.plugin import Int64s
 
@@ -26,9 +28,10 @@ _NO_PORTS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 class ClusterView:
     """Nodes and their use, as they are now."""
 
-    def __init__(self, table: NodeTable, ledger: Ledger) -> None:
+    def __init__(self, table: NodeTable, ledger: Ledger, mix: PodMix | None = None) -> None:
         self._table = table
         self._ledger = ledger
+        self._mix = mix
 
     @property
     def _usage(self) -> Usage:
@@ -100,13 +103,17 @@ class ClusterView:
     def devices(self) -> Int64s:
         return self._usage.devices
 
+    @property
+    def mix(self) -> MixEdition | None:
+        return None if self._mix is None else self._mix.edition
+
     def without(self, uids: tuple[str, ...]) -> ClusterView:
         """The same cluster without these pods.
 
         Raises:
             InvariantError: a pod is on no node.
         """
-        overlay = Overlay(self._table, self._ledger, self._usage.copy())
+        overlay = Overlay(self._table, self._ledger, self._mix, self._usage.copy())
         for uid in uids:
             placed = self._ledger.get(uid)
             if placed is None:
@@ -119,7 +126,7 @@ class ClusterView:
 
     def with_(self, pod: PodInfo, row: int, devices: tuple[int, ...] = ()) -> ClusterView:
         """The same cluster with this pod on this row."""
-        overlay = Overlay(self._table, self._ledger, self._usage.copy())
+        overlay = Overlay(self._table, self._ledger, self._mix, self._usage.copy())
         overlay.usage.take(pod, row, self._table.resources, devices)
         return overlay
 
@@ -127,8 +134,8 @@ class ClusterView:
 class Overlay(ClusterView):
     """A view with its own columns of use."""
 
-    def __init__(self, table: NodeTable, ledger: Ledger, usage: Usage) -> None:
-        super().__init__(table, ledger)
+    def __init__(self, table: NodeTable, ledger: Ledger, mix: PodMix | None, usage: Usage) -> None:
+        super().__init__(table, ledger, mix)
         self.usage = usage
 
     @property

@@ -53,16 +53,16 @@ class Kinds:
     def of_rows(self, view: View, rows: Rows) -> Int64s:
         """By row: its kind."""
         column = view.labels(GPU_MODEL)[rows]
-        kinds = np.zeros(len(column), np.int64)
-        # Interned ids may move from view to view, never within one: they are cheap to ask for.
-        for number, name in enumerate(self.names, start=1):
-            kinds[column == view.label_id(name)] = number
-        return kinds
+        ids = [view.label_id(name) for name in self.names]
+        numbers = np.zeros(max(int(column.max(initial=0)), *ids, 0) + 1, np.int64)
+        numbers[ids] = np.arange(1, self.count)
+        return numbers[column]
 
 
 def free_cpu(view: View, rows: Rows) -> Int64s:
     """By row: allocatable cpu that no pod asked for, in milli; not below 0."""
-    return np.maximum(view.allocatable[0, rows] - view.requested[0, rows], 0)
+    left: Int64s = np.maximum(view.allocatable[0, rows] - view.requested[0, rows], 0)
+    return left
 
 
 def fullest(free: Sequence[int], milli: int, count: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Literal
 import msgspec
 import numpy as np
 
-from herz._native import balance, fullness, lacking
+from herz._native import Kernel
 from herz.errors import ConfigError
 from herz.model.podinfo import PodInfo
 from herz.model.resources import node_allocatable
@@ -37,6 +37,8 @@ from herz.plugin import (
 
 PLAIN: Final = ("cpu", "memory", "ephemeral-storage")
 """Reported first and in this order; counted even when the pod asks for none."""
+SCORED: Final = ("cpu", "memory")
+"""Whose use scoring counts with defaults for pods that ask for none; in the view's order."""
 SHAPE_SCORE_MAX: Final = 10
 """Shape points are given as 0 to 10 in the configuration."""
 
@@ -90,10 +92,10 @@ class BalancedArguments(Arguments, frozen=True):
 
 @dataclass(slots=True)
 class _Demands:
-    """What the pod asks, by column, and the code of each combination of lacks."""
+    """What the pod asks, in the order of the kernel's bits, and the codes of its masks."""
 
     names: tuple[str, ...]
-    amounts: list[tuple[int, int]]
+    kernel: Kernel
     codes: dict[int, int] = field(default_factory=dict)
 
 
@@ -128,39 +130,46 @@ class NodeResourcesFit(Filter, Score, Hints):
         scalars = [name for name in sorted(asked) if name not in (*PLAIN, "pods")]
         names = ("pods", *(name for name in PLAIN if name in asked), *scalars)
         amounts = [(view.resource(name), asked.get(name, 1)) for name in names]
-        return _Demands(names, amounts)
+        return _Demands(names, Kernel.lacking(amounts))
 
     def filter(self, state: _Demands, view: View, rows: Rows) -> Codes:
         """A code for each combination of resources that the row lacks."""
-        at = None if isinstance(rows, slice) else rows
-        masks = lacking(view.allocatable, view.requested, state.amounts, at)
+        masks = _values(state.kernel, view, rows)
         codes = np.zeros(len(masks), np.int16)
         for position in masks.nonzero()[0].tolist():
-            mask = masks.item(position)
-            code = state.codes.get(mask)
-            if code is None:
-                code = state.codes[mask] = self._code(state, mask)
-            codes[position] = code
+            codes[position] = self.code(state, masks.item(position))
         return codes
 
-    def prepare_score(self, pod: PodInfo, view: View) -> list[tuple[int, int, int, int, int]]:
-        """(capacity column, matrix of use, column in it, amount, weight) by resource."""
+    def kernel(self, state: _Demands) -> Kernel:
+        """What answers for `filter`, but for the codes."""
+        return state.kernel
+
+    def code(self, state: _Demands, mask: int) -> int:
+        """The code of one combination of lacks."""
+        code = state.codes.get(mask)
+        if code is None:
+            code = state.codes[mask] = self._new_code(state, mask)
+        return code
+
+    def prepare_score(self, pod: PodInfo, view: View) -> Kernel:
+        """The kernel of the strategy."""
         found = []
         for resource in self._resources:
-            column = view.resource(resource.name)
             amount = pod.requests.get(resource.name, 0)
-            if resource.name in ("cpu", "memory"):
-                place = ("cpu", "memory").index(resource.name)
-                found.append((place, 1, place, pod.scoring[place], resource.weight))
+            if resource.name in SCORED:
+                place = SCORED.index(resource.name)
+                found.append((place, True, pod.scoring[place], resource.weight))
             elif amount or resource.name in PLAIN:
-                found.append((column, 0, column, amount, resource.weight))
-        return found
+                found.append((view.resource(resource.name), False, amount, resource.weight))
+        return Kernel.fullness(self._kind, self._shape, found)
 
-    def score(self, state: list[tuple[int, int, int, int, int]], view: View, rows: Rows) -> Int64s:
+    def score(self, state: Kernel, view: View, rows: Rows) -> Int64s:
         """Weighted mean of the points of each resource."""
-        at = None if isinstance(rows, slice) else rows
-        used = [view.requested, view.nonzero]
-        return fullness(view.allocatable, used, state, self._kind, self._shape, at)
+        return _values(state, view, rows)
+
+    def score_kernel(self, state: Kernel) -> Kernel:
+        """What answers for `score`."""
+        return state
 
     def hints(self) -> Mapping[EventKind, Hint | None]:
         """Something became free, or a node came or grew that could hold the pod when empty."""
@@ -191,7 +200,7 @@ class NodeResourcesFit(Filter, Score, Hints):
             "/" in resource and resource.split("/", 1)[0] in self._ignored_groups
         )
 
-    def _code(self, state: _Demands, mask: int) -> int:
+    def _new_code(self, state: _Demands, mask: int) -> int:
         lacks = [name for bit, name in enumerate(state.names) if mask >> bit & 1]
         # A lack of pod slots is never final: Kubernetes lets preemption try.
         finals = [bit for bit, name in enumerate(state.names) if name != "pods"]
@@ -226,12 +235,20 @@ class NodeResourcesBalancedAllocation(Score):
         for name, amount in amounts.items():
             if amount or name in PLAIN:
                 found.append((view.resource(name), amount))
-        return found
+        return Kernel.balance(found)
 
-    def score(self, state: list[tuple[int, int]], view: View, rows: Rows) -> Int64s:
+    def score(self, state: Kernel, view: View, rows: Rows) -> Int64s:
         """50 to 100: 75 when the balance stays as it is."""
-        at = None if isinstance(rows, slice) else rows
-        return balance(view.allocatable, view.requested, state, at)
+        return _values(state, view, rows)
+
+    def score_kernel(self, state: Kernel) -> Kernel:
+        """What answers for `score`."""
+        return state
+
+
+def _values(kernel: Kernel, view: View, rows: Rows) -> Int64s:
+    at = None if isinstance(rows, slice) else rows
+    return kernel.values(view.allocatable, view.requested, view.nonzero, at)
 
 
 def _takes_less(pod: PodInfo, change: Change) -> bool:

@@ -19,6 +19,7 @@ from herz.world.sim.faults import Dice
 from herz.world.sim.scenario import Timing
 
 _CONFLICT = "Operation cannot be fulfilled: the object has been modified (injected)"
+_NOT_LANDED = "the pod has no such node when read after the time-out"
 _TIMEOUT = "context deadline exceeded (injected)"
 
 # A bind on its way: the request, when its answer comes, and whether the answer gets lost.
@@ -119,11 +120,17 @@ class ApiServer:
         """The answer is lost: the machine hears of a time-out, and later what the API holds."""
         at_ns = self._engine.now_ns + self._timing.timeout_ns
         self._answer(at_ns, request, BindOutcome.UNKNOWN, _TIMEOUT)
-        self._engine.at(at_ns + self._timing.confirm_ns, Rank.API, self._confirm, request.uid)
+        self._engine.at(at_ns + self._timing.confirm_ns, Rank.API, self._confirm, request)
 
-    def _confirm(self, uid: str) -> None:
-        """Read the pod again, as a client does after a time-out."""
-        self._cluster.tell(uid)
+    def _confirm(self, request: Bind) -> None:
+        """Read the pod again, as a client does after a time-out, and answer by what it holds."""
+        state = self._cluster.pods.get(request.uid)
+        if state is None or state.is_gone:
+            self._cluster.tell(request.uid)
+            return
+        is_there = state.pod.spec.node_name == request.node
+        outcome = BindOutcome.BOUND if is_there else BindOutcome.REFUSED
+        self._answer(self._engine.now_ns, request, outcome, "" if is_there else _NOT_LANDED)
 
     def _interfere(self, what: tuple[Bind, bool]) -> None:
         request, is_recreated = what

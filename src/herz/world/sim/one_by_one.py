@@ -43,10 +43,12 @@ class OneByOneChecker:
         self._devices = np.zeros((len(rooms), max(width, 1)), dtype=np.int64)
         for row, room in enumerate(rooms):
             self._devices[row, : len(room.devices_free)] = DEVICE_MILLI
+        # Invariant: the room on each node's freest device, the row's maximum of `_devices`.
+        self._freest: NDArray[np.int64] = self._devices.max(axis=1)
         # Bound: one for each different set of static rules among the pods.
         self._allowed: dict[bytes, NDArray[np.bool_]] = {}
         self._turn: Pod | None = None
-        self._fits = 0
+        self._fits = np.zeros(len(nodes), dtype=np.bool_)
         self._placed = ""
 
     def told(self, pod: Pod) -> None:
@@ -55,7 +57,7 @@ class OneByOneChecker:
             self._history.fail(f"{pod.key} was told of before {self._turn.key} was decided")
         self._turn = pod
         self._placed = ""
-        self._fits = int(np.count_nonzero(self._fitting(pod)))
+        self._fits = self._fitting(pod)
 
     def judge(self, effect: Effect) -> None:
         """Check an effect before it is carried out."""
@@ -67,7 +69,7 @@ class OneByOneChecker:
         if turn is None or effect.uid != turn.metadata.uid:
             self._history.fail(f"{effect.name} is placed, but it is not its turn")
         row = self._rows.get(effect.node)
-        if row is None or not self._fitting(turn)[row]:
+        if row is None or self._placed or not self._fits[row]:
             self._history.fail(f"{effect.name} does not fit on {effect.node}")
         self._take(turn, row, devices_in(effect.annotations))
         self._placed = effect.node
@@ -75,8 +77,8 @@ class OneByOneChecker:
     def settle(self) -> bool:
         """The turn is over; whether the pod was placed."""
         turn, self._turn = self._turn, None
-        if turn is not None and not self._placed and self._fits:
-            count = self._fits
+        count = int(np.count_nonzero(self._fits))
+        if turn is not None and not self._placed and count:
             self._history.fail(f"{turn.key} was not placed at once, though it fits {count} nodes")
         return self._placed != ""
 
@@ -88,7 +90,9 @@ class OneByOneChecker:
             if amount:
                 free = self._free.get(resource)
                 fits = fits & (free >= amount) if free is not None else np.zeros_like(fits)
-        if needs.gpu_milli:
+        if needs.gpu_milli and needs.gpu_count == 1:
+            fits = fits & (self._freest >= needs.gpu_milli)
+        elif needs.gpu_milli:
             enough = np.count_nonzero(self._devices >= needs.gpu_milli, axis=1)
             fits = fits & (enough >= needs.gpu_count)
         return fits
@@ -111,4 +115,5 @@ class OneByOneChecker:
                 self._free[resource][row] -= amount
         for device in devices:
             self._devices[row, device] -= needs.gpu_milli
+        self._freest[row] = self._devices[row].max()
         assert self._devices[row].min() >= 0, f"device over-committed on row {row}"

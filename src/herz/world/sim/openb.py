@@ -101,6 +101,7 @@ def openb_scenario(folder: Path, list_name: str, load: float) -> Scenario:
         open=open_,
         protocol=Protocol.ONE_BY_ONE,
         timing=Timing.instant(),
+        classes=("gpu", "cpu"),
         is_every_fit_expected=False,
     )
 

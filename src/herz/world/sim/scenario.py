@@ -147,7 +147,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def instant(cls) -> Timing:
         """Nothing takes any time: for protocols that decide pods one by one."""
-        return cls(bind_ns=(0, 0), watch_ns=0, start_ns=(0, 0), grace_ns=0, is_start_shown=False, is_echoed=False)
+        return cls(
+            bind_ns=(0, 0),
+            watch_ns=0,
+            start_ns=(0, 0),
+            grace_ns=0,
+            is_start_shown=False,
+            is_echoed=False,
+        )
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ class Change(msgspec.Struct, gc=False):
     is_void: bool = False
     is_doubled: bool = False
     is_lagging: bool = False
+    stands_for_deletion: bool = False
 
 
 class Watch:
@@ -61,7 +62,6 @@ class Watch:
         self._merges = dice.rates.watch_merged > 0 or dice.rates.recreation_merged > 0
         # Bound: one entry for each object with an undelivered change; kept while merging is on.
         self._last: dict[tuple[str, str], Change] = {}
-        self._seen: set[str] = set()
         self.unlisted: dict[str, tuple[str, ...]] = {}
 
     def applied(self, thing: object) -> None:
@@ -79,8 +79,7 @@ class Watch:
             self._schedule(kind, Change(thing, (kind, ""), is_deletion))
             return
         change = Change(thing, (kind, cast(Pod, thing).metadata.key), is_deletion)
-        if self._is_merged_away(change):
-            return
+        self._merge(change)
         self._last[change.key] = change
         change.is_lagging = self._dice.strikes("watch_merged")
         self._schedule(kind, change)
@@ -90,27 +89,25 @@ class Watch:
         if change.is_lagging or (self._stalls and self._dice.strikes("watch_stalled")):
             due_ns += self._stall_ns
         free_ns = self._free_ns.get(kind, 0)
-        if due_ns < free_ns:
-            due_ns = free_ns
+        due_ns = max(due_ns, free_ns)
         self._free_ns[kind] = due_ns
         self._engine.at(due_ns, Rank.WATCH, self._hand_over, change)
         change.is_doubled = self._doubles and self._dice.strikes("watch_duplicated")
 
-    def _is_merged_away(self, change: Change) -> bool:
-        """Void the change before this one where they merge; whether this one is not needed."""
+    def _merge(self, change: Change) -> None:
+        """Void the change before this one where the two come as one.
+
+        A deletion is always delivered, even of what was never seen, as are the first sight of a new
+        uid that stands for the old one's deletion, and everything that is not lagging.
+        """
         before = self._last.get(change.key)
         if before is None or before.is_void:
-            return False
-        is_same = _uid(before.object) == _uid(change.object)
-        if not is_same:
+            return
+        if _uid(before.object) != _uid(change.object):
             if before.is_deletion and self._dice.strikes("recreation_merged"):
-                before.is_void = True
-            return False
-        if before.is_deletion or not before.is_lagging:
-            return False
-        before.is_void = True
-        # Made and deleted between two looks: nobody ever saw it.
-        return change.is_deletion and _uid(change.object) not in self._seen
+                before.is_void = change.stands_for_deletion = True
+        elif before.is_lagging and not before.is_deletion and not before.stands_for_deletion:
+            before.is_void = True
 
     def _hand_over(self, change: Change) -> None:
         if self._merges:
@@ -118,10 +115,6 @@ class Watch:
                 del self._last[change.key]
             if change.is_void:
                 return
-            if change.is_deletion:
-                self._seen.discard(_uid(change.object))
-            else:
-                self._seen.add(_uid(change.object))
         now_ns = self._engine.now_ns
         thing = cast("Pod | Node", change.object)
         event: Event

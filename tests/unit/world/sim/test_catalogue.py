@@ -98,3 +98,14 @@ def test_options_that_do_not_apply_are_refused(tmp_path: Path) -> None:
         load_scenario("openb")
     with pytest.raises(ConfigError, match="--list"):
         load_scenario("swf", data=tmp_path)
+
+
+def test_documented_file_can_be_read(tmp_path: Path) -> None:
+    text = (ROOT / "docs/reference/scenarios.md").read_text(encoding="utf-8")
+    block = text.partition("```toml\n")[2].partition("```")[0]
+    path = tmp_path / "documented.toml"
+    path.write_text(block, encoding="utf-8")
+    content = load_scenario(str(path)).open(random.Random(0))
+    assert len(content.nodes) == 6
+    assert content.pods_expected == 10
+    assert content.actions
