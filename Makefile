@@ -22,6 +22,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
 .PHONY: help setup run test check bench lock docs fmt clean ci FORCE
+.PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -37,13 +38,23 @@ test: check ## Set-up, check, then all Rust and Python tests
 	cargo test --locked --quiet --workspace --exclude herz-py
 	$(RUN) -m pytest -n $(WORKERS)
 
-check: setup ## Lint, types, stubs, layers, formatting, generated pages
+check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages
+
+check-lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check --quiet .
+
+check-types: setup
 	$(RUN) -m mypy
 	MYPYPATH=src $(RUN) -m mypy.stubtest herz._native
+
+check-layers: setup
 	$(VENV)/bin/lint-imports --no-logo
+
+check-pages: setup
 	$(RUN) docs/generate.py --check
+
+check-rust: setup
 	cargo fmt --check
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 
@@ -104,7 +115,7 @@ $(STAMPS)/packages: requirements/dev.lock $(STAMPS)/venv
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
-$(STAMPS)/native: $(NATIVE) $(STAMPS)/packages
+$(STAMPS)/native: $(NATIVE) | $(STAMPS)/packages
 	@cargo --version >/dev/null || { \
 	  echo "error: no cargo: install Rust (https://rustup.rs), then run make again" >&2; exit 1; }
 	@echo "setup: native module"

@@ -72,6 +72,7 @@ from herz.world.sim.result import Summary, combine
 from herz.world.sim.run import simulate
 
 SECOND_NS: Final = 1_000_000_000
+SHEET_BYTES: Final = 1 << 30
 ENTRY_POINT_GROUP: Final = "herz.plugins"
 
 PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] = {
@@ -236,13 +237,20 @@ def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
     return built
 
 
-def build_machine(policy: Policy, seed: int, sinks: Sequence[RecordSink]) -> Cycle:
+def build_machine(
+    policy: Policy,
+    seed: int,
+    sinks: Sequence[RecordSink],
+    *,
+    sheet_bytes: int = SHEET_BYTES,
+) -> Cycle:
     """A scheduler, ready for events.
 
     Args:
         policy: what decides.
         seed: stands for the log's life: it keys the ties and the permutation digest.
         sinks: who gets each record.
+        sheet_bytes: memory for what rules said of nodes, kept between pods; decides nothing.
 
     Raises:
         ConfigError: the policy names what is not there; or asserts are switched off.
@@ -257,7 +265,9 @@ def build_machine(policy: Policy, seed: int, sinks: Sequence[RecordSink]) -> Cyc
     cluster = Cluster(snapshot, PodMix() if any(read & Reads.MIX for read in reads) else None)
     salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
     ties = int.from_bytes(salt[:8], "big") if policy.ties == "hash" else None
-    framework = Framework(cluster.nodes, cluster.view, plugins, book, salt=ties)
+    framework = Framework(
+        cluster.nodes, cluster.view, plugins, book, salt=ties, cache_bytes=sheet_bytes
+    )
     gates = [rule for rule, _ in plugins if isinstance(rule, PreEnqueue)]
     reference = PolicyReference(policy.digest, policy.name, policy.version)
     return Cycle(

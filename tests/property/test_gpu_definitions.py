@@ -6,12 +6,12 @@ from itertools import product
 from math import gcd
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herz._native import expected_rest
 from herz.model.mix import MixEdition, PodShape
-from herz.place.outcome import Choice
 from herz.place.packing.loss import CPU_BIN, GPU_BIN, RATE_MAX, SCALE, STOP, LossTables
 from herz.place.plugins.gpu_fragmentation import GpuFragmentation, typical_arguments
 from herz.place.plugins.herz_pack import ZERO, HerzPack
@@ -65,6 +65,7 @@ def _lost(free: list[int], cpu: int, model: str, mix: dict[PodShape, int]) -> in
     return lost
 
 
+@pytest.mark.slow
 @given(clusters, mixes, st.sampled_from(SHARES), st.integers(0, 3), st.integers(0, 8))
 @settings(max_examples=60, deadline=None)
 def test_fgd_scores_the_drop_of_fragmentation(
@@ -133,6 +134,7 @@ def _device_table(edition: MixEdition, model: str) -> list[int]:
     return [rest[r - r % grid] + r % grid * SCALE for r in range(1001)]
 
 
+@pytest.mark.slow
 @given(clusters, mixes)
 @settings(max_examples=40, deadline=None)
 def test_table_t_is_its_recurrence(cluster: Free, mix: dict[PodShape, int]) -> None:
@@ -145,6 +147,7 @@ def test_table_t_is_its_recurrence(cluster: Free, mix: dict[PodShape, int]) -> N
         assert found == _device_table(edition, model)
 
 
+@pytest.mark.slow
 @given(clusters, mixes)
 @settings(max_examples=30, deadline=None)
 def test_table_e_is_its_recurrence(cluster: Free, mix: dict[PodShape, int]) -> None:
@@ -188,12 +191,13 @@ def _edition(cluster: Free, mix: dict[PodShape, int]) -> MixEdition:
     )
 
 
+@pytest.mark.slow
 @given(clusters, mixes, st.sampled_from(SHARES), st.integers(0, 3), st.integers(0, 8))
 @settings(max_examples=60, deadline=None)
 def test_herz_pack_scores_the_drop_of_the_expected_loss(
     cluster: Free, mix: dict[PodShape, int], milli: int, count: int, cores: int
 ) -> None:
-    case = _case(cluster, "HerzPack", "NodeResourcesFit", "GpuShare", mix=mix)
+    case = _case(cluster, "HerzPack", "GpuShare", mix=mix)
     for shape in mix:
         models = shape.models
         case.see(8, shape.gpu_milli, shape.gpu_count, cpu=f"{shape.cpu_milli}m", models=models)
@@ -221,9 +225,7 @@ def test_herz_pack_scores_the_drop_of_the_expected_loss(
         assert min(after, default=0) >= 0
         gain = loss(free, 1000 * cpu, kind) - loss(after, 1000 * (cpu - cores), kind)
         assert points[row] == ZERO + gain
-        found = case.framework.decide(pod)
-        if isinstance(found, Choice):
-            assert found.top[0].total <= HerzPack.points_max * 2 + 200
+        assert 0 <= points[row] <= HerzPack.points_max
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 99), st.integers(0, 10**6))

@@ -18,7 +18,12 @@ impl ChangeLog {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         assert!(capacity.is_power_of_two());
-        Self { entries: Vec::with_capacity(capacity), end: 0, capacity, seen: Vec::new() }
+        Self {
+            entries: Vec::with_capacity(capacity),
+            end: 0,
+            capacity,
+            seen: Vec::new(),
+        }
     }
 
     /// Notes that `row` changed in the aspects of `mask`.
@@ -60,7 +65,11 @@ impl ChangeLog {
         assert!(count <= self.entries.len() as u64);
         if count == 1 {
             let (row, aspects) = self.entry(position);
-            return if aspects & mask == 0 { Vec::new() } else { vec![i64::from(row)] };
+            return if aspects & mask == 0 {
+                Vec::new()
+            } else {
+                vec![i64::from(row)]
+            };
         }
         let mut rows = Vec::new();
         for number in position..self.end {

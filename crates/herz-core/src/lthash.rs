@@ -19,7 +19,9 @@ pub struct LtHash {
 
 impl Default for LtHash {
     fn default() -> Self {
-        Self { lanes: Box::new([0; LANES]) }
+        Self {
+            lanes: Box::new([0; LANES]),
+        }
     }
 }
 
@@ -52,7 +54,11 @@ impl LtHash {
     #[must_use]
     pub fn digest(&self) -> [u8; 48] {
         let mut hash = Sha3_384::new();
-        let bytes: Vec<u8> = self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
+        let bytes: Vec<u8> = self
+            .lanes
+            .iter()
+            .flat_map(|lane| lane.to_le_bytes())
+            .collect();
         Digest::update(&mut hash, &bytes);
         hash.finalize().into()
     }

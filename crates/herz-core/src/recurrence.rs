@@ -28,8 +28,12 @@ pub fn expected_rest(
     worth: i64,
     steps: &[Step],
 ) -> Option<Vec<i64>> {
-    let all = steps.iter().try_fold(stop, |sum, step| sum.checked_add(step.weight))?;
-    let most = worth.checked_mul(i64::try_from(height).ok()?)?.checked_mul(all)?;
+    let all = steps
+        .iter()
+        .try_fold(stop, |sum, step| sum.checked_add(step.weight))?;
+    let most = worth
+        .checked_mul(i64::try_from(height).ok()?)?
+        .checked_mul(all)?;
     let is_sound = stop > 0 && worth >= 0 && most >= 0;
     if !is_sound || steps.iter().any(|step| step.down == 0 || step.weight < 0) {
         return None;
@@ -39,10 +43,15 @@ pub fn expected_rest(
     for r in 0..height {
         sums.fill(stop * worth * r as i64);
         weights.fill(stop);
-        for step in steps.iter().filter(|step| step.down <= r && step.across < width) {
+        for step in steps
+            .iter()
+            .filter(|step| step.down <= r && step.across < width)
+        {
             let start = (r - step.down) * width;
             let from = &values[start..start + width - step.across];
-            let into = sums[step.across..].iter_mut().zip(&mut weights[step.across..]);
+            let into = sums[step.across..]
+                .iter_mut()
+                .zip(&mut weights[step.across..]);
             for ((sum, weight), value) in into.zip(from) {
                 *sum += step.weight * value;
                 *weight += step.weight;
@@ -63,9 +72,21 @@ mod tests {
     #[test]
     fn equals_the_formula_at_each_state() {
         let steps = [
-            Step { down: 2, across: 1, weight: 7 },
-            Step { down: 1, across: 0, weight: 3 },
-            Step { down: 3, across: 9, weight: 100 },
+            Step {
+                down: 2,
+                across: 1,
+                weight: 7,
+            },
+            Step {
+                down: 1,
+                across: 0,
+                weight: 3,
+            },
+            Step {
+                down: 3,
+                across: 9,
+                weight: 100,
+            },
         ];
         let values = expected_rest(6, 4, 5, 11, &steps).unwrap();
         for r in 0..6_usize {
@@ -82,7 +103,13 @@ mod tests {
 
     #[test]
     fn refuses_what_could_overflow_or_never_ends() {
-        let step = |down, weight| [Step { down, across: 0, weight }];
+        let step = |down, weight| {
+            [Step {
+                down,
+                across: 0,
+                weight,
+            }]
+        };
         assert_eq!(expected_rest(4, 1, 1, 1, &step(0, 1)), None);
         assert_eq!(expected_rest(4, 1, 1, 1, &step(1, -1)), None);
         assert_eq!(expected_rest(4, 1, 0, 1, &step(1, 1)), None);

@@ -113,9 +113,9 @@ impl Kernel {
             Kernel::Lacking(demands) | Kernel::Balance(demands) => {
                 demands.len() <= DEMANDS_MAX && demands.iter().all(|d| has(d.0))
             }
-            Kernel::Fullness(_, resources) => resources.iter().all(|r| {
-                has(r.column) && (!r.is_scored || r.column < books.scored.len())
-            }),
+            Kernel::Fullness(_, resources) => resources
+                .iter()
+                .all(|r| has(r.column) && (!r.is_scored || r.column < books.scored.len())),
         }
     }
 
@@ -180,8 +180,16 @@ fn fullness(books: &Books, kind: &Fullness, resources: &[Weighted], row: usize) 
         if capacity == 0 {
             continue;
         }
-        let used = if resource.is_scored { books.scored } else { books.used };
-        let points = points(kind, used.at(resource.column, row) + resource.amount, capacity);
+        let used = if resource.is_scored {
+            books.scored
+        } else {
+            books.used
+        };
+        let points = points(
+            kind,
+            used.at(resource.column, row) + resource.amount,
+            capacity,
+        );
         if is_shaped && points <= 0 {
             continue;
         }
@@ -248,7 +256,9 @@ fn evenness(fractions: &[f64]) -> i64 {
         many => {
             let n = many.len() as f64;
             let mean = many.iter().fold(0.0, |sum, f| sum + f) / n;
-            let squares = many.iter().fold(0.0, |sum, f| sum + (f - mean) * (f - mean));
+            let squares = many
+                .iter()
+                .fold(0.0, |sum, f| sum + (f - mean) * (f - mean));
             (squares / n).sqrt()
         }
     };
@@ -258,9 +268,9 @@ fn evenness(fractions: &[f64]) -> i64 {
 /// Whether a row has at least this much of everything left.
 #[must_use]
 pub fn has_room(capacity: Columns, used: Columns, demands: &[(usize, i64)], row: usize) -> bool {
-    demands.iter().all(|&(column, amount)| {
-        amount <= capacity.at(column, row) - used.at(column, row)
-    })
+    demands
+        .iter()
+        .all(|&(column, amount)| amount <= capacity.at(column, row) - used.at(column, row))
 }
 
 #[cfg(test)]
@@ -273,12 +283,21 @@ mod tests {
 
     fn books() -> Books<'static> {
         let columns = |values| Columns::new(values, 3);
-        Books { capacity: columns(&CAPACITY), used: columns(&USED), scored: columns(&SCORED) }
+        Books {
+            capacity: columns(&CAPACITY),
+            used: columns(&USED),
+            scored: columns(&SCORED),
+        }
     }
 
     #[test]
     fn one_row_and_all_rows_give_the_same() {
-        let weighted = |column, is_scored| Weighted { column, is_scored, amount: 50, weight: 3 };
+        let weighted = |column, is_scored| Weighted {
+            column,
+            is_scored,
+            amount: 50,
+            weight: 3,
+        };
         let shape = Fullness::Shape(vec![(0, 0), (50, 80), (100, 20)]);
         let kernels = [
             Kernel::Lacking(vec![(0, 200), (1, 40)]),
@@ -291,7 +310,10 @@ mod tests {
             assert!(kernel.fits_into(&books()));
             let one_by_one: Vec<i64> = (0..3).map(|row| kernel.value(&books(), row)).collect();
             assert_eq!(kernel.values(&books(), Rows::All(3)), one_by_one);
-            assert_eq!(kernel.values(&books(), Rows::Some(&[2, 0])), [one_by_one[2], one_by_one[0]]);
+            assert_eq!(
+                kernel.values(&books(), Rows::Some(&[2, 0])),
+                [one_by_one[2], one_by_one[0]]
+            );
         }
     }
 

@@ -63,11 +63,17 @@ struct Row {
 
 impl Mix {
     /// Prepares a mix.
+    ///
+    /// # Panics
+    /// With more than [`KINDS_MAX`] kinds.
     #[must_use]
     pub fn new(requests: &[Request], kinds: usize) -> Self {
         assert!(kinds <= KINDS_MAX);
-        let mut shares: Vec<i64> =
-            requests.iter().filter(|r| r.count > 0).map(|r| r.share).collect();
+        let mut shares: Vec<i64> = requests
+            .iter()
+            .filter(|r| r.count > 0)
+            .map(|r| r.share)
+            .collect();
         shares.sort_unstable();
         shares.dedup();
         let by_kind = (0..kinds).map(|kind| {
@@ -114,43 +120,47 @@ impl Mix {
         assert!(rows.len() == other.len() && rows.len() == kinds.len());
         let stride = width.max(1);
         let mut out = vec![IMPOSSIBLE; rows.len() * stride];
-        let (mut before, mut after) = (Row::default(), Row::default());
+        let mut scratch = (Row::default(), Row::default());
         rows.each(|position, row| {
             let slots = &slots[row * width..(row + 1) * width];
-            let out = &mut out[position * stride..(position + 1) * stride];
             let enough = slots.iter().filter(|&&left| left >= take.share).count();
-            if other[position] < take.other || enough < take.count {
-                return;
-            }
-            before.read(slots, &self.shares);
-            let left = other[position] - take.other;
-            let kind = kinds[position] as usize;
-            let lost = self.lost(&before, other[position], kind);
-            if take.count != 1 {
-                after.clone_from(&before);
-                let chosen = fullest(slots, take.share, take.count);
-                for &slot in &chosen {
-                    after.draw(slots[slot], take.share, &self.shares);
-                }
-                out[chosen.first().map_or(0, |&slot| slot)] = lost - self.lost(&after, left, kind);
-                return;
-            }
-            for slot in 0..width {
-                if slots[slot] < take.share {
-                    continue;
-                }
-                // Slots with the same rest give the same result.
-                let same = (0..slot).find(|&earlier| slots[earlier] == slots[slot]);
-                out[slot] = if let Some(earlier) = same {
-                    out[earlier]
-                } else {
-                    after.clone_from(&before);
-                    after.draw(slots[slot], take.share, &self.shares);
-                    lost - self.lost(&after, left, kind)
-                };
+            if other[position] >= take.other && enough >= take.count {
+                let state = (other[position], kinds[position] as usize);
+                let out = &mut out[position * stride..(position + 1) * stride];
+                self.drops_on(slots, state, take, &mut scratch, out);
             }
         });
         out
+    }
+
+    /// The drops of a row on which the take fits; `state` is its second thing and its kind.
+    fn drops_on(
+        &self,
+        slots: &[i64],
+        (other, kind): (i64, usize),
+        take: Take,
+        (before, after): &mut (Row, Row),
+        out: &mut [i64],
+    ) {
+        before.read(slots, &self.shares);
+        let (lost, left) = (self.lost(before, other, kind), other - take.other);
+        let mut drop_of = |chosen: &[usize]| {
+            after.clone_from(before);
+            for &slot in chosen {
+                after.draw(slots[slot], take.share, &self.shares);
+            }
+            lost - self.lost(after, left, kind)
+        };
+        if take.count != 1 {
+            let chosen = fullest(slots, take.share, take.count);
+            out[chosen.first().map_or(0, |&slot| slot)] = drop_of(&chosen);
+            return;
+        }
+        for slot in (0..slots.len()).filter(|&slot| slots[slot] >= take.share) {
+            // Slots with the same rest give the same result.
+            let same = (0..slot).find(|&earlier| slots[earlier] == slots[slot]);
+            out[slot] = same.map_or_else(|| drop_of(&[slot]), |earlier| out[earlier]);
+        }
     }
 
     /// What is lost to the mix, weighted.
@@ -159,7 +169,12 @@ impl Mix {
         let mut sum = never * row.total;
         for request in asked {
             let is_served = other >= request.other && row.holding[request.share] >= request.count;
-            sum += request.weight * if is_served { row.below[request.share] } else { row.total };
+            sum += request.weight
+                * if is_served {
+                    row.below[request.share]
+                } else {
+                    row.total
+                };
         }
         sum
     }
@@ -202,7 +217,9 @@ fn fullest(slots: &[i64], share: i64, count: usize) -> Vec<usize> {
     if count == 0 {
         return Vec::new();
     }
-    let mut found: Vec<usize> = (0..slots.len()).filter(|&slot| slots[slot] >= share).collect();
+    let mut found: Vec<usize> = (0..slots.len())
+        .filter(|&slot| slots[slot] >= share)
+        .collect();
     found.sort_by_key(|&slot| slots[slot]);
     found.truncate(count);
     found
@@ -213,10 +230,34 @@ mod tests {
     use super::*;
 
     const REQUESTS: [Request; 4] = [
-        Request { other: 0, share: 0, count: 0, kinds: u64::MAX, weight: 5 },
-        Request { other: 8, share: 500, count: 1, kinds: u64::MAX, weight: 3 },
-        Request { other: 1, share: 1000, count: 2, kinds: 1, weight: 2 },
-        Request { other: 2, share: 300, count: 1, kinds: 2, weight: 7 },
+        Request {
+            other: 0,
+            share: 0,
+            count: 0,
+            kinds: u64::MAX,
+            weight: 5,
+        },
+        Request {
+            other: 8,
+            share: 500,
+            count: 1,
+            kinds: u64::MAX,
+            weight: 3,
+        },
+        Request {
+            other: 1,
+            share: 1000,
+            count: 2,
+            kinds: 1,
+            weight: 2,
+        },
+        Request {
+            other: 2,
+            share: 300,
+            count: 1,
+            kinds: 2,
+            weight: 7,
+        },
     ];
 
     /// The definition, with nothing kept.
@@ -228,7 +269,11 @@ mod tests {
             if r.count == 0 || !is_allowed || other < r.other || enough < r.count {
                 return total;
             }
-            slots.iter().filter(|&&left| left < r.share).map(|&left| left.max(0)).sum()
+            slots
+                .iter()
+                .filter(|&&left| left < r.share)
+                .map(|&left| left.max(0))
+                .sum()
         };
         REQUESTS.iter().map(|r| r.weight * lost(r)).sum()
     }
@@ -239,7 +284,11 @@ mod tests {
         let slots = [1000, 300, 1000, -1, 0, 650, 300, 1000];
         for kind in 0..2 {
             for (share, other) in [(300, 0), (650, 4), (1000, 3)] {
-                let take = Take { other, share, count: 1 };
+                let take = Take {
+                    other,
+                    share,
+                    count: 1,
+                };
                 let found = mix.drops(&slots, 8, &[9], &[kind], take, Rows::All(1));
                 for slot in 0..8 {
                     if slots[slot] < share {
@@ -249,7 +298,10 @@ mod tests {
                     let mut after = slots;
                     after[slot] -= share;
                     let kind = kind as usize;
-                    assert_eq!(found[slot], lost(&slots, 9, kind) - lost(&after, 9 - other, kind));
+                    assert_eq!(
+                        found[slot],
+                        lost(&slots, 9, kind) - lost(&after, 9 - other, kind)
+                    );
                 }
             }
         }
@@ -259,11 +311,19 @@ mod tests {
     fn a_take_of_several_uses_the_fullest_and_of_none_only_the_other() {
         let mix = Mix::new(&REQUESTS, 2);
         let slots = [1000, 300, 400, 1000];
-        let several = Take { other: 1, share: 300, count: 2 };
+        let several = Take {
+            other: 1,
+            share: 300,
+            count: 2,
+        };
         let found = mix.drops(&slots, 4, &[9], &[0], several, Rows::All(1));
         let drop = lost(&slots, 9, 0) - lost(&[1000, 0, 100, 1000], 8, 0);
         assert_eq!(found, vec![IMPOSSIBLE, drop, IMPOSSIBLE, IMPOSSIBLE]);
-        let none = Take { other: 5, share: 0, count: 0 };
+        let none = Take {
+            other: 5,
+            share: 0,
+            count: 0,
+        };
         let found = mix.drops(&slots, 4, &[9], &[0], none, Rows::Some(&[0]));
         assert_eq!(found[0], lost(&slots, 9, 0) - lost(&slots, 4, 0));
     }

@@ -129,8 +129,11 @@ impl Table {
     /// The bytes that the rows take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let scorers: usize =
-            self.scorers.iter().map(|s| 4 + if s.raw.is_some() { 8 } else { 0 }).sum();
+        let scorers: usize = self
+            .scorers
+            .iter()
+            .map(|s| 4 + if s.raw.is_some() { 8 } else { 0 })
+            .sum();
         self.size * (2 * self.codes.len() + 2 + 8 + scorers)
     }
 
@@ -153,7 +156,11 @@ impl Table {
         let mut flips = 0;
         let (codes, first, counts) = (&self.codes, &mut self.first, &mut self.counts);
         rows.each(|_, row| {
-            let code = codes.iter().map(|codes| codes[row]).find(|&c| c != 0).unwrap_or(0);
+            let code = codes
+                .iter()
+                .map(|codes| codes[row])
+                .find(|&c| c != 0)
+                .unwrap_or(0);
             let was = std::mem::replace(&mut first[row], code);
             if was == code {
                 return;
@@ -200,7 +207,10 @@ impl Table {
     #[must_use]
     pub fn raw(&self, scorer: usize, rows: Rows) -> Vec<i64> {
         assert!(rows.within(self.size));
-        let raw = self.scorers[scorer].raw.as_ref().expect("a scorer with an extent");
+        let raw = self.scorers[scorer]
+            .raw
+            .as_ref()
+            .expect("a scorer with an extent");
         let mut out = vec![0; rows.len()];
         rows.each(|position, row| out[position] = raw[row]);
         out
@@ -264,7 +274,10 @@ impl Table {
         assert!(rows.within(self.size));
         let (first, total, scorers) = (&self.first, &mut self.total, &self.scorers);
         rows.each(|_, row| {
-            let sum: i64 = scorers.iter().map(|s| s.weight * i64::from(s.points[row])).sum();
+            let sum: i64 = scorers
+                .iter()
+                .map(|s| s.weight * i64::from(s.points[row]))
+                .sum();
             total[row] = if first[row] == 0 { sum } else { -1 };
         });
         match rows {
@@ -287,14 +300,20 @@ impl Table {
         self.blocks[block] = self.total[rows].iter().copied().max().unwrap_or(-1);
     }
 
-    /// Lets a kernel answer for a filter in [`Table::refresh`]; its value 0 is code 0.
+    /// Lets a kernel answer for a filter in [`Table::refresh_codes`]; its value 0 is code 0.
     pub fn attach_filter(&mut self, filter: usize, kernel: Arc<Kernel>) {
-        self.filter_kernels.push(Attached { kernel, index: filter });
+        self.filter_kernels.push(Attached {
+            kernel,
+            index: filter,
+        });
     }
 
-    /// Lets a kernel answer for a scorer without an extent in [`Table::refresh`].
+    /// Lets a kernel answer for a scorer without an extent in [`Table::refresh_points`].
     pub fn attach_scorer(&mut self, scorer: usize, kernel: Arc<Kernel>) {
-        self.scorer_kernels.push(Attached { kernel, index: scorer });
+        self.scorer_kernels.push(Attached {
+            kernel,
+            index: scorer,
+        });
     }
 
     /// Gives a value of a filter's kernel its code.
@@ -302,42 +321,53 @@ impl Table {
         self.learned.insert((filter, value), code);
     }
 
-    /// Asks all attached kernels about the rows and settles them; gives how many rows changed
+    /// Asks the filters' kernels about the rows and concludes which fit; gives how many changed
     /// between fitting and not.
     ///
     /// # Errors
-    /// A value without a code: teach it ([`Table::learn`]) and call again. Nothing is settled.
+    /// A value without a code: teach it ([`Table::learn`]) and call again. Nothing is concluded.
     ///
     /// # Panics
-    /// When a row is out of range, or a kernel names no column or gives points out of range.
-    pub fn refresh(&mut self, rows: &[i64], books: &Books) -> Result<usize, Unknown> {
-        let selection = Rows::Some(rows);
-        assert!(selection.within(self.size) && self.size <= books.capacity.rows());
+    /// When a row is out of range, or a kernel names no column.
+    pub fn refresh_codes(&mut self, rows: &[i64], books: &Books) -> Result<usize, Unknown> {
+        assert!(Rows::Some(rows).within(self.size) && self.size <= books.capacity.rows());
         for Attached { kernel, index } in &self.filter_kernels {
             assert!(kernel.fits_into(books));
             for &row in rows {
                 let value = kernel.value(books, row as usize);
-                self.codes[*index][row as usize] = match value {
-                    0 => 0,
-                    _ => *self
-                        .learned
-                        .get(&(*index, value))
-                        .ok_or(Unknown { filter: *index, value })?,
+                let code = match value {
+                    0 => Some(0),
+                    _ => self.learned.get(&(*index, value)).copied(),
                 };
+                let unknown = Unknown {
+                    filter: *index,
+                    value,
+                };
+                self.codes[*index][row as usize] = code.ok_or(unknown)?;
             }
         }
-        let flips = self.settle_codes(selection);
+        Ok(self.settle_codes(Rows::Some(rows)))
+    }
+
+    /// Asks the scorers' kernels about the rows and sums their points.
+    ///
+    /// # Panics
+    /// When a row is out of range, or a kernel names no column or gives points out of range.
+    pub fn refresh_points(&mut self, rows: &[i64], books: &Books) {
+        assert!(Rows::Some(rows).within(self.size) && self.size <= books.capacity.rows());
         for Attached { kernel, index } in &self.scorer_kernels {
             assert!(kernel.fits_into(books));
             let scorer = &mut self.scorers[*index];
             for &row in rows {
                 let value = kernel.value(books, row as usize);
-                assert!((0..=i64::from(scorer.most)).contains(&value), "points out of range");
+                assert!(
+                    (0..=i64::from(scorer.most)).contains(&value),
+                    "points out of range"
+                );
                 scorer.points[row as usize] = value as i32;
             }
         }
-        self.settle_totals(selection);
-        Ok(flips)
+        self.settle_totals(Rows::Some(rows));
     }
 
     /// Codes by row: the first of each that is not 0.
@@ -349,7 +379,10 @@ impl Table {
     /// The rows that fit, ascending.
     #[must_use]
     pub fn fitting(&self) -> Vec<i64> {
-        (0..self.size).filter(|&row| self.first[row] == 0).map(|row| row as i64).collect()
+        (0..self.size)
+            .filter(|&row| self.first[row] == 0)
+            .map(|row| row as i64)
+            .collect()
     }
 
     /// Points by row of one scorer.
@@ -368,7 +401,10 @@ impl Table {
     #[must_use]
     pub fn histogram(&self) -> Vec<(i16, usize)> {
         let counts = self.counts.iter().enumerate().skip(1);
-        counts.filter(|&(_, &count)| count > 0).map(|(code, &count)| (code as i16, count)).collect()
+        counts
+            .filter(|&(_, &count)| count > 0)
+            .map(|(code, &count)| (code as i16, count))
+            .collect()
     }
 
     /// The best `k` rows by (highest total, ties, lowest row), and how many rows share the
@@ -387,15 +423,16 @@ impl Table {
             if block_best < floor {
                 continue;
             }
-            for row in block * BLOCK..self.size.min((block + 1) * BLOCK) {
-                let total = self.total[row];
+            let rows = block * BLOCK..self.size.min((block + 1) * BLOCK);
+            let of_block = self.total[rows.clone()].iter().zip(&keys[rows.clone()]);
+            for (row, (&total, &key)) in rows.zip(of_block) {
                 if total < floor {
                     continue;
                 }
                 tied += usize::from(total == highest);
                 let rank = match ties {
-                    Ties::Hashed(salt) => mix64(keys[row] ^ salt),
-                    Ties::Keyed => keys[row],
+                    Ties::Hashed(salt) => mix64(key ^ salt),
+                    Ties::Keyed => key,
                 };
                 if total == floor && rank > floor_rank {
                     continue;
@@ -423,7 +460,10 @@ impl Table {
     }
 
     fn weighted(&self, row: usize) -> Vec<i64> {
-        self.scorers.iter().map(|s| s.weight * i64::from(s.points[row])).collect()
+        self.scorers
+            .iter()
+            .map(|s| s.weight * i64::from(s.points[row]))
+            .collect()
     }
 }
 
@@ -478,7 +518,9 @@ mod tests {
     fn the_top_is_what_a_full_sort_gives() {
         let size = 500;
         let mut table = Table::new(size, 1, &[(1, false, 100)]);
-        let points: Vec<i64> = (0..size).map(|row| (mix64(row as u64) % 4) as i64).collect();
+        let points: Vec<i64> = (0..size)
+            .map(|row| (mix64(row as u64) % 4) as i64)
+            .collect();
         let codes: Vec<i16> = (0..size).map(|row| i16::from(row % 3 == 0)).collect();
         let keys: Vec<u64> = (0..size).map(|row| mix64(row as u64 ^ 99)).collect();
         table.set_codes(0, Rows::All(size), &codes);

@@ -27,7 +27,9 @@ pub(crate) fn with_rows<T>(
     if chosen.within(size) {
         f(chosen)
     } else {
-        Err(pyo3::exceptions::PyIndexError::new_err(format!("a row is not below {size}")))
+        Err(pyo3::exceptions::PyIndexError::new_err(format!(
+            "a row is not below {size}"
+        )))
     }
 }
 

@@ -24,8 +24,14 @@ pub fn expected_rest(
     worth: i64,
     steps: Vec<(usize, usize, i64)>,
 ) -> PyResult<Bound<'_, PyArray2<i64>>> {
-    let steps: Vec<Step> =
-        steps.into_iter().map(|(down, across, weight)| Step { down, across, weight }).collect();
+    let steps: Vec<Step> = steps
+        .into_iter()
+        .map(|(down, across, weight)| Step {
+            down,
+            across,
+            weight,
+        })
+        .collect();
     let values = recurrence::expected_rest(height, width, stop, worth, &steps)
         .ok_or_else(|| PyValueError::new_err("the sums of the recurrence leave 63 bits"))?;
     values.into_pyarray(py).reshape([height, width])
@@ -69,10 +75,19 @@ impl RequestMix {
     ) -> PyResult<Bound<'py, PyArray2<i64>>> {
         let (size, width) = (slots.shape()[0], slots.shape()[1]);
         let (all, other, kinds) = (slots.as_slice()?, other.as_slice()?, kinds.as_slice()?);
-        if kinds.iter().any(|&kind| kind < 0 || kind as usize >= self.0.kinds()) {
-            return Err(PyValueError::new_err("a row of a kind that the mix does not know"));
+        if kinds
+            .iter()
+            .any(|&kind| kind < 0 || kind as usize >= self.0.kinds())
+        {
+            return Err(PyValueError::new_err(
+                "a row of a kind that the mix does not know",
+            ));
         }
-        let take = Take { other: take.0, share: take.1, count: take.2 };
+        let take = Take {
+            other: take.0,
+            share: take.1,
+            count: take.2,
+        };
         with_rows(rows.as_ref(), size, |rows| {
             if rows.len() != other.len() || rows.len() != kinds.len() {
                 return Err(PyValueError::new_err("a value for each row, please"));

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use numpy::{
-    IntoPyArray, PyArray1, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArrayMethods,
-};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -19,7 +17,11 @@ fn columns<'a>(matrix: &'a Matrix<'_>) -> PyResult<Columns<'a>> {
 }
 
 pub(crate) fn check(is_right: bool, what: &str) -> PyResult<()> {
-    if is_right { Ok(()) } else { Err(PyValueError::new_err(what.to_owned())) }
+    if is_right {
+        Ok(())
+    } else {
+        Err(PyValueError::new_err(what.to_owned()))
+    }
 }
 
 /// The three matrices as what kernels read; refused when their rows differ.
@@ -28,9 +30,19 @@ pub(crate) fn books<'a>(
     used: &'a Matrix<'_>,
     scored: &'a Matrix<'_>,
 ) -> PyResult<Books<'a>> {
-    check(capacity.shape() == used.shape(), "capacity and used differ in shape")?;
-    check(capacity.shape()[1] == scored.shape()[1], "capacity and scored differ in rows")?;
-    Ok(Books { capacity: columns(capacity)?, used: columns(used)?, scored: columns(scored)? })
+    check(
+        capacity.shape() == used.shape(),
+        "capacity and used differ in shape",
+    )?;
+    check(
+        capacity.shape()[1] == scored.shape()[1],
+        "capacity and scored differ in rows",
+    )?;
+    Ok(Books {
+        capacity: columns(capacity)?,
+        used: columns(used)?,
+        scored: columns(scored)?,
+    })
 }
 
 /// A question about one request, answered row by row.
@@ -42,7 +54,10 @@ impl Kernel {
     /// Bit masks of the demands (column, amount) that a row cannot meet.
     #[staticmethod]
     fn lacking(demands: Vec<(usize, i64)>) -> PyResult<Self> {
-        check(demands.len() <= DEMANDS_MAX, "too many demands in one request")?;
+        check(
+            demands.len() <= DEMANDS_MAX,
+            "too many demands in one request",
+        )?;
         Ok(Self(Arc::new(core::Kernel::Lacking(demands))))
     }
 
@@ -62,19 +77,27 @@ impl Kernel {
             "shape" => Fullness::Shape(shape),
             other => return Err(PyValueError::new_err(format!("unknown kind {other:?}"))),
         };
-        let weighted = resources.into_iter().map(|(column, is_scored, amount, weight)| Weighted {
-            column,
-            is_scored,
-            amount,
-            weight,
-        });
-        Ok(Self(Arc::new(core::Kernel::Fullness(kind, weighted.collect()))))
+        let weighted = resources
+            .into_iter()
+            .map(|(column, is_scored, amount, weight)| Weighted {
+                column,
+                is_scored,
+                amount,
+                weight,
+            });
+        Ok(Self(Arc::new(core::Kernel::Fullness(
+            kind,
+            weighted.collect(),
+        ))))
     }
 
     /// 50 + (50 + evenness with the request - evenness without it) / 2, over (column, amount).
     #[staticmethod]
     fn balance(resources: Vec<(usize, i64)>) -> PyResult<Self> {
-        check(resources.len() <= DEMANDS_MAX, "too many resources in one request")?;
+        check(
+            resources.len() <= DEMANDS_MAX,
+            "too many resources in one request",
+        )?;
         Ok(Self(Arc::new(core::Kernel::Balance(resources))))
     }
 
@@ -105,8 +128,14 @@ pub fn has_room(
     row: usize,
 ) -> PyResult<bool> {
     let (all, taken) = (columns(&capacity)?, columns(&used)?);
-    check(capacity.shape() == used.shape(), "capacity and used differ in shape")?;
-    check(demands.iter().all(|d| d.0 < all.len()), "a demand names no column")?;
+    check(
+        capacity.shape() == used.shape(),
+        "capacity and used differ in shape",
+    )?;
+    check(
+        demands.iter().all(|d| d.0 < all.len()),
+        "a demand names no column",
+    )?;
     check(row < capacity.shape()[1], "the row is out of range")?;
     Ok(core::has_room(all, taken, &demands, row))
 }
@@ -119,7 +148,10 @@ pub fn add_to_row(
     row: usize,
 ) -> PyResult<()> {
     let (count, stride) = (columns.shape()[0], columns.shape()[1]);
-    check(amounts.iter().all(|a| a.0 < count), "an amount names no column")?;
+    check(
+        amounts.iter().all(|a| a.0 < count),
+        "an amount names no column",
+    )?;
     check(row < stride, "the row is out of range")?;
     let values = columns.as_slice_mut()?;
     for (column, amount) in amounts {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
@@ -23,7 +23,10 @@ type BestRow<'py> = (usize, i64, Bound<'py, PyTuple>);
 impl Table {
     #[new]
     fn new(size: usize, filters: usize, scorers: Vec<(i32, bool, i32)>) -> PyResult<Self> {
-        if !scorers.iter().all(|s| (1..=table::POINTS_MAX).contains(&s.2)) {
+        if !scorers
+            .iter()
+            .all(|s| (1..=table::POINTS_MAX).contains(&s.2))
+        {
             return Err(PyValueError::new_err("highest points out of range"));
         }
         Ok(Self(Mutex::new(table::Table::new(size, filters, &scorers))))
@@ -62,7 +65,9 @@ impl Table {
     #[pyo3(signature = (rows))]
     fn settle_codes(&self, rows: RowArray<'_>) -> PyResult<usize> {
         let mut table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| Ok(table.settle_codes(rows)))
+        with_rows(rows.as_ref(), table.size(), |rows| {
+            Ok(table.settle_codes(rows))
+        })
     }
 
     #[pyo3(signature = (scorer, rows, values))]
@@ -88,7 +93,9 @@ impl Table {
         rows: RowArray<'py>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| Ok(table.raw(scorer, rows).into_pyarray(py)))
+        with_rows(rows.as_ref(), table.size(), |rows| {
+            Ok(table.raw(scorer, rows).into_pyarray(py))
+        })
     }
 
     fn extent(&self, scorer: usize) -> Option<(i64, i64)> {
@@ -131,11 +138,11 @@ impl Table {
         lock(&self.0).learn(filter, value, code);
     }
 
-    /// Asks the attached kernels about the rows and settles them.
+    /// Asks the filters' kernels about the rows and concludes which fit.
     ///
     /// Gives (how many rows changed between fitting and not, None), or (0, (filter, value)) for
     /// a value without a code: learn it and call again.
-    fn refresh(
+    fn refresh_codes(
         &self,
         rows: PyReadonlyArray1<'_, i64>,
         capacity: Matrix<'_>,
@@ -144,14 +151,34 @@ impl Table {
     ) -> PyResult<(usize, Option<(usize, i64)>)> {
         let mut table = lock(&self.0);
         let books = books(&capacity, &used, &scored)?;
-        check(table.size() <= books.capacity.rows(), "the table has more rows than the columns")?;
-        with_rows(Some(&rows), table.size(), |rows| {
-            let Rows::Some(rows) = rows else { unreachable!("given as an index array") };
-            Ok(match table.refresh(rows, &books) {
-                Ok(flips) => (flips, None),
-                Err(unknown) => (0, Some((unknown.filter, unknown.value))),
-            })
+        check(
+            table.size() <= books.capacity.rows(),
+            "the table has more rows than the columns",
+        )?;
+        let rows = index_array(&rows, table.size())?;
+        Ok(match table.refresh_codes(rows, &books) {
+            Ok(flips) => (flips, None),
+            Err(unknown) => (0, Some((unknown.filter, unknown.value))),
         })
+    }
+
+    /// Asks the scorers' kernels about the rows and sums their points.
+    fn refresh_points(
+        &self,
+        rows: PyReadonlyArray1<'_, i64>,
+        capacity: Matrix<'_>,
+        used: Matrix<'_>,
+        scored: Matrix<'_>,
+    ) -> PyResult<()> {
+        let mut table = lock(&self.0);
+        let books = books(&capacity, &used, &scored)?;
+        check(
+            table.size() <= books.capacity.rows(),
+            "the table has more rows than the columns",
+        )?;
+        let rows = index_array(&rows, table.size())?;
+        table.refresh_points(rows, &books);
+        Ok(())
     }
 
     fn first<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i16>> {
@@ -200,11 +227,21 @@ impl Table {
     }
 }
 
+fn index_array<'a>(rows: &'a PyReadonlyArray1<'_, i64>, size: usize) -> PyResult<&'a [i64]> {
+    let rows = rows.as_slice()?;
+    if Rows::Some(rows).within(size) {
+        return Ok(rows);
+    }
+    Err(PyIndexError::new_err(format!("a row is not below {size}")))
+}
+
 fn same_length(rows: usize, values: usize) -> PyResult<()> {
     if rows == values {
         return Ok(());
     }
-    Err(PyValueError::new_err(format!("{values} values for {rows} rows")))
+    Err(PyValueError::new_err(format!(
+        "{values} values for {rows} rows"
+    )))
 }
 
 /// A bounded log of changed rows.
@@ -242,7 +279,9 @@ impl ChangeLog {
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let mut log = lock(&self.0);
         if log.mask_since(position).is_none() {
-            return Err(PyValueError::new_err("the log no longer reaches back that far"));
+            return Err(PyValueError::new_err(
+                "the log no longer reaches back that far",
+            ));
         }
         Ok(log.rows_since(position, mask).into_pyarray(py))
     }

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from herz._native import ChangeLog
 from herz.errors import ConfigError, InvariantError
 from herz.model.objects import Node, Taint
+from herz.model.podinfo import PodInfo
 from herz.model.resources import node_allocatable
 from herz.place.intern import Interned
 from herz.place.labels import LabelColumns
-from herz.place.usage import Usage
+from herz.place.usage import Demands, Usage
 from herz.plugin import Int64s, Reads
 
 BASE_RESOURCES: Final = ("cpu", "memory", "ephemeral-storage", "pods", "")
@@ -159,6 +160,11 @@ class NodeTable:
     def resource(self, name: str) -> int:
         """The column of a resource; NO_RESOURCE, which is all zero, when no node ever had it."""
         return self.resources.get(name, NO_RESOURCE)
+
+    def demands(self, pod: PodInfo) -> Demands:
+        """What the pod asks, by column. What no node has is counted once a node has it."""
+        columns = self.resources
+        return [(columns[name], n) for name, n in pod.requests.items() if name in columns]
 
     def name_ranks(self) -> npt.NDArray[np.uint64]:
         """By row: the rank of the node's name among all; for policies with ties by name."""

@@ -195,7 +195,7 @@ class Framework:
     def _keep(self, signature: bytes, sheet: Sheet) -> None:
         self._sheets[signature] = sheet
         self._bytes += sheet.table.bytes
-        while self._bytes > self._cache_bytes and len(self._sheets) > 1:
+        while self._bytes > self._cache_bytes and self._sheets:
             self._forget(next(iter(self._sheets)))
 
     def _forget(self, signature: bytes) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from herz._native import has_room
 from herz.errors import InvariantError
 from herz.model.podinfo import PodInfo
-from herz._native import has_room
-from herz.place.columns import NO_RESOURCE, NodeTable
+from herz.place.columns import NodeTable
+from herz.place.usage import Demands
 from herz.plugin import Reads
 
 
@@ -72,9 +73,10 @@ class Ledger:
             if held.node == node and held.devices == devices:
                 return True
             raise InvariantError(f"{pod.key} is on {held.node} and cannot be reserved on {node}")
-        if not self.has_room(pod, row, devices):
+        demands = self._table.demands(pod)
+        if len(demands) < len(pod.requests) or not self._has_room(pod, row, demands, devices):
             return False
-        self._put(Placed(pod, node, devices, is_bound=False), row)
+        self._put(Placed(pod, node, devices, is_bound=False), row, demands)
         return True
 
     def release(self, uid: str) -> Placed | None:
@@ -88,8 +90,9 @@ class Ledger:
             del self._by_node[placed.node]
         row = self._table.rows.get(placed.node)
         if row is not None:
-            usage, columns = self._table.usage, self._table.resources
-            self._table.note(row, usage.give(placed.pod, row, columns, placed.devices))
+            demands = self._table.demands(placed.pod)
+            aspects = self._table.usage.give(placed.pod, row, demands, placed.devices)
+            self._table.note(row, aspects)
         return placed
 
     def assign(self, pod: PodInfo, node: str, devices: tuple[int, ...]) -> Placed | None:
@@ -104,22 +107,23 @@ class Ledger:
             return before
         if before is not None:
             self.release(pod.uid)
-        self._put(Placed(pod, node, devices, is_bound=True), self._table.rows.get(node))
+        placed = Placed(pod, node, devices, is_bound=True)
+        self._put(placed, self._table.rows.get(node), self._table.demands(pod))
         return before
 
     def node_came(self, node: str) -> None:
         """A node (re)appeared: count the pods that are on it."""
         row = self._table.rows[node]
-        usage, columns = self._table.usage, self._table.resources
         for placed in self.on(node):
-            usage.take(placed.pod, row, columns, placed.devices)
+            demands = self._table.demands(placed.pod)
+            self._table.usage.take(placed.pod, row, demands, placed.devices)
 
     def node_goes(self, node: str) -> None:
         """A node is about to be removed: take its pods off its row. They stay known."""
         row = self._table.rows[node]
-        usage, columns = self._table.usage, self._table.resources
         for placed in self.on(node):
-            usage.give(placed.pod, row, columns, placed.devices)
+            demands = self._table.demands(placed.pod)
+            self._table.usage.give(placed.pod, row, demands, placed.devices)
 
     def settle_devices(self, node: str) -> None:
         """The node's devices changed: write their pods' shares anew."""
@@ -132,11 +136,9 @@ class Ledger:
                     free[device] -= placed.pod.gpu.milli
         self._table.note(row, Reads.DEVICES)
 
-    def has_room(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
+    def _has_room(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> bool:
         """Whether the row has enough of everything left for the pod."""
         table = self._table
-        columns = table.resources
-        demands = [(columns.get(name, NO_RESOURCE), n) for name, n in pod.requests.items()]
         if not has_room(table.allocatable, table.usage.requested, demands, row):
             return False
         if not pod.gpu.count:
@@ -147,12 +149,12 @@ class Ledger:
             device < len(free) and free[device] >= milli for device in devices
         )
 
-    def _put(self, placed: Placed, row: int | None) -> None:
+    def _put(self, placed: Placed, row: int | None, demands: Demands) -> None:
         self._placed[placed.pod.uid] = placed
         self._by_node.setdefault(placed.node, {})[placed.pod.uid] = placed
         if row is not None:
-            usage, columns = self._table.usage, self._table.resources
-            self._table.note(row, usage.take(placed.pod, row, columns, placed.devices))
+            aspects = self._table.usage.take(placed.pod, row, demands, placed.devices)
+            self._table.note(row, aspects)
 
     def _recount(self, resource: str) -> None:
         """A node has a resource that none had: count what is asked of it. Cost: O(pods)."""

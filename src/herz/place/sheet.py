@@ -45,6 +45,7 @@ class Asked:
         reads_all: likewise.
         has_prescore: whether it is a PreScore; asking a Protocol costs tens of microseconds.
         has_extent: whether it is a Normalize.
+        has_kernel: whether a native kernel answers for it.
         extent: lowest and highest raw value over the rows that fit, for Normalize rules.
     """
 
@@ -55,6 +56,7 @@ class Asked:
     reads_all: int
     has_prescore: bool = False
     has_extent: bool = False
+    has_kernel: bool = False
     extent: tuple[int, int] = (0, 0)
 
 
@@ -110,31 +112,20 @@ class Sheet:
         asked = (*self._filters, *self._scores)
         self._reads = _union(each.reads for each in asked)
         self._reads_all = _union(each.reads_all for each in asked)
-        self._extents = [each for each in self._scores if each.has_extent]
-        self._kernel_reads = self._attach_kernels() if rows is None else 0
+        if rows is None:
+            self._attach_kernels()
         self._fill()
 
-    def _attach_kernels(self) -> int:
-        """Let native kernels answer where rules have them.
-
-        Returns:
-            The aspects after whose change the kernels alone answer; 0 when there are none.
-        """
-        others = _NODES
-        read = 0
+    def _attach_kernels(self) -> None:
+        """Let native kernels answer for the rules that have them, after the first time."""
         for asked in self._filters:
-            if hasattr(asked.rule, "kernel"):
+            asked.has_kernel = hasattr(asked.rule, "kernel")
+            if asked.has_kernel:
                 self.table.attach_filter(asked.index, asked.rule.kernel(asked.state))
-                read |= asked.reads
-            else:
-                others |= asked.reads | asked.reads_all
         for asked in self._scores:
-            if hasattr(asked.rule, "score_kernel"):
+            asked.has_kernel = hasattr(asked.rule, "score_kernel")
+            if asked.has_kernel:
                 self.table.attach_scorer(asked.index, asked.rule.score_kernel(asked.state))
-                read |= asked.reads
-            else:
-                others |= -1 if asked.has_prescore else asked.reads | asked.reads_all
-        return read & ~others
 
     def refresh(self) -> bool:
         """Bring the sheet up to what the node table says now.
@@ -151,29 +142,54 @@ class Sheet:
             return False
         seen, self.seen = self.seen, end
         wanted = (self._reads | _NODES) & changed
-        is_whole = bool(changed & self._reads_all)
-        if wanted or is_whole:
-            rows = changes.rows_since(seen, wanted)
-            if not wanted & ~self._kernel_reads and not is_whole:
-                self._ask_kernels(rows)
-            elif len(rows) or is_whole:
-                self._work(rows, changed)
+        if wanted or changed & self._reads_all:
+            self._work(seen, changed, changes.rows_since(seen, wanted))
         return True
 
-    def _ask_kernels(self, rows: Int64s) -> None:
-        """The native half of `_work`: only rules with kernels read what changed."""
+    def _work(self, seen: int, changed: int, rows: Int64s) -> None:
+        """Ask the rules that read what changed, each about the rows where it did.
+
+        Args:
+            seen: position in the log of changes up to which the sheet is right.
+            changed: all aspects that changed since.
+            rows: the rows on which something changed that any rule reads.
+        """
+        nodes, view, table = self._nodes, self._view, self.table
+        if changed & _NODES:
+            at = nodes.changes.rows_since(seen, _NODES)
+            table.set_codes(0, at, np.where(nodes.is_live[at], 0, -1).astype(np.int16))
+        for asked in self._filters:
+            if changed & asked.reads_all:
+                rows = np.arange(table.size)
+                self._filter(asked, None)
+            elif changed & asked.reads and not asked.has_kernel:
+                self._filter(asked, nodes.changes.rows_since(seen, asked.reads))
+        flips = self._settle_codes(rows)
+        is_whole = False
+        for asked in self._scores:
+            if changed & asked.reads_all:
+                is_whole |= self._score(asked, None, is_due=True)
+            elif changed & asked.reads and not asked.has_kernel:
+                mine = nodes.changes.rows_since(seen, asked.reads)
+                is_whole |= self._score(asked, mine, is_due=True)
+            elif asked.has_prescore or (flips and asked.has_extent):
+                is_whole |= self._score(asked, rows, is_due=False)
+        table.refresh_points(rows, view.allocatable, view.requested, view.nonzero)
+        if is_whole:
+            table.settle_totals(None)
+
+    def _settle_codes(self, rows: Int64s) -> int:
+        """Let the filters' kernels answer and conclude; how many rows flipped."""
         view, table = self._view, self.table
         while True:  # Bound: each turn learns the code of one more combination of lacks.
-            flips, unknown = table.refresh(rows, view.allocatable, view.requested, view.nonzero)
+            flips, unknown = table.refresh_codes(
+                rows, view.allocatable, view.requested, view.nonzero
+            )
             if unknown is None:
-                break
+                return flips
             index, value = unknown
             asked = self._filters[index - 1]
             table.learn(index, value, asked.rule.code(asked.state, value))
-        if flips and self._extents:
-            moved = [self._normalize(each, None, is_due=False) for each in self._extents]
-            if any(moved):
-                table.settle_totals(None)
 
     def _fill(self) -> None:
         """Ask everything about every row."""
@@ -185,27 +201,6 @@ class Sheet:
         for asked in self._scores:
             self._score(asked, None, is_due=True)
         self.table.settle_totals(None)
-
-    def _work(self, rows: Int64s, changed: int) -> None:
-        """Ask the rules that read what changed, about the rows or, where they say so, all."""
-        table = self.table
-        if changed & _NODES:
-            table.set_codes(0, rows, np.where(self._nodes.is_live[rows], 0, -1).astype(np.int16))
-        settle: Int64s | None = rows
-        for asked in self._filters:
-            if changed & asked.reads_all:
-                settle = None
-                self._filter(asked, None)
-            elif changed & asked.reads:
-                self._filter(asked, rows)
-        table.settle_codes(settle)
-        for asked in self._scores:
-            if changed & asked.reads_all:
-                settle = None
-                self._score(asked, None, is_due=True)
-            elif self._score(asked, rows, is_due=bool(changed & asked.reads)):
-                settle = None
-        table.settle_totals(settle)
 
     def _filter(self, asked: Asked, rows: Int64s | None) -> None:
         rule = asked.rule

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from herz.model.podinfo import PodInfo
 from herz._native import add_to_row
+from herz.model.podinfo import PodInfo
 from herz.plugin import Int64s, Reads
 
 DEVICE_MILLI: Final = 1000
@@ -22,6 +21,10 @@ DEVICE_MILLI: Final = 1000
 _REQUESTED: Final = int(Reads.REQUESTED)
 _PORTS: Final = int(Reads.PORTS)
 _DEVICES: Final = int(Reads.DEVICES)
+
+
+Demands: TypeAlias = list[tuple[int, int]]
+"""(column, amount) of what a pod asks, without what no node has."""
 
 
 class Usage:
@@ -47,11 +50,9 @@ class Usage:
         other.ports = {key: dict(rows) for key, rows in self.ports.items()}
         return other
 
-    def take(
-        self, pod: PodInfo, row: int, columns: Mapping[str, int], devices: tuple[int, ...]
-    ) -> int:
+    def take(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> int:
         """Put the pod's needs on the row; gives the aspects that changed."""
-        self._shift(pod, row, columns, 1)
+        self._shift(pod, row, demands, 1)
         aspects = _REQUESTED
         for port in pod.ports:
             rows = self.ports.setdefault((port.protocol, port.port), {})
@@ -62,11 +63,9 @@ class Usage:
             aspects |= _DEVICES
         return aspects
 
-    def give(
-        self, pod: PodInfo, row: int, columns: Mapping[str, int], devices: tuple[int, ...]
-    ) -> int:
+    def give(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> int:
         """Take the pod's needs off the row; gives the aspects that changed."""
-        self._shift(pod, row, columns, -1)
+        self._shift(pod, row, demands, -1)
         aspects = _REQUESTED
         for port in pod.ports:
             rows = self.ports[(port.protocol, port.port)]
@@ -118,14 +117,10 @@ class Usage:
         devices[:old] = self.devices
         self.devices = devices
 
-    def _shift(self, pod: PodInfo, row: int, columns: Mapping[str, int], sign: int) -> None:
-        # What no node has is counted once a node has it (Ledger.recount).
-        amounts = [
-            (columns[name], sign * amount)
-            for name, amount in pod.requests.items()
-            if name in columns
-        ]
-        add_to_row(self.requested, amounts, row)
+    def _shift(self, pod: PodInfo, row: int, demands: Demands, sign: int) -> None:
+        if sign < 0:
+            demands = [(column, -amount) for column, amount in demands]
+        add_to_row(self.requested, demands, row)
         cpu, memory = pod.nonzero
         add_to_row(self.nonzero, [(0, sign * cpu), (1, sign * memory)], row)
 

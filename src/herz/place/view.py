@@ -120,14 +120,14 @@ class ClusterView:
                 raise InvariantError(f"pod {uid} is on no node and cannot be left out")
             row = self._table.rows.get(placed.node)
             if row is not None:
-                columns = self._table.resources
-                overlay.usage.give(placed.pod, row, columns, placed.devices)
+                demands = self._table.demands(placed.pod)
+                overlay.usage.give(placed.pod, row, demands, placed.devices)
         return overlay
 
     def with_(self, pod: PodInfo, row: int, devices: tuple[int, ...] = ()) -> ClusterView:
         """The same cluster with this pod on this row."""
         overlay = Overlay(self._table, self._ledger, self._mix, self._usage.copy())
-        overlay.usage.take(pod, row, self._table.resources, devices)
+        overlay.usage.take(pod, row, self._table.demands(pod), devices)
         return overlay
 
 

@@ -131,9 +131,9 @@ def test_herz_pack_keeps_whole_devices_for_whole_pods() -> None:
     case = Case(nodes, "HerzPack", "GpuShare")
     case.put(case.pod("a", 500), "started", 1)
     assert len(set(_points(case, "p", 500).values())) == 1
-    for _ in range(8):
-        case.see(1, 500)
-        case.see(1, 1000)
+    # Halves come seldom: what is left beside one is likely to stay.
+    case.see(1, 500)
+    case.see(31, 1000)
     points = _points(case, "q", 500)
     assert points["started"] > points["fresh"]
     assert case.framework.choose_devices(case.pod("r", 500), case.row("started")) == (1,)
