@@ -38,11 +38,11 @@ test: check ## Set-up, check, then all Rust and Python tests
 	cargo test --locked --quiet --workspace --exclude herz-py
 	$(RUN) -m pytest -n $(WORKERS)
 
-check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages
+check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages, both languages
 
 check-lint: setup
 	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check --quiet .
+	$(RUN) -m ruff format --check .
 
 check-types: setup
 	$(RUN) -m mypy

@@ -1,0 +1,1 @@
+"""Benches: `python -m bench` from the repository's root."""

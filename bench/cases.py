@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def python_loop() -> dict[str, float]:
 
 
 def memory_pass() -> dict[str, float]:
-    """The floor: one pass over what one decision reads of 5,000 nodes (8 bytes of total and key)."""
+    """The floor: one pass over what a decision reads of 5,000 nodes, a total and a key each."""
     rows = np.zeros((2, 5_000), np.int64)
     turns = 20_000
     started = time.perf_counter()

@@ -16,7 +16,7 @@ import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import pytest
@@ -24,8 +24,8 @@ import yaml
 
 from herz import app
 from herz.config import BackoffPolicy, OrderPolicy, PluginEntry, Policy, QueuePolicy, parse_policy
-from herz.model.effects import Bind, PatchPodStatus
-from herz.model.events import ObjectApplied
+from herz.model.effects import Bind, Effect, PatchPodStatus
+from herz.model.events import Event, ObjectApplied
 from herz.model.meta import ObjectMeta
 from herz.model.objects import Container, Node, NodeStatus, Pod, PodSpec, ResourceRequirements
 from herz.plugin import ReasonBook
@@ -216,6 +216,13 @@ def test_generated_pages_are_up_to_date() -> None:
         [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_events_page_has_every_event_and_effect() -> None:
+    text = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
+    told = text.partition("## What is not there yet")[0]
+    for kind in (*get_args(Event), *get_args(Effect)):
+        assert f"`{kind.__name__}`" in told
 
 
 def test_adrs_are_short_and_complete() -> None:

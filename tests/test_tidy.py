@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import os
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -322,6 +325,20 @@ def test_every_package_says_what_it_is() -> None:
 def test_every_module_says_what_it_is() -> None:
     for path in files("src/herz", suffixes={".py"}):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def test_locks_pin_and_hash_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    runtime = project["dependencies"]
+    asked = {"runtime": runtime, "dev": runtime + project["optional-dependencies"]["dev"]}
+    for name, requirements in asked.items():
+        text = (ROOT / "requirements" / f"{name}.lock").read_text(encoding="utf-8")
+        entries = text.replace("\\\n", "").splitlines()
+        assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
+        for requirement in map(Requirement, requirements):
+            pinned = re.findall(rf"^{canonicalize_name(requirement.name)}==([^ ;]+)", text, re.M)
+            assert pinned, f"{requirement} is not in {name}.lock: run make lock"
+            assert all(version in requirement.specifier for version in pinned), requirement
 
 
 # ---- and each check sees what it is for -----------------------------------------------------

@@ -227,7 +227,7 @@ def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
     for entry in policy.plugins:
         make = PLUGINS[entry.name] if entry.name in PLUGINS else _load(entry.name, policy)
         rule = make(entry.args, book)
-        if not isinstance(rule, Plugin) or rule.name != entry.name:
+        if getattr(rule, "name", None) != entry.name:
             fix = "give its class the name of its entry point"
             where = f"policy {policy.name} plugins"
             raise ConfigError("not a rule of that name", where=where, value=entry.name, fix=fix)

@@ -23,7 +23,14 @@ from herz.intake.order.ladder import EdgeReference
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.scheduling import SchedulingQueue
 from herz.model.effects import Effect, WakeAt
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
+from herz.model.events import (
+    BindFinished,
+    BindOutcome,
+    Event,
+    ObjectApplied,
+    ObjectDeleted,
+    OrderLimited,
+)
 from herz.model.objects import Node, Pod
 from herz.model.podinfo import PodInfo
 from herz.model.record import Decided, Order
@@ -189,6 +196,8 @@ class Cycle:
             return order
         batch = active.batch_count
         self._orders = (result, Order(batch=batch, rung=result.rung))
+        for descent in result.descents:
+            self.counters[signals.ORDER_DESCENTS.format(rung=descent.rung)] += 1
         if result.fault is not None:
             self.counters[signals.COMPARATOR_FAULTS] += 1
         return Order(
@@ -220,6 +229,8 @@ class Cycle:
         match event:
             case BindFinished():
                 self._bind_finished(event)
+            case OrderLimited():
+                self._queue.active.begin_on_rung(event.rung)
             case ObjectApplied(object=Pod() as pod):
                 self._pod_applied(pod, event)
             case ObjectApplied(object=Node() as node):

@@ -409,8 +409,10 @@ class View(Protocol):
 
     @property
     def mix(self) -> MixEdition | None:
-        """The mix of pods seen so far; None before there are enough, or when no rule of the
-        policy declares Reads.MIX in `reads_all`."""
+        """The mix of pods seen so far; None while there are too few.
+
+        None, too, when no rule of the policy declares Reads.MIX in `reads_all`.
+        """
         ...
 
     def without(self, uids: tuple[str, ...]) -> View:

@@ -12,6 +12,8 @@ UNLISTED_FIELDS: Final = "herz_pods_with_unlisted_fields_total"
 """Pods decided whose spec has a field that this release does not know."""
 BINDS_REFUSED: Final = "herz_binds_refused_total"
 BINDS_UNKNOWN: Final = "herz_binds_unknown_total"
+ORDER_DESCENTS: Final = 'herz_order_descents_total{{rung="{rung}"}}'
+"""Steps down the ladder of the order, by the rung reached."""
 COMPARATOR_FAULTS: Final = "herz_comparator_faults_total"
 """Configured orders that were taken out of service."""
 RESERVATIONS_REFUSED: Final = "herz_reservations_refused_total"

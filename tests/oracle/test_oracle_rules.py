@@ -15,6 +15,7 @@ from herz.model.objects import Node, Pod
 from herz.place.cluster import Cluster
 from herz.place.framework import Framework
 from herz.place.outcome import Choice, NoFit
+from herz.place.sheet import Sheet
 from herz.place.snapshot import SnapshotDigest
 from herz.plugin import Kind, ReasonBook
 from tests.oracle.oracle import Case, cases
@@ -59,8 +60,14 @@ class Judged:
         self.found = self.framework.decide(self.pod)
 
 
-def rejections(judged: Judged) -> dict[str, dict[str, Any]]:
+def sheet_of(judged: Judged) -> Sheet:
     sheet = judged.framework.sheet(judged.pod)
+    assert isinstance(sheet, Sheet)
+    return sheet
+
+
+def rejections(judged: Judged) -> dict[str, dict[str, Any]]:
+    sheet = sheet_of(judged)
     nodes = judged.cluster.nodes
     found = {}
     for position, code in enumerate(sheet.table.first().tolist()):
@@ -76,7 +83,7 @@ def rejections(judged: Judged) -> dict[str, dict[str, Any]]:
 
 
 def points(judged: Judged) -> dict[str, dict[str, int]]:
-    sheet = judged.framework.sheet(judged.pod)
+    sheet = sheet_of(judged)
     rows = judged.cluster.nodes.rows
     found = {}
     for index, rule in enumerate(sheet.score_names):

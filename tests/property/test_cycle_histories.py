@@ -48,7 +48,7 @@ def pod_of(number: int, form: str = "", node: str = "") -> Any:
         node=node,
         gates=["wait"] if form == "gate" else [],
         labels={"x": "1"} if form == "label" else {},
-        annotations={"herz.dev/after": "p1:x"} if form == "odd" else {},
+        annotations={"herz.dev/after": "p1=x"} if form == "odd" else {},
         is_terminating=form == "ending",
         phase="Succeeded" if form == "ended" else "",
         **{key: value for key, value in others.items() if key != "labels"},

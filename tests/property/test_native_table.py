@@ -162,7 +162,7 @@ def test_kernels_inside_a_table_answer_as_outside_and_ask_for_unknown_codes() ->
     rows = np.arange(50)
     taught: dict[int, int] = {}
     while True:
-        flips, unknown = table.refresh(rows, capacity, used, used)
+        flips, unknown = table.refresh_codes(rows, capacity, used, used)
         if unknown is None:
             break
         assert unknown[0] == 1
@@ -173,6 +173,7 @@ def test_kernels_inside_a_table_answer_as_outside_and_ask_for_unknown_codes() ->
     masks = room.values(capacity, used, used, None).tolist()
     assert table.first().tolist() == [taught.get(mask, 0) for mask in masks]
     assert flips == masks.count(0)
+    table.refresh_points(rows, capacity, used, used)
     expected = even.values(capacity, used, used, None)
     assert table.points(0).tolist() == expected.tolist()
     assert table.totals().tolist() == np.where(np.array(masks) == 0, expected, -1).tolist()

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from herz.model.effects import Bind, Effect, PatchPodStatus, WakeAt
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied
+from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
 from herz.model.objects import Node, Pod
 from herz.model.record import Decided, Order, PodReference, PolicyReference, Record, Rejection
 from herz.ports import RecordSink
@@ -54,10 +54,11 @@ class FirstFitMachine:
                 self._pod(event.object)
             elif isinstance(event.object, Node):
                 self._node(event.object)
-        elif isinstance(event.object, Pod):
-            self._forget(event.object.metadata.uid)
-        elif isinstance(event.object, Node):
-            self._nodes.pop(event.object.metadata.name, None)
+        elif isinstance(event, ObjectDeleted):
+            if isinstance(event.object, Pod):
+                self._forget(event.object.metadata.uid)
+            elif isinstance(event.object, Node):
+                self._nodes.pop(event.object.metadata.name, None)
 
     def step(self, now_ns: int, limit: int) -> list[Effect]:
         effects: list[Effect] = []

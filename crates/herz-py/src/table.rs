@@ -47,17 +47,17 @@ impl Table {
         lock(&self.0).bytes()
     }
 
-    #[pyo3(signature = (filter, rows, codes))]
+    #[pyo3(signature = (index, rows, codes))]
     fn set_codes(
         &self,
-        filter: usize,
+        index: usize,
         rows: RowArray<'_>,
         codes: PyReadonlyArray1<'_, i16>,
     ) -> PyResult<()> {
         let mut table = lock(&self.0);
         with_rows(rows.as_ref(), table.size(), |rows| {
             same_length(rows.len(), codes.as_slice()?.len())?;
-            table.set_codes(filter, rows, codes.as_slice()?);
+            table.set_codes(index, rows, codes.as_slice()?);
             Ok(())
         })
     }
@@ -126,16 +126,16 @@ impl Table {
         })
     }
 
-    fn attach_filter(&self, filter: usize, kernel: &Kernel) {
-        lock(&self.0).attach_filter(filter, Arc::clone(&kernel.0));
+    fn attach_filter(&self, index: usize, kernel: &Kernel) {
+        lock(&self.0).attach_filter(index, Arc::clone(&kernel.0));
     }
 
     fn attach_scorer(&self, scorer: usize, kernel: &Kernel) {
         lock(&self.0).attach_scorer(scorer, Arc::clone(&kernel.0));
     }
 
-    fn learn(&self, filter: usize, value: i64, code: i16) {
-        lock(&self.0).learn(filter, value, code);
+    fn learn(&self, index: usize, value: i64, code: i16) {
+        lock(&self.0).learn(index, value, code);
     }
 
     /// Asks the filters' kernels about the rows and concludes which fit.

@@ -11,7 +11,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 
-class Bind(msgspec.Struct, frozen=True, tag="Bind", tag_field="kind", kw_only=True):
+class _Effect(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
+    """The base: `kind` tells effects apart on the wire (`type` is an event's own field)."""
+
+
+class Bind(_Effect, frozen=True, tag="Bind", kw_only=True):
     """Bind the pod to the node; the annotations are merged into the pod by the API.
 
     Args:
@@ -28,7 +32,9 @@ class Bind(msgspec.Struct, frozen=True, tag="Bind", tag_field="kind", kw_only=Tr
     annotations: tuple[tuple[str, str], ...] = ()
 
 
-class PatchPodStatus(msgspec.Struct, frozen=True, tag="PatchPodStatus", tag_field="kind", kw_only=True):
+class PatchPodStatus(
+    msgspec.Struct, frozen=True, tag="PatchPodStatus", tag_field="kind", kw_only=True
+):
     """Set the pod's PodScheduled condition to False with this reason.
 
     Args:
@@ -43,7 +49,7 @@ class PatchPodStatus(msgspec.Struct, frozen=True, tag="PatchPodStatus", tag_fiel
     message: str
 
 
-class EmitEvent(msgspec.Struct, frozen=True, tag="EmitEvent", tag_field="kind", kw_only=True):
+class EmitEvent(_Effect, frozen=True, tag="EmitEvent", kw_only=True):
     """Write an event about a pod (events.k8s.io/v1 semantics).
 
     Args:
@@ -62,7 +68,7 @@ class EmitEvent(msgspec.Struct, frozen=True, tag="EmitEvent", tag_field="kind", 
     note: str
 
 
-class WakeAt(msgspec.Struct, frozen=True, tag="WakeAt", tag_field="kind", kw_only=True):
+class WakeAt(_Effect, frozen=True, tag="WakeAt", kw_only=True):
     """Call `step` again no later than this time, even if no event comes.
 
     Args:

@@ -71,4 +71,21 @@ class BindFinished(msgspec.Struct, frozen=True, tag="bind", kw_only=True):
     message: str = ""
 
 
-Event: TypeAlias = ObjectApplied | ObjectDeleted | BindFinished
+class OrderLimited(msgspec.Struct, frozen=True, tag="order", kw_only=True):
+    """The driver measured that ordering takes too long: the next batch begins on this rung.
+
+    The measurement stays outside; what it led to is an event, which replay obeys.
+
+    Args:
+        time_ns: when.
+        rung: 1 to 3, of the next batch only.
+    """
+
+    time_ns: int
+    rung: int
+
+
+WorldEvent: TypeAlias = ObjectApplied | ObjectDeleted | BindFinished
+"""What the cluster tells."""
+Event: TypeAlias = WorldEvent | OrderLimited
+"""What reaches a decision: what the cluster tells, and what the driver measured."""

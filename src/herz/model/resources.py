@@ -150,9 +150,7 @@ def aggregate_container_limits(pod: Pod) -> dict[str, int]:
     return _combine(running, starting)
 
 
-def _total(
-    pod: Pod, unasked: Mapping[str, int], *, is_pod_level_read: bool = True
-) -> _Nanos:
+def _total(pod: Pod, unasked: Mapping[str, int], *, is_pod_level_read: bool = True) -> _Nanos:
     """Requests in billionths: containers, then pod level, then overhead."""
     status = pod.status
     statuses: dict[str, ContainerStatus] = {}

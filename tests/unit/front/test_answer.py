@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any, cast
 
-from unit.front.samples import DIGEST, summary
+from tests.unit.front.samples import DIGEST, summary
 
 from herz.front.answer import answer, table_rows
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from unit.front.samples import summary
+from tests.unit.front.samples import summary
 
 from herz import app, errors
 from herz.errors import AuditError, ConfigError, InvariantError, WorldError
@@ -35,7 +35,8 @@ class Engine:
             progress.advance(done, 4, "pods")
         if self.error is not None:
             raise self.error
-        return summary(range(int(str(asked["runs"]))), scenario=str(asked["scenario"]))
+        made: Summary = summary(range(int(str(asked["runs"]))), scenario=str(asked["scenario"]))
+        return made
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from unit.front.samples import summary
+from tests.unit.front.samples import summary
 
 from herz.front.report import render
 from herz.world.sim.result import PodCounts, PolicyName, RunResult, combine

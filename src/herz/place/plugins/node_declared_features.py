@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 
 from herz.model.features import needed_features
 from herz.model.podinfo import PodInfo
-from herz.place.plugins.arguments import NoArguments, read_arguments
+from herz.place.plugins.single_reason import SingleReason
 from herz.plugin import (
     SKIP,
     Change,
     Codes,
     EventKind,
-    Filter,
     Hint,
-    Hints,
-    Kind,
     Reads,
-    ReasonBook,
     Rows,
     View,
 )
 
-REASON: Final = "node(s) didn't match Pod's required features"
 
-
-class NodeDeclaredFeatures(Filter, Hints):
+class NodeDeclaredFeatures(SingleReason):
     """The pod's inferred features must be among `status.declaredFeatures`."""
 
     name: ClassVar[str] = "NodeDeclaredFeatures"
     reads: ClassVar[Reads] = Reads.FEATURES
-    reads_all: ClassVar[Reads] = Reads.NOTHING
-
-    def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
-        read_arguments(self.name, args, NoArguments)
-        self._code = reasons.code(Kind.NEVER_FITS, self.name, (REASON,))
+    reason: ClassVar[str] = "node(s) didn't match Pod's required features"
 
     def sign(self, pod: PodInfo) -> object:
         """The features."""
@@ -52,7 +42,7 @@ class NodeDeclaredFeatures(Filter, Hints):
         """The code at nodes that lack one."""
         sets = view.feature_sets[rows]
         distinct, where = np.unique(sets, return_inverse=True)
-        codes = [0 if state <= view.features(int(number)) else self._code for number in distinct]
+        codes = [0 if state <= view.features(int(number)) else self.code for number in distinct]
         return np.array(codes, np.int16)[where]
 
     def hints(self) -> Mapping[EventKind, Hint | None]:

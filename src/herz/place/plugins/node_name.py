@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 
 from herz.model.podinfo import PodInfo
-from herz.place.plugins.arguments import NoArguments, read_arguments
+from herz.place.plugins.single_reason import SingleReason
 from herz.plugin import (
     SKIP,
     Codes,
     EventKind,
-    Filter,
     Hint,
-    Hints,
-    Kind,
     Reads,
-    ReasonBook,
     Rows,
     View,
 )
 
-REASON: Final = "node(s) didn't match the requested node name"
 
-
-class NodeName(Filter, Hints):
+class NodeName(SingleReason):
     """The node's name must be the pod's `spec.nodeName`, if it has one."""
 
     name: ClassVar[str] = "NodeName"
     reads: ClassVar[Reads] = Reads.NODES
-    reads_all: ClassVar[Reads] = Reads.NOTHING
-
-    def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
-        read_arguments(self.name, args, NoArguments)
-        self._code = reasons.code(Kind.NEVER_FITS, self.name, (REASON,))
+    reason: ClassVar[str] = "node(s) didn't match the requested node name"
 
     def sign(self, pod: PodInfo) -> object:
         """The name."""
@@ -47,7 +37,7 @@ class NodeName(Filter, Hints):
 
     def filter(self, state: str, view: View, rows: Rows) -> Codes:
         """The code everywhere but at the named node."""
-        codes = np.full(view.size, self._code, np.int16)
+        codes = np.full(view.size, self.code, np.int16)
         row = view.row(state)
         if row is not None:
             codes[row] = 0

@@ -9,36 +9,29 @@ import numpy as np
 
 from herz.model.podinfo import PodInfo
 from herz.model.resources import HostPort
-from herz.place.plugins.arguments import NoArguments, read_arguments
+from herz.place.plugins.single_reason import SingleReason
 from herz.plugin import (
     SKIP,
     Change,
     Codes,
     EventKind,
-    Filter,
     Hint,
-    Hints,
     Kind,
     Reads,
-    ReasonBook,
     Rows,
     View,
 )
 
-REASON: Final = "node(s) didn't have free ports for the requested pod ports"
 ANY_ADDRESS: Final = "0.0.0.0"
 
 
-class NodePorts(Filter, Hints):
+class NodePorts(SingleReason):
     """Port, protocol and address must not be taken; 0.0.0.0 takes, and wants, all addresses."""
 
     name: ClassVar[str] = "NodePorts"
     reads: ClassVar[Reads] = Reads.PORTS
-    reads_all: ClassVar[Reads] = Reads.NOTHING
-
-    def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
-        read_arguments(self.name, args, NoArguments)
-        self._code = reasons.code(Kind.UNFIT, self.name, (REASON,))
+    kind: ClassVar[Kind] = Kind.UNFIT
+    reason: ClassVar[str] = "node(s) didn't have free ports for the requested pod ports"
 
     def sign(self, pod: PodInfo) -> object:
         """The ports."""
@@ -54,7 +47,7 @@ class NodePorts(Filter, Hints):
         for wanted in state:
             for row, addresses in view.port_rows(wanted.protocol, wanted.port).items():
                 if _clashes(wanted.ip, addresses):
-                    codes[row] = self._code
+                    codes[row] = self.code
         return codes[rows]
 
     def hints(self) -> Mapping[EventKind, Hint | None]:

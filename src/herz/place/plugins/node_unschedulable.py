@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 
 from herz.model.podinfo import PodInfo
 from herz.model.taints import UNSCHEDULABLE_TAINT, find_untolerated
-from herz.place.plugins.arguments import NoArguments, read_arguments
+from herz.place.plugins.single_reason import SingleReason
 from herz.plugin import (
     SKIP,
     Change,
     Codes,
     EventKind,
-    Filter,
     Hint,
-    Hints,
-    Kind,
     Reads,
-    ReasonBook,
     Rows,
     View,
 )
 
-REASON: Final = "node(s) were unschedulable"
 
-
-class NodeUnschedulable(Filter, Hints):
+class NodeUnschedulable(SingleReason):
     """`spec.unschedulable` keeps pods away that do not tolerate its taint."""
 
     name: ClassVar[str] = "NodeUnschedulable"
     reads: ClassVar[Reads] = Reads.TAINTS
-    reads_all: ClassVar[Reads] = Reads.NOTHING
-
-    def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
-        read_arguments(self.name, args, NoArguments)
-        self._code = reasons.code(Kind.NEVER_FITS, self.name, (REASON,))
+    reason: ClassVar[str] = "node(s) were unschedulable"
 
     def sign(self, pod: PodInfo) -> object:
         """Whether the pod tolerates it."""
@@ -49,7 +39,7 @@ class NodeUnschedulable(Filter, Hints):
 
     def filter(self, state: None, view: View, rows: Rows) -> Codes:
         """The code at cordoned nodes."""
-        return np.where(view.unschedulable[rows], self._code, 0).astype(np.int16)
+        return np.where(view.unschedulable[rows], self.code, 0).astype(np.int16)
 
     def hints(self) -> Mapping[EventKind, Hint | None]:
         """A node that is not cordoned came, one was uncordoned, or the pod changed."""

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
 from herz.model.objects import Taint, Toleration
 from herz.model.podinfo import PodInfo
 from herz.model.taints import PREFER_NO_SCHEDULE, find_untolerated, tolerates
-from herz.place.plugins.arguments import NoArguments, read_arguments
+from herz.place.plugins.single_reason import SingleReason
 from herz.plugin import (
     SCORE_MAX,
     Change,
     Codes,
     EventKind,
-    Filter,
     Hint,
-    Hints,
     Int64s,
-    Kind,
     Normalize,
     Reads,
-    ReasonBook,
     Rows,
     View,
 )
-
-REASON: Final = "node(s) had untolerated taint(s)"
 
 _Tolerations = tuple[Toleration, ...]
 
@@ -51,16 +45,12 @@ class _BySet:
         return self._answers[sets]
 
 
-class TaintToleration(Filter, Normalize, Hints):
+class TaintToleration(SingleReason, Normalize):
     """NoSchedule and NoExecute filter, PreferNoSchedule scores."""
 
     name: ClassVar[str] = "TaintToleration"
     reads: ClassVar[Reads] = Reads.TAINTS
-    reads_all: ClassVar[Reads] = Reads.NOTHING
-
-    def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
-        read_arguments(self.name, args, NoArguments)
-        self._code = reasons.code(Kind.NEVER_FITS, self.name, (REASON,))
+    reason: ClassVar[str] = "node(s) had untolerated taint(s)"
 
     def sign(self, pod: PodInfo) -> object:
         """The tolerations, in order."""
@@ -69,7 +59,7 @@ class TaintToleration(Filter, Normalize, Hints):
     def prepare(self, pod: PodInfo, view: View) -> _BySet:
         """The code by set of taints."""
         tolerations = pod.pod.spec.tolerations
-        return _BySet(lambda taints: self._code if find_untolerated(taints, tolerations) else 0)
+        return _BySet(lambda taints: self.code if find_untolerated(taints, tolerations) else 0)
 
     def filter(self, state: _BySet, view: View, rows: Rows) -> Codes:
         """The code at nodes with a hard taint that is not tolerated."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from herz.model.effects import Bind, Effect, EmitEvent, PatchPodStatus, WakeAt
-from herz.model.events import BindFinished, BindOutcome, Event
+from herz.model.events import BindFinished, BindOutcome, WorldEvent
 from herz.model.objects import Condition
 from herz.world.sim.cluster import Cluster, Fate, PodState
 from herz.world.sim.controllers import Controllers
@@ -45,7 +45,7 @@ class ApiServer:
         dice: Dice,
         timing: Timing,
         controllers: Controllers,
-        deliver: Callable[[Event], None],
+        deliver: Callable[[WorldEvent], None],
     ) -> None:
         self._engine = engine
         self._cluster = cluster

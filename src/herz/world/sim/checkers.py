@@ -14,7 +14,7 @@ import msgspec
 
 from herz.errors import InvariantError
 from herz.model.effects import Bind
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied
+from herz.model.events import BindFinished, BindOutcome, ObjectApplied, WorldEvent
 from herz.model.objects import Node, Pod
 from herz.world.sim.cluster import ON_NODE, Cluster, Fate
 from herz.world.sim.fit import (
@@ -83,7 +83,7 @@ class ViewChecker:
         self._answered: set[str] = set()
         self._settled: set[str] = set()
 
-    def see(self, event: Event) -> None:
+    def see(self, event: WorldEvent) -> None:
         """Take an event in, as the machine is about to."""
         if isinstance(event, BindFinished):
             self._see_answer(event)

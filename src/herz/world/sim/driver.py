@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from herz.errors import ConfigError, InvariantError
 from herz.model.effects import Bind, Effect, WakeAt
-from herz.model.events import BindFinished, Event, ObjectApplied, ObjectDeleted
+from herz.model.events import BindFinished, ObjectApplied, ObjectDeleted, WorldEvent
 from herz.model.objects import Pod
 from herz.ports import Machine, Progress
 from herz.world.sim.apiserver import ApiServer
@@ -181,7 +181,7 @@ class Driver:
             self._turn = state
         self._plan_arrival(None)
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: WorldEvent) -> None:
         """Give the machine an event; checkers see it first."""
         kind = event.outcome if isinstance(event, BindFinished) else type(event.object)
         counted = (type(event), kind)

@@ -12,7 +12,7 @@ from typing import cast
 
 import msgspec
 
-from herz.model.events import Event, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted, WorldEvent
 from herz.model.objects import Node, Pod
 from herz.world.sim.engine import Engine, Rank
 from herz.world.sim.faults import Dice
@@ -49,7 +49,7 @@ class Watch:
         dice: Dice,
         latency_ns: int,
         stall_ns: int,
-        deliver: Callable[[Event], None],
+        deliver: Callable[[WorldEvent], None],
     ) -> None:
         self._engine = engine
         self._dice = dice
@@ -117,7 +117,7 @@ class Watch:
                 return
         now_ns = self._engine.now_ns
         thing = cast("Pod | Node", change.object)
-        event: Event
+        event: WorldEvent
         if change.is_deletion:
             event = ObjectDeleted(time_ns=now_ns, object=thing)
         else:
