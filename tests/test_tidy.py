@@ -118,9 +118,9 @@ def unfinished(text: str) -> Problems:
 
 def silenced(text: str) -> Problems:
     """Checks that are switched off without naming which."""
-    ignore = r"#\s*type:\s*ignore(?!\[[a-z])"
-    noqa = r"#\s*noqa(?!: ?[A-Z]+\d)"
-    return matching(rf"{ignore}|{noqa}|pragma: no[ ]cover|allow\(dead[_]code", text)
+    types = r"#\s*type:\s*ignore(?!\[[a-z])"
+    lint = r"#\s*no[q]a(?!: ?[A-Z]+\d)"
+    return matching(rf"{types}|{lint}|pragma: no[ ]cover|allow\(dead[_]code", text)
 
 
 def places_of_one_machine(text: str) -> Problems:
@@ -366,7 +366,7 @@ BAD: list[tuple[Check, str]] = [
     (asserts_off, "python3 -" + "O -m herz"),
     (asserts_off, "export PYTHON" + "OPTIMIZE=1"),
     (outside_reached, "if __debug__:\n    f()"),
-    (sleeps, "import time\ntime.sleep(0.1)"),
+    (sleeps, "import time\ntime.sl" + "eep(0.1)"),
     (sleeps, "from time import sleep\nsleep(1)"),
     (undocumented_unsafe, "fn f() {\n    unsafe { g() }\n}"),
     (outside_reached, "import time"),

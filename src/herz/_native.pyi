@@ -5,6 +5,18 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "ChangeLog",
+    "Kernel",
+    "LtHash",
+    "RequestMix",
+    "Table",
+    "add_to_row",
+    "expected_rest",
+    "has_room",
+    "mix64",
+]
+
 _Rows = npt.NDArray[np.int64] | None
 
 @final

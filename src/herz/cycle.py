@@ -73,6 +73,8 @@ class Cycle:
         self._wake_ns = -1
         # A pod that is deleted and made anew may come as one event, with another uid.
         self._uids: dict[str, str] = {}
+        # Sequence of the record behind each bind that is under way, by uid.
+        self._binds: dict[str, int] = {}
         self.counters: Counter[str] = Counter()
 
     # ---- decisions ------------------------------------------------------------------------
@@ -143,6 +145,7 @@ class Cycle:
             top=choice.top,
         )
         self._queue.binding(queued)
+        self._binds[pod.uid] = record.sequence
         self._effects.append(bind.bind(pod, choice.node, devices, record.sequence))
         self.counters[signals.ATTEMPTS_SCHEDULED] += 1
 
@@ -265,6 +268,7 @@ class Cycle:
         if queued is not None and self._cluster.ledger.get(info.uid) is None:
             self._snapshot.remove("queue", _digest_of(queued))
         self._queue.adopt(info)
+        self._binds.pop(info.uid, None)
         devices = bind.devices_of(info.pod.metadata.annotations)
         self._tell(self._cluster.assign(info, info.pod.spec.node_name, devices), now_ns)
         self._chain.forget(info.uid)
@@ -298,15 +302,18 @@ class Cycle:
         if isinstance(held, PodInfo) and self._uids.get(held.key) == uid:
             del self._uids[held.key]
         self._queue.delete(uid)
+        self._binds.pop(uid, None)
         self._chain.forget(uid)
         self._tell(self._cluster.forget(uid), now_ns)
 
     def _bind_finished(self, event: BindFinished) -> None:
         placed = self._cluster.ledger.get(event.uid)
         queued = self._queue.get(event.uid)
-        if placed is None or queued is None or placed.is_bound:
+        if placed is None or queued is None or self._binds.get(event.uid) != event.decision:
             self.counters[signals.LATE_ANSWERS] += 1
             return
+        if event.outcome is not BindOutcome.UNKNOWN:
+            del self._binds[event.uid]
         match event.outcome:
             case BindOutcome.BOUND:
                 self._cluster.assign(placed.pod, placed.node, placed.devices)

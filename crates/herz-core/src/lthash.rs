@@ -1,9 +1,10 @@
-//! LtHash16 over SHAKE128: a digest of a multiset of byte strings.
+//! `LtHash16` over SHAKE128: a digest of a multiset of byte strings.
 //!
 //! Each element is expanded to 1,024 lanes of 16 bits; the state is their sum modulo 2^16 in
 //! each lane, so that adding and removing cost the same whatever the set's size, and the order
 //! does not count. Lewi et al., "Securing Update Propagation with Homomorphic Hashing" (2019),
-//! gives at least 200 bits of collision security for 1,024 lanes of 16 bits.
+//! gives at least 200 bits against collisions of sums for 1,024 lanes of 16 bits; two single
+//! elements collide in SHAKE128 at 128 bits, which is the bound of the whole.
 
 use sha3::digest::{ExtendableOutput, Update, XofReader};
 use sha3::{Digest, Sha3_384};

@@ -1,8 +1,9 @@
 //! What is known of each row for one kind of request.
 //!
 //! Filters write codes (0 fits, positive says why not, negative: there is no such row), scorers
-//! write raw values and points from 0 to their maximum. [`Table::settle`] draws the conclusions for the
-//! rows that changed, [`Table::top`] reads the best.
+//! write raw values and points from 0 to their maximum. [`Table::settle_codes`] and
+//! [`Table::settle_totals`] draw the conclusions for the rows that changed, [`Table::top`] reads
+//! the best.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -522,7 +523,7 @@ mod tests {
             .map(|row| (mix64(row as u64) % 4) as i64)
             .collect();
         let codes: Vec<i16> = (0..size).map(|row| i16::from(row % 3 == 0)).collect();
-        let keys: Vec<u64> = (0..size).map(|row| mix64(row as u64 ^ 99)).collect();
+        let keys: Vec<u64> = (0..size).map(|row| mix64(row as u64 + 99)).collect();
         table.set_codes(0, Rows::All(size), &codes);
         table.settle_codes(Rows::All(size));
         table.set_points(0, Rows::All(size), &points).unwrap();

@@ -287,7 +287,7 @@ impl ChangeLog {
     }
 }
 
-/// A digest of a multiset of byte strings (LtHash16 over SHAKE128).
+/// A digest of a multiset of byte strings (`LtHash16` over SHAKE128).
 #[pyclass(frozen, module = "herz._native")]
 pub struct LtHash(Mutex<lthash::LtHash>);
 

@@ -2,7 +2,7 @@
 
 A field is `read` (it takes part in placement), `irrelevant` (it can't change where a pod goes), or
 `refused` (it may, and Herz doesn't implement it: a pod that uses it isn't placed). A field that is
-in no table comes from a newer Kubernetes; it too makes the pod unplaceable, by name.
+in no table comes from a newer Kubernetes; the pod is placed with a warning, or refused if strict.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ REFUSED = "refused"
 
 POD_SPEC: dict[str, tuple[str, str]] = {
     "activeDeadlineSeconds": (IRRELEVANT, "the kubelet stops the pod; no scheduler rule reads it"),
-    "affinity": (READ, "node affinity, pod affinity and anti-affinity"),
+    "affinity": (READ, "node affinity; pod affinity and anti-affinity are refused so far"),
     "automountServiceAccountToken": (IRRELEVANT, "a mount inside the pod"),
     "containers": (READ, "requests, host ports, images, restart rules"),
     "dnsConfig": (IRRELEVANT, "name resolution inside the pod"),
