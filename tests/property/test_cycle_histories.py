@@ -17,7 +17,7 @@ from herz.model.events import BindOutcome
 from herz.place.snapshot import SnapshotDigest, node_element, placement_element
 from tests.support import strategies as some
 from tests.support.machine import SECOND, Harness, only
-from tests.support.objects import make_pod
+from tests.support.objects import make_node, make_pod
 
 NODES = [f"n{number}" for number in range(4)]
 PODS = st.integers(0, 9)
@@ -60,7 +60,7 @@ def act(harness: Harness, binds: list[Bind], step: tuple[Any, ...]) -> None:
         case ("node", node):
             harness.apply(node)
         case ("drop", name):
-            harness.delete(some.make_node(name))
+            harness.delete(make_node(name))
         case ("pod", number, form):
             held = harness.cluster.ledger.get(f"uid-p{number}")
             if held is None or not held.is_bound or form == "ended":
@@ -136,7 +136,7 @@ def test_nothing_is_left_when_all_is_gone(history: list[Any]) -> None:
     for number in range(10):
         harness.delete(pod_of(number))
     for name in NODES:
-        harness.delete(some.make_node(name))
+        harness.delete(make_node(name))
     assert len(harness.queue) == len(harness.cluster.ledger) == harness.cluster.nodes.count == 0
     assert harness.snapshot.digest(b"") == SnapshotDigest().digest(b"")
     assert not harness.cluster.nodes.usage.requested.any()

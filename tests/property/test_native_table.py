@@ -28,8 +28,7 @@ class Plain:
 
     def first(self) -> list[int]:
         return [
-            next((codes[row] for codes in self.codes if codes[row]), 0)
-            for row in range(self.size)
+            next((codes[row] for codes in self.codes if codes[row]), 0) for row in range(self.size)
         ]
 
     def totals(self) -> list[int]:

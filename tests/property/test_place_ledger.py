@@ -162,8 +162,7 @@ class Model:
                 free[row, device] = left
         assert_same(self.columns(), (requested, nonzero, free))
         expected: Ports = {
-            key: {row: tuple(sorted(at)) for row, at in rows.items()}
-            for key, rows in taken.items()
+            key: {row: tuple(sorted(at)) for row, at in rows.items()} for key, rows in taken.items()
         }
         assert nodes.usage.ports == expected
         assert {uid: node for uid, (_, node, _) in self.placed.items()} == {

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from herz.app import BUILT_IN
 from herz.config import Policy
 from herz.place.framework import Framework
+from herz.place.outcome import Choice
 from herz.plugin import (
     SKIP,
     Filter,
     Int64s,
+    Kind,
     Normalize,
     PreScore,
     Reads,
@@ -97,8 +99,6 @@ class Quorum(Filter):
 
 
 def with_quorum(world: World) -> World:
-    from herz.plugin import Kind
-
     Quorum.code = world.book.code(Kind.UNFIT, "Quorum", ("too few zones",))
     return world
 
@@ -162,15 +162,19 @@ def act(world: World, framework: Framework, step: tuple[Any, ...]) -> None:
         case ("ask", kind):
             framework.decide(world.read(some.pod_of(kind, "asked")))
         case ("place", kind, number):
-            if cluster.ledger.get(f"uid-p{number}") is None:
-                info = world.read(some.pod_of(kind, f"p{number}"))
-                found = framework.decide(info)
-                if hasattr(found, "row"):
-                    cluster.reserve(info, found.row, ())
-        case ("grow",):
-            if "filler-0" not in cluster.nodes.rows:
-                for number in range(70):
-                    cluster.apply_node(make_node(f"filler-{number}", cpu="0", pods="1"))
+            place(world, framework, kind, number)
+        case ("grow",) if "filler-0" not in cluster.nodes.rows:
+            for number in range(70):
+                cluster.apply_node(make_node(f"filler-{number}", cpu="0", pods="1"))
+
+
+def place(world: World, framework: Framework, kind: int, number: int) -> None:
+    """Decide and reserve, as the cycle does."""
+    if world.cluster.ledger.get(f"uid-p{number}") is None:
+        info = world.read(some.pod_of(kind, f"p{number}"))
+        found = framework.decide(info)
+        if isinstance(found, Choice):
+            world.cluster.reserve(info, found.row, ())
 
 
 @pytest.mark.slow

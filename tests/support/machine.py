@@ -166,9 +166,7 @@ class Harness:
     def apply(self, *things: Node | Pod, unlisted: tuple[str, ...] = ()) -> Harness:
         """The API shows these objects."""
         for thing in things:
-            self.machine.apply(
-                ObjectApplied(time_ns=self.now, object=thing, unlisted=unlisted)
-            )
+            self.machine.apply(ObjectApplied(time_ns=self.now, object=thing, unlisted=unlisted))
         return self
 
     def delete(self, *things: Node | Pod) -> Harness:

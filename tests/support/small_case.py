@@ -66,4 +66,4 @@ def run(policy: str = "default", seed: int = 5, nodes: Sequence[Node] = ()) -> K
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(b"\n".join(run(*sys.argv[1:]).lines))
+    sys.stdout.buffer.write(b"\n".join(run(sys.argv[1]).lines))

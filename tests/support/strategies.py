@@ -119,11 +119,7 @@ KINDS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
         {
             "spec": affinity(
                 required=[
-                    {
-                        "matchFields": [
-                            {"key": "metadata.name", "operator": "In", "values": ["n2"]}
-                        ]
-                    }
+                    {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}
                 ]
             )
         },

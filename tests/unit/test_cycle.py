@@ -326,9 +326,7 @@ def test_a_pod_that_goes_leaves_nothing_in_any_state(state: str, end: str) -> No
         case "failed":
             harness.apply(make_pod("p", FULL, node="a" if is_bound else "", phase="Failed"))
         case "terminating":
-            harness.apply(
-                make_pod("p", FULL, node="a" if is_bound else "", is_terminating=True)
-            )
+            harness.apply(make_pod("p", FULL, node="a" if is_bound else "", is_terminating=True))
     if end == "terminating" and is_bound:
         assert harness.used("a") == 4000, "it holds its room until it is gone"
         harness.delete(pod)
@@ -408,7 +406,9 @@ BROKEN: list[tuple[str, Pod, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("pod", "words"), [case[1:] for case in BROKEN], ids=[c[0] for c in BROKEN])
+@pytest.mark.parametrize(
+    ("pod", "words"), [case[1:] for case in BROKEN], ids=[c[0] for c in BROKEN]
+)
 def test_what_cannot_be_read_gates_the_pod_until_it_is_mended(pod: Pod, words: str) -> None:
     harness = harness_with_node()
     effects = harness.apply(pod).step()

@@ -3,6 +3,7 @@
 //! - [`table`]: what is known of each row for one kind of request: codes, points, totals, top k.
 //! - [`changes`]: which rows changed since a reader last looked.
 //! - [`resources`]: requests against columns of capacity and use.
+//! - [`top`]: the best rows of a column of totals.
 //! - [`lthash`]: a digest of a multiset that follows each change in O(1).
 //! - [`recurrence`]: the expected rest of a stock under random draws.
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
@@ -14,3 +15,4 @@ pub mod resources;
 pub mod rows;
 pub mod slots;
 pub mod table;
+pub mod top;

@@ -10,21 +10,10 @@ use std::sync::Arc;
 
 use crate::resources::{Books, Kernel};
 use crate::rows::Rows;
+use crate::top::{BLOCK, Ties, search};
 
 /// The highest points that a scorer may be allowed to give: totals then stay far inside 64 bits.
 pub const POINTS_MAX: i32 = 1 << 30;
-
-/// Rows in a block: the best total of each block is kept, so that a search passes over blocks.
-const BLOCK: usize = 64;
-
-/// How the best of equal rows is found.
-#[derive(Clone, Copy)]
-pub enum Ties {
-    /// By the mixed hash of the row's key and this salt, lowest first.
-    Hashed(u64),
-    /// By the row's key, lowest first.
-    Keyed,
-}
 
 /// Points of a scorer, and the raw values behind them where they depend on an extent.
 struct Scorer {
@@ -416,45 +405,10 @@ impl Table {
     #[must_use]
     pub fn top(&self, k: usize, keys: &[u64], ties: Ties) -> (Vec<Best>, usize) {
         assert!(keys.len() >= self.size);
-        let mut best: Vec<(i64, u64, usize)> = Vec::with_capacity(k + 1);
-        let highest = self.blocks.iter().copied().max().unwrap_or(-1);
-        // What a row must beat once k are found: a worse total, or an equal one and this rank.
-        let (mut floor, mut floor_rank, mut tied) = (0, u64::MAX, 0);
-        for (block, &block_best) in self.blocks.iter().enumerate() {
-            if block_best < floor {
-                continue;
-            }
-            let rows = block * BLOCK..self.size.min((block + 1) * BLOCK);
-            let of_block = self.total[rows.clone()].iter().zip(&keys[rows.clone()]);
-            for (row, (&total, &key)) in rows.zip(of_block) {
-                if total < floor {
-                    continue;
-                }
-                tied += usize::from(total == highest);
-                let rank = match ties {
-                    Ties::Hashed(salt) => mix64(key ^ salt),
-                    Ties::Keyed => key,
-                };
-                if total == floor && rank > floor_rank {
-                    continue;
-                }
-                let entry = (-total, rank, row);
-                if best.len() == k {
-                    if entry >= best[k - 1] {
-                        continue;
-                    }
-                    best.pop();
-                }
-                let at = best.partition_point(|other| *other < entry);
-                best.insert(at, entry);
-                if best.len() == k {
-                    (floor, floor_rank) = (-best[k - 1].0, best[k - 1].1);
-                }
-            }
-        }
-        let made = best.into_iter().map(|(total, _, row)| Best {
+        let (best, tied) = search(k, &self.total, &self.blocks, keys, ties);
+        let made = best.into_iter().map(|(total, row)| Best {
             row,
-            total: -total,
+            total,
             points: self.weighted(row),
         });
         (made.collect(), tied)
@@ -468,17 +422,10 @@ impl Table {
     }
 }
 
-/// A bijection on 64 bits that spreads every bit (splitmix64's finaliser).
-#[must_use]
-pub fn mix64(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::top::mix64;
 
     fn table() -> Table {
         let mut table = Table::new(4, 2, &[(2, false, 100), (1, true, 100)]);

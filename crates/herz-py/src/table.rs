@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use herz_core::rows::Rows;
+use herz_core::top::Ties;
 use herz_core::{changes, lthash, table};
 
 use crate::resources::{Kernel, Matrix, books, check};
@@ -217,7 +218,7 @@ impl Table {
         if keys.len() < table.size() {
             return Err(PyValueError::new_err("fewer keys than rows"));
         }
-        let ties = salt.map_or(table::Ties::Keyed, table::Ties::Hashed);
+        let ties = salt.map_or(Ties::Keyed, Ties::Hashed);
         let (best, tied) = table.top(k, keys, ties);
         let rows = best
             .into_iter()
@@ -314,5 +315,5 @@ impl LtHash {
 /// A bijection on 64 bits that spreads every bit.
 #[pyfunction]
 pub fn mix64(value: u64) -> u64 {
-    table::mix64(value)
+    herz_core::top::mix64(value)
 }

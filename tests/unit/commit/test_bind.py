@@ -25,7 +25,9 @@ def test_devices_are_read_back_as_they_were_written(devices: tuple[int, ...]) ->
     assert devices_of(dict(bind(POD, "a", devices, 1).annotations)) == devices
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,", ",1", "1, 2", "-1", "1.0", "\u0661", "1000", "0x1"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "1,", ",1", "1, 2", "-1", "1.0", "\u0661", "1000", "0x1"]
+)
 def test_malformed_devices_are_none(text: str) -> None:
     assert devices_of({"herz.dev/gpu-devices": text}) == ()
     assert devices_of({}) == ()

@@ -6,9 +6,8 @@ import hashlib
 import json
 from typing import Any, cast
 
-from tests.unit.front.samples import DIGEST, summary
-
 from herz.front.answer import answer, table_rows
+from tests.unit.front.samples import DIGEST, summary
 
 
 def _plain(seeds: range, report: str | None = None) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.front.samples import summary
 
 from herz import app, errors
 from herz.errors import AuditError, ConfigError, InvariantError, WorldError
 from herz.front.cli import main
 from herz.ports import Progress
 from herz.world.sim.result import Summary
+from tests.unit.front.samples import summary
 
 SOURCE = Path(errors.__file__).resolve().parents[1]
 

@@ -6,10 +6,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from tests.unit.front.samples import summary
 
 from herz.front.report import render
 from herz.world.sim.result import PodCounts, PolicyName, RunResult, combine
+from tests.unit.front.samples import summary
 
 HOSTILE = "</script><script>alert(1)</script>\"'&"
 

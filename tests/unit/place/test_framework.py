@@ -171,7 +171,7 @@ def test_a_rule_that_breaks_later_fails_that_attempt_and_is_asked_all_anew(name:
     rule.answer = broken
     if isinstance(rule, Scaled):
         rule.how = broken_how
-        rule.answer = (lambda view, rows: points(7)(view, rows)) if "raw" not in name else broken
+        rule.answer = points(7) if "raw" not in name else broken
     if "few" in name or "short" in name:
         # One changed row is asked about, so one answer would be right.
         harness.apply(make_node("b", labels={"x": "1"}), make_node("c", labels={"x": "1"}))
@@ -271,8 +271,7 @@ def test_outside_a_narrowed_pod_the_other_nodes_are_counted_once() -> None:
     found = world.decide(make_pod("p", {"cpu": "2"}))
     assert isinstance(found, NoFit)
     assert found.message == (
-        "0/2 nodes are available: 1 Insufficient cpu,"
-        " 1 node(s) didn't satisfy plugin(s) [Judge]."
+        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't satisfy plugin(s) [Judge]."
     )
 
 

@@ -66,9 +66,7 @@ def strategy(**given: Any) -> dict[str, Any]:
 
 def shape(*points: tuple[int, int]) -> dict[str, Any]:
     made = [{"utilization": x, "score": y} for x, y in points]
-    return strategy(
-        type="RequestedToCapacityRatio", requestedToCapacityRatio={"shape": made}
-    )
+    return strategy(type="RequestedToCapacityRatio", requestedToCapacityRatio={"shape": made})
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
@@ -174,9 +172,7 @@ def test_declared_features_must_be_there() -> None:
     assert placed(here.decide(make_pod("p", spec=spec))) == "b"
     assert placed(here.decide(make_pod("q", spec={"hostNetwork": True}))) in ("a", "b")
     restart = {
-        "containers": [
-            {"name": "main", "restartPolicyRules": [{"action": "RestartAllContainers"}]}
-        ]
+        "containers": [{"name": "main", "restartPolicyRules": [{"action": "RestartAllContainers"}]}]
     }
     assert "features" in placed(here.decide(make_pod("r", spec=restart)))
     here.nodes(make_node("c", features=["RestartAllContainersOnContainerExits"]))
@@ -206,8 +202,7 @@ def test_ports_clash_by_port_protocol_and_address() -> None:
         assert placed(here.decide(make_pod("p", ports=[port]))) == "a", port
     for port in taken:
         assert placed(here.decide(make_pod("p", ports=[port]))) == (
-            "0/1 nodes are available:"
-            " 1 node(s) didn't have free ports for the requested pod ports."
+            "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
         ), port
 
 
@@ -250,9 +245,7 @@ def test_a_malformed_preferred_term_is_an_error_as_in_kubernetes() -> None:
 def test_affinity_to_two_names_at_once_is_a_conflict() -> None:
     field = {"key": "metadata.name", "operator": "In"}
     term = {"matchFields": [{**field, "values": ["a"]}, {**field, "values": ["b"]}]}
-    found = world("NodeAffinity").nodes(make_node("a")).decide(
-        make_pod("p", spec=affinity([term]))
-    )
+    found = world("NodeAffinity").nodes(make_node("a")).decide(make_pod("p", spec=affinity([term])))
     assert isinstance(found, NoFit)
     assert found.message == "0/1 nodes are available: pod affinity terms conflict."
     assert found.kind is Kind.NEVER_FITS

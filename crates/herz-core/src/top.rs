@@ -1,0 +1,164 @@
+//! The best rows of a column of totals.
+
+/// Rows in a block: the best total of each block is kept, so that a search passes over blocks.
+pub const BLOCK: usize = 64;
+
+/// How the best of equal rows is found.
+#[derive(Clone, Copy)]
+pub enum Ties {
+    /// By the mixed hash of the row's key and this salt, lowest first.
+    Hashed(u64),
+    /// By the row's key, lowest first.
+    Keyed,
+}
+
+/// A bijection on 64 bits that spreads every bit (splitmix64's finaliser).
+#[inline]
+#[must_use]
+pub fn mix64(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// The best `k` rows as (total, row) by (highest total, lowest rank, lowest row), and how many
+/// rows share the highest total. Rows with a negative total are none.
+///
+/// `blocks` has the highest total of each block of [`BLOCK`] rows.
+#[must_use]
+pub fn search(
+    k: usize,
+    totals: &[i64],
+    blocks: &[i64],
+    keys: &[u64],
+    ties: Ties,
+) -> (Vec<(i64, usize)>, usize) {
+    let highest = blocks.iter().copied().max().unwrap_or(-1);
+    let mut shortlist = Shortlist::new(k);
+    let (mut tied, mut ranks) = (0, [0; BLOCK]);
+    for (block, &best) in blocks.iter().enumerate() {
+        if best < shortlist.floor {
+            continue;
+        }
+        let rows = block * BLOCK..totals.len().min((block + 1) * BLOCK);
+        let (totals, keys) = (&totals[rows.clone()], &keys[rows.clone()]);
+        // All of the block at once, whoever is tied: that is one loop of vector instructions.
+        rank(keys, ties, &mut ranks);
+        for (row, (&total, &rank)) in rows.zip(totals.iter().zip(&ranks)) {
+            tied += usize::from(total == highest);
+            shortlist.offer(total, rank, row);
+        }
+    }
+    let best = shortlist
+        .best
+        .into_iter()
+        .map(|(total, _, row)| (-total, row));
+    (best.collect(), if highest < 0 { 0 } else { tied })
+}
+
+/// The best `k` so far.
+struct Shortlist {
+    k: usize,
+    best: Vec<(i64, u64, usize)>,
+    /// What a row must reach to come in: this total, and this rank if the total is equal.
+    floor: i64,
+    floor_rank: u64,
+}
+
+impl Shortlist {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            best: Vec::with_capacity(k + 1),
+            floor: 0,
+            floor_rank: u64::MAX,
+        }
+    }
+
+    #[inline]
+    fn offer(&mut self, total: i64, rank: u64, row: usize) {
+        if total < self.floor || (total == self.floor && rank > self.floor_rank) {
+            return;
+        }
+        let entry = (-total, rank, row);
+        if self.best.len() == self.k {
+            if self.best.last().is_none_or(|last| entry >= *last) {
+                return;
+            }
+            self.best.pop();
+        }
+        let at = self.best.partition_point(|other| *other < entry);
+        self.best.insert(at, entry);
+        if self.best.len() == self.k {
+            let last = self.best[self.k - 1];
+            (self.floor, self.floor_rank) = (-last.0, last.1);
+        }
+    }
+}
+
+fn rank(keys: &[u64], ties: Ties, ranks: &mut [u64; BLOCK]) {
+    let Ties::Hashed(salt) = ties else {
+        ranks[..keys.len()].copy_from_slice(keys);
+        return;
+    };
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, as the line above found.
+        unsafe { mix_avx2(keys, salt, ranks) };
+        return;
+    }
+    mix(keys, salt, ranks);
+}
+
+#[inline(always)]
+fn mix(keys: &[u64], salt: u64, ranks: &mut [u64; BLOCK]) {
+    for (rank, key) in ranks.iter_mut().zip(keys) {
+        *rank = mix64(key ^ salt);
+    }
+}
+
+/// [`mix`], compiled for four lanes at once.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn mix_avx2(keys: &[u64], salt: u64, ranks: &mut [u64; BLOCK]) {
+    mix(keys, salt, ranks);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_is_a_full_sort_for_any_share_of_ties() {
+        for spread in [1, 3, 40, 5000] {
+            let totals: Vec<i64> = (0..1000)
+                .map(|row| (mix64(row) % spread) as i64 - i64::from(row % 5 == 0))
+                .collect();
+            let keys: Vec<u64> = (0..1000).map(|row| mix64(row + 77)).collect();
+            let blocks: Vec<i64> = totals
+                .chunks(BLOCK)
+                .map(|block| block.iter().copied().max().unwrap())
+                .collect();
+            for ties in [Ties::Hashed(7), Ties::Keyed] {
+                let rank = |row: usize| match ties {
+                    Ties::Hashed(salt) => mix64(keys[row] ^ salt),
+                    Ties::Keyed => keys[row],
+                };
+                let mut sorted: Vec<_> = (0..1000)
+                    .filter(|&row| totals[row] >= 0)
+                    .map(|row| (-totals[row], rank(row), row))
+                    .collect();
+                sorted.sort_unstable();
+                let expected: Vec<_> = sorted[..5].iter().map(|s| (-s.0, s.2)).collect();
+                let tied = sorted.iter().filter(|s| s.0 == sorted[0].0).count();
+                assert_eq!(search(5, &totals, &blocks, &keys, ties), (expected, tied));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_never_found() {
+        let (best, tied) = search(3, &[-1; 70], &[-1, -1], &[5; 70], Ties::Keyed);
+        assert_eq!((best, tied), (vec![], 0));
+    }
+}
