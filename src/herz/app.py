@@ -189,6 +189,7 @@ def run_simulation(
     chosen = load_policy(policy)
     share = None if load is None else load / 1000
     loaded = catalogue.load_scenario(scenario, data=data, list_name=list_name, load=share)
+    chosen = with_workload(chosen, loaded.workload)
     reference = PolicyReference(chosen.digest, chosen.name, chosen.version)
     return combine(
         [
@@ -226,7 +227,7 @@ def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
     built = []
     for entry in policy.plugins:
         make = PLUGINS[entry.name] if entry.name in PLUGINS else _load(entry.name, policy)
-        rule = make(entry.args, book)
+        rule = _made(make, entry, book, policy)
         if getattr(rule, "name", None) != entry.name:
             fix = "give its class the name of its entry point"
             where = f"policy {policy.name} plugins"
@@ -349,7 +350,7 @@ def engine_digest() -> str:
     The decision packages' sources and the native library are read once a process.
     """
     home = Path(__file__).parent
-    names = ["cycle.py", "plugin.py", "config.py", "errors.py"]
+    names = ["app.py", "cycle.py", "plugin.py", "config.py", "errors.py"]
     files = [home / name for name in names] + sorted(home.glob("_native*.so"))
     for package in ("commit", "intake", "model", "place"):
         files += sorted((home / package).rglob("*.py"))
@@ -378,11 +379,36 @@ def _check_scales(scores: Sequence[Score], policy: Policy) -> None:
             )
 
 
+def _made(
+    make: Callable[[Mapping[str, Any], ReasonBook], Plugin],
+    entry: PluginEntry,
+    book: ReasonBook,
+    policy: Policy,
+) -> Plugin:
+    try:
+        return make(entry.args, book)
+    except ConfigError:
+        raise
+    except Exception as error:
+        # The edge: another package's class, which may raise anything.
+        what = f"rule {entry.name} cannot be made: {type(error).__name__}: {error}"
+        where = f"policy {policy.name} plugins"
+        fix = "check its arguments, or ask its makers"
+        raise ConfigError(what, where=where, value=entry.args, fix=fix) from error
+
+
 def _load(name: str, policy: Policy) -> Callable[[Mapping[str, Any], ReasonBook], Plugin]:
     point = third_party().get(name)
     if point is None:
         known = ", ".join(sorted((*PLUGINS, *third_party())))
         where = f"policy {policy.name} plugins"
         raise ConfigError("unknown rule", where=where, value=name, fix=f"use one of {known}")
-    loaded: Callable[[Mapping[str, Any], ReasonBook], Plugin] = point.load()
+    try:
+        loaded: Callable[[Mapping[str, Any], ReasonBook], Plugin] = point.load()
+    except Exception as error:
+        # The edge: another package's module is run here, and may raise anything.
+        what = f"rule cannot be loaded: {type(error).__name__}: {error}"
+        where = f"entry point {point.value} of {ENTRY_POINT_GROUP}"
+        fix = "mend or remove its package"
+        raise ConfigError(what, where=where, value=name, fix=fix) from error
     return loaded

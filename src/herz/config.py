@@ -141,7 +141,7 @@ def _read(path: Path) -> object:
                 return yaml.safe_load(text)
             case ".json":
                 return msgspec.json.decode(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError, msgspec.DecodeError) as error:
         shown = " ".join(str(error).split())
         raise ConfigError(f"cannot parse: {shown}", where=str(path)) from error
     fix = "name the file .toml, .yaml or .json"

@@ -68,6 +68,7 @@ class Cycle:
         self._snapshot = parts.snapshot
         self._chain = parts.chain
         self._schedulers = parts.schedulers
+        parts.cluster.ledger.is_unchecked = parts.framework.is_unchecked
         self._effects: list[Effect] = []
         self._orders: tuple[object, Order] = (None, _UNSORTED)
         self._wake_ns = -1
@@ -111,11 +112,14 @@ class Cycle:
         found = self._framework.decide(pod)
         if isinstance(found, Choice):
             devices = self._framework.choose_devices(pod, found.row)
-            if self._cluster.reserve(pod, found.row, devices):
+            if isinstance(devices, NoFit):
+                found = devices
+            elif self._cluster.reserve(pod, found.row, devices):
                 self._place(queued, pod, found, devices, snapshot, now_ns)
                 return
-            self.counters[signals.RESERVATIONS_REFUSED] += 1
-            found = self._framework.no_room(found)
+            else:
+                self.counters[signals.RESERVATIONS_REFUSED] += 1
+                found = self._framework.no_room(found)
         self._turn_down(queued, pod, found, snapshot, now_ns)
 
     def _place(
@@ -274,23 +278,24 @@ class Cycle:
         self._chain.forget(info.uid)
 
     def _pod_waits(self, info: PodInfo, now_ns: int) -> None:
-        held = self._cluster.ledger.get(info.uid)
-        if held is not None:
-            # Decided, and its bind is under way: the API's answer settles it.
-            return
         known = self._queue.get(info.uid)
+        if known is not None and self._cluster.ledger.get(info.uid) is not None:
+            # Decided, and its bind is under way: what changed counts if the bind is refused.
+            self._queue.update(info, now_ns, ())
+            return
+        told = () if known is None else known.item.gates
         if known is None:
             self._queue.add(info, now_ns)
             self._cluster.see(info)
         else:
             old = _digest_of(known)
-            if old == info.digest and known.item.gates == info.gates:
+            if old == info.digest and told == info.gates:
                 return
             self._snapshot.remove("queue", old)
             change = Change(EventKind.UNSCHEDULED_POD_UPDATE, old=known.item, new=info)
             self._queue.update(info, now_ns, (change,))
         self._snapshot.add("queue", info.digest)
-        if info.gates and (known is None or known.item.gates != info.gates):
+        if info.gates and info.gates != told:
             message = "; ".join(info.gates)
             self._effects += bind.failed(info, "SchedulingGated", message)
 
@@ -324,7 +329,7 @@ class Cycle:
             case BindOutcome.REFUSED:
                 self.counters[signals.BINDS_REFUSED] += 1
                 change = self._cluster.forget(event.uid)
-                self._snapshot.add("queue", placed.pod.digest)
+                self._snapshot.add("queue", _digest_of(queued))
                 self._queue.fail(queued, event.time_ns)
                 self._tell(change, event.time_ns)
                 self._effects += bind.failed(placed.pod, "SchedulerError", event.message)

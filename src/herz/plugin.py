@@ -364,7 +364,7 @@ class View(Protocol):
         ...
 
     def label_id(self, value: str) -> int:
-        """The interned id of a label value; -1 when no node has it under any key."""
+        """The id under which `labels` holds this value, now and later; never 0."""
         ...
 
     def label_integers(self, key: str) -> tuple[Int64s, npt.NDArray[np.bool_]]:
@@ -404,7 +404,10 @@ class View(Protocol):
 
     @property
     def devices(self) -> Int64s:
-        """Free milli of shared accelerators by (row, device); -1 where there is no device."""
+        """Free milli of shared accelerators by (row, device); negative where nothing is free.
+
+        That is so where there is no device, and where the API holds more pods on one than fit.
+        """
         ...
 
     @property

@@ -173,6 +173,7 @@ def test_kernels_inside_a_table_answer_as_outside_and_ask_for_unknown_codes() ->
     assert table.first().tolist() == [taught.get(mask, 0) for mask in masks]
     assert flips == masks.count(0)
     table.refresh_points(rows, capacity, used, used)
+    assert table.settle_totals(rows) is None
     expected = even.values(capacity, used, used, None)
     assert table.points(0).tolist() == expected.tolist()
     assert table.totals().tolist() == np.where(np.array(masks) == 0, expected, -1).tolist()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herz.model.podinfo import PodInfo
+from herz.place.usage import NO_DEVICE
 from tests.support.machine import World
 from tests.support.objects import make_node, make_pod
 
@@ -113,7 +114,7 @@ class Model:
         )
         free = self.free_devices(name)
         fits = len(wanted) == info.gpu.count and all(
-            free.get(device, -1) >= info.gpu.milli for device in wanted
+            free.get(device, NO_DEVICE) >= info.gpu.milli for device in wanted
         )
         is_held = self.world.cluster.reserve(info, row, wanted)
         assert is_held == (has_room and fits)
@@ -148,7 +149,7 @@ class Model:
         nodes = self.world.cluster.nodes
         requested = np.zeros_like(nodes.usage.requested)
         nonzero = np.zeros_like(nodes.usage.nonzero)
-        free = np.full_like(nodes.usage.devices, -1)
+        free = np.full_like(nodes.usage.devices, NO_DEVICE)
         taken: dict[tuple[str, int], dict[int, list[str]]] = defaultdict(dict)
         for name, row in self.rows.items():
             for resource, column in nodes.resources.items():
@@ -213,7 +214,8 @@ def test_reservations_never_exceed_a_row_whatever_goes_and_returns(history: list
         nodes = model.world.cluster.nodes
         assert (nodes.usage.requested <= nodes.allocatable).all()
         assert (nodes.usage.requested >= 0).all()
-        assert (nodes.usage.devices >= -1).all()
+        devices = nodes.usage.devices
+        assert (devices[devices != NO_DEVICE] >= 0).all()
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ def nodes(draw: st.DrawFn, name: str) -> Node:
         images=draw(
             st.dictionaries(
                 st.sampled_from(["web:1", "db:2"]),
-                st.sampled_from([30 * MEBIBYTE, 400 * MEBIBYTE]),
+                st.sampled_from([300 * MEBIBYTE, 900 * MEBIBYTE]),
                 max_size=2,
             )
         ),

@@ -220,6 +220,17 @@ def test_an_answer_to_an_older_decision_of_the_pod_is_late() -> None:
     assert harness.state("p") == "bound"
 
 
+def test_an_update_during_a_bind_counts_when_the_bind_is_refused() -> None:
+    harness = harness_with_node()
+    bind = harness.place(make_pod("p", FULL))
+    before = last(harness).pod.digest
+    harness.apply(make_pod("p", FULL, labels={"new": "yes"}))
+    harness.answer(bind, BindOutcome.REFUSED, "conflict")
+    harness.step(5 * SECOND)
+    assert last(harness).decided is Decided.PLACE
+    assert last(harness).pod.digest != before
+
+
 def test_the_watch_may_be_faster_than_the_answer() -> None:
     harness = harness_with_node()
     bind = harness.place(make_pod("p", FULL))
@@ -380,93 +391,6 @@ def test_a_node_that_goes_while_a_bind_is_on_its_way_is_settled_by_the_answer() 
     assert len(harness.cluster.ledger) == 0
     harness.apply(make_node("a"))
     assert harness.used("a") == 0
-
-
-# ---- gates and what cannot be understood ------------------------------------------------
-
-
-def test_a_gated_pod_is_told_and_waits_for_its_gates() -> None:
-    harness = harness_with_node()
-    effects = harness.apply(make_pod("p", gates=["b", "a"])).step()
-    condition = only(PatchPodStatus, effects)[0]
-    assert condition.reason == "SchedulingGated"
-    assert "waiting for scheduling gates: ['b', 'a']" in condition.message
-    assert (harness.state("p"), harness.machine.ready) == ("gated", 0)
-    assert harness.apply(make_pod("p", gates=["b", "a"])).step() == [], "told once"
-    assert len(only(PatchPodStatus, harness.apply(make_pod("p", gates=["a"])).step())) == 1
-    assert len(only(Bind, harness.apply(make_pod("p")).step())) == 1
-
-
-BROKEN: list[tuple[str, Pod, str]] = [
-    ("quantity", make_pod("p", {"memory": "1 GB"}), "resources:"),
-    ("after", make_pod("p", annotations={"herz.dev/after": "q=9999"}), "herz.dev/after"),
-    ("itself", make_pod("p", annotations={"herz.dev/after": "p"}), "herz.dev/after"),
-    ("share", make_pod("p", {"herz.dev/gpu-milli": "1001"}), "at most 1000, got 1001"),
-    ("count", make_pod("p", {"herz.dev/gpu-count": "65"}), "at most 64, got 65"),
-]
-
-
-@pytest.mark.parametrize(
-    ("pod", "words"), [case[1:] for case in BROKEN], ids=[c[0] for c in BROKEN]
-)
-def test_what_cannot_be_read_gates_the_pod_until_it_is_mended(pod: Pod, words: str) -> None:
-    harness = harness_with_node()
-    effects = harness.apply(pod).step()
-    assert harness.state("p") == "gated"
-    assert words in only(PatchPodStatus, effects)[0].message
-    assert words in only(EmitEvent, effects)[0].note
-    assert len(only(Bind, harness.apply(make_pod("p")).step())) == 1
-
-
-def test_a_waiting_pod_that_becomes_unreadable_is_gated() -> None:
-    harness = harness_with_node()
-    harness.apply(make_pod("p"), make_pod("p", {"cpu": "x"}))
-    assert harness.state("p") == "gated"
-    effects = harness.step()
-    assert only(Bind, effects) == []
-    assert only(PatchPodStatus, effects)[0].reason == "SchedulingGated"
-
-
-def test_a_bound_pod_with_an_unreadable_quantity_takes_a_pod_slot() -> None:
-    harness = harness_with_node().apply(make_pod("p", {"cpu": "x"}, node="a"))
-    assert harness.used("a", "pods") == 1
-    assert harness.used("a") == 0
-
-
-def test_unlisted_fields_are_told_counted_and_marked() -> None:
-    harness = harness_with_node().apply(make_pod("p"), unlisted=("fooPolicy", "zed"))
-    effects = harness.step()
-    warning = only(EmitEvent, effects)[0]
-    assert (warning.type, warning.reason) == ("Warning", "UnlistedFields")
-    assert "fooPolicy, zed" in warning.note
-    assert last(harness).marks == ("unlisted:fooPolicy", "unlisted:zed")
-    assert harness.counters[signals.UNLISTED_FIELDS] == 1
-    assert [type(effect) for effect in effects] == [EmitEvent, Bind]
-
-
-def test_strict_policies_refuse_pods_with_unlisted_fields() -> None:
-    harness = harness_with_node(policy=make_policy(args={"Understood": {"strict": True}}))
-    effects = harness.apply(make_pod("p"), unlisted=("fooPolicy",)).step()
-    assert only(Bind, effects) == []
-    assert "fooPolicy" in last(harness).message
-
-
-def test_an_update_that_only_loses_an_unlisted_field_is_seen() -> None:
-    harness = harness_with_node(policy=make_policy(args={"Understood": {"strict": True}}))
-    harness.apply(make_pod("p"), unlisted=("fooPolicy",)).step()
-    harness.apply(make_pod("p"))
-    assert len(only(Bind, harness.step(5 * SECOND))) == 1
-
-
-def test_an_update_during_a_bind_counts_when_the_bind_is_refused() -> None:
-    harness = harness_with_node()
-    bind = harness.place(make_pod("p", FULL))
-    before = last(harness).pod.digest
-    harness.apply(make_pod("p", FULL, labels={"new": "yes"}))
-    harness.answer(bind, BindOutcome.REFUSED, "conflict")
-    harness.step(5 * SECOND)
-    assert last(harness).decided is Decided.PLACE
-    assert last(harness).pod.digest != before
 
 
 # ---- time -------------------------------------------------------------------------------

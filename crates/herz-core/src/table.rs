@@ -251,24 +251,38 @@ impl Table {
             if first[row] == 0 && !(0..=most).contains(&value) && wrong.is_none() {
                 wrong = Some((row, value));
             }
-            points[row] = value.clamp(0, most) as i32;
+            // Kept as it is, at a row that does not fit too: it counts once the row does.
+            points[row] = value.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
         });
         wrong.map_or(Ok(()), Err)
     }
 
     /// Sums the weighted points of the rows.
     ///
+    /// # Errors
+    /// The scorer, row and points of one that fits and whose points are outside 0..=the
+    /// scorer's maximum: they were stored while the row did not fit.
+    ///
     /// # Panics
     /// When a row is out of range.
-    pub fn settle_totals(&mut self, rows: Rows) {
+    pub fn settle_totals(&mut self, rows: Rows) -> Result<(), (usize, usize, i64)> {
         assert!(rows.within(self.size));
         let (first, total, scorers) = (&self.first, &mut self.total, &self.scorers);
+        let mut wrong = None;
         rows.each(|_, row| {
-            let sum: i64 = scorers
-                .iter()
-                .map(|s| s.weight * i64::from(s.points[row]))
-                .sum();
-            total[row] = if first[row] == 0 { sum } else { -1 };
+            if first[row] != 0 {
+                total[row] = -1;
+                return;
+            }
+            let mut sum = 0;
+            for (index, scorer) in scorers.iter().enumerate() {
+                let points = scorer.points[row];
+                if !(0..=scorer.most).contains(&points) {
+                    wrong = wrong.or(Some((index, row, i64::from(points))));
+                }
+                sum += scorer.weight * i64::from(points);
+            }
+            total[row] = sum;
         });
         match rows {
             Rows::All(_) => (0..self.blocks.len()).for_each(|block| self.settle_block(block)),
@@ -283,6 +297,7 @@ impl Table {
                 }
             }
         }
+        wrong.map_or(Ok(()), Err)
     }
 
     fn settle_block(&mut self, block: usize) {
@@ -339,25 +354,19 @@ impl Table {
         Ok(self.settle_codes(Rows::Some(rows)))
     }
 
-    /// Asks the scorers' kernels about the rows and sums their points.
+    /// Asks the scorers' kernels about the rows; their points are still to be summed.
     ///
     /// # Panics
-    /// When a row is out of range, or a kernel names no column or gives points out of range.
+    /// When a row is out of range, or a kernel names no column.
     pub fn refresh_points(&mut self, rows: &[i64], books: &Books) {
         assert!(Rows::Some(rows).within(self.size) && self.size <= books.capacity.rows());
         for Attached { kernel, index } in &self.scorer_kernels {
             assert!(kernel.fits_into(books));
             let scorer = &mut self.scorers[*index];
             for &row in rows {
-                let value = kernel.value(books, row as usize);
-                assert!(
-                    (0..=i64::from(scorer.most)).contains(&value),
-                    "points out of range"
-                );
-                scorer.points[row as usize] = value as i32;
+                scorer.points[row as usize] = kernel.value(books, row as usize) as i32;
             }
         }
-        self.settle_totals(Rows::Some(rows));
     }
 
     /// Codes by row: the first of each that is not 0.
@@ -474,7 +483,7 @@ mod tests {
         table.set_codes(0, Rows::All(size), &codes);
         table.settle_codes(Rows::All(size));
         table.set_points(0, Rows::All(size), &points).unwrap();
-        table.settle_totals(Rows::All(size));
+        table.settle_totals(Rows::All(size)).unwrap();
         let mut sorted: Vec<_> = (0..size)
             .filter(|row| codes[*row] == 0)
             .map(|row| (-points[row], mix64(keys[row] ^ 7), row))

@@ -118,12 +118,12 @@ impl Table {
         })
     }
 
+    /// Sums the points; gives (scorer, row, points) of the first that is out of range.
     #[pyo3(signature = (rows))]
-    fn settle_totals(&self, rows: RowArray<'_>) -> PyResult<()> {
+    fn settle_totals(&self, rows: RowArray<'_>) -> PyResult<Option<(usize, usize, i64)>> {
         let mut table = lock(&self.0);
         with_rows(rows.as_ref(), table.size(), |rows| {
-            table.settle_totals(rows);
-            Ok(())
+            Ok(table.settle_totals(rows).err())
         })
     }
 
@@ -163,7 +163,7 @@ impl Table {
         })
     }
 
-    /// Asks the scorers' kernels about the rows and sums their points.
+    /// Asks the scorers' kernels about the rows; their points are still to be summed.
     fn refresh_points(
         &self,
         rows: PyReadonlyArray1<'_, i64>,
@@ -215,6 +215,9 @@ impl Table {
     ) -> PyResult<(Vec<BestRow<'py>>, usize)> {
         let table = lock(&self.0);
         let keys = keys.as_slice()?;
+        if k == 0 {
+            return Err(PyValueError::new_err("no row is asked for"));
+        }
         if keys.len() < table.size() {
             return Err(PyValueError::new_err("fewer keys than rows"));
         }

@@ -27,6 +27,8 @@ GPU_COUNT: Final = "herz.dev/gpu-count"
 GPU_MILLI: Final = "herz.dev/gpu-milli"
 WHOLE_MILLI: Final = 1000
 COUNT_MAX: Final = 64
+REQUEST_MAX: Final = (1 << 52) + 1
+"""A larger request counts as this: it fits on no node, and sums of it stay in an int64."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -71,7 +73,7 @@ class Arrivals:
             ports=host_ports(pod),
             gpu=gpu,
             signature=b"",
-            digest=_digest(pod, requests),
+            digest=_digest(pod, requests, unlisted),
             order_key=self._order_key(pod.metadata.uid),
             tie_key=int.from_bytes(hashlib.sha3_256(pod.metadata.uid.encode()).digest()[:8], "big"),
             unlisted=unlisted,
@@ -102,8 +104,14 @@ def _requests(
         problems.append(f"resources: {error.message}")
         return {"pods": 1}, (0, 0), (0, 0)
     asked["pods"] = 1
-    requests = {name: asked[name] for name in sorted(asked) if asked[name] > 0}
-    return requests, nonzero, (scoring.get("cpu", 0), scoring.get("memory", 0))
+    requests = {
+        name: min(asked[name], REQUEST_MAX)
+        for name in sorted(asked)
+        if asked[name] > 0 or name in (GPU_MILLI, GPU_COUNT)
+    }
+    cpu, memory = (min(amount, REQUEST_MAX) for amount in nonzero)
+    scored = [min(scoring.get(name, 0), REQUEST_MAX) for name in ("cpu", "memory")]
+    return requests, (cpu, memory), (scored[0], scored[1])
 
 
 def _gpu(requests: dict[str, int], problems: list[str]) -> GpuShare:
@@ -112,10 +120,12 @@ def _gpu(requests: dict[str, int], problems: list[str]) -> GpuShare:
         return GpuShare()
     milli = requests.pop(GPU_MILLI, WHOLE_MILLI)
     count = requests.pop(GPU_COUNT, 1)
-    if milli > WHOLE_MILLI:
-        problems.append(f"{GPU_MILLI} is a share of one device: at most {WHOLE_MILLI}, got {milli}")
+    if not count:
+        return GpuShare()
+    if not 0 < milli <= WHOLE_MILLI:
+        problems.append(f"{GPU_MILLI} is a share of one device, 1 to {WHOLE_MILLI}: got {milli}")
     if count > COUNT_MAX:
-        problems.append(f"{GPU_COUNT} is at most {COUNT_MAX}, got {count}")
+        problems.append(f"{GPU_COUNT} is at most {COUNT_MAX}: got {count}")
     return GpuShare(min(count, COUNT_MAX), min(milli, WHOLE_MILLI))
 
 
@@ -130,7 +140,7 @@ def _after(pod: Pod, problems: list[str]) -> tuple[Dependency, ...]:
         return ()
 
 
-def _digest(pod: Pod, requests: dict[str, int]) -> bytes:
+def _digest(pod: Pod, requests: dict[str, int], unlisted: tuple[str, ...]) -> bytes:
     """SHA3-384 over what is read of the pod: its identity, metadata, spec and resolved requests."""
     meta = pod.metadata
     read = (
@@ -141,5 +151,6 @@ def _digest(pod: Pod, requests: dict[str, int]) -> bytes:
         meta.annotations,
         pod.spec,
         requests,
+        unlisted,
     )
     return hashlib.sha3_384(_encoder.encode(read)).digest()

@@ -70,11 +70,11 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """One reason for which nodes were refused, with the first nodes by row.
+    """One reason for which nodes were refused, with some of them.
 
     Args:
         count: how many nodes.
-        nodes: up to ten names, sorted.
+        nodes: up to ten names, chosen by their hashes, sorted.
         plugin: the rule that refused them.
         reason: its words.
     """

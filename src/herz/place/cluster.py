@@ -5,6 +5,8 @@ Each method is one whole change; what it returns is the event that hints are ask
 
 from __future__ import annotations
 
+from typing import Final
+
 from herz.model.objects import Node
 from herz.model.podinfo import PodInfo
 from herz.place.columns import CPU, MEMORY, NodeTable
@@ -13,6 +15,9 @@ from herz.place.mix import PodMix
 from herz.place.snapshot import SnapshotDigest, node_element, placement_element
 from herz.place.view import ClusterView
 from herz.plugin import Change, EventKind, Reads
+
+LEVEL_MAX: Final = (1 << 53) - 1
+"""The largest integer that a record holds as a number."""
 
 
 class Cluster:
@@ -78,8 +83,11 @@ class Cluster:
 
     def reserve(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
         """Hold the row for the pod; False when it has no room."""
+        is_new = self.ledger.get(pod.uid) is None
         if not self.ledger.reserve(pod, row, devices):
             return False
+        if not is_new:
+            return True
         element = placement_element(pod, self.nodes.name(row), devices)
         self._snapshot.add("reservations", element)
         return True
@@ -106,7 +114,8 @@ class Cluster:
             allocatable = self.nodes.allocatable.item(column, row)
             if allocatable:
                 used = self.nodes.usage.requested.item(column, row)
-                found.append((name, used * 10_000 // allocatable))
+                # Bound: others may have put any number of pods on a tiny node.
+                found.append((name, min(used * 10_000 // allocatable, LEVEL_MAX)))
         return tuple(found)
 
     def forget(self, uid: str) -> Change | None:

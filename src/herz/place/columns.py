@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from herz._native import ChangeLog
 from herz.errors import ConfigError, InvariantError
-from herz.model.objects import Node, Taint
+from herz.model.objects import Node, ResourceMap, Taint
 from herz.model.podinfo import PodInfo
 from herz.model.resources import node_allocatable
 from herz.place.intern import Interned
@@ -32,8 +32,9 @@ MEMORY: Final = 1
 NO_RESOURCE: Final = 4
 
 GPU_COUNT: Final = "herz.dev/gpu-count"
-AMOUNT_MAX: Final = 1 << 55
-"""More of a resource counts as this: a hundred times as much still fits in an int64."""
+AMOUNT_MAX: Final = 1 << 52
+"""More of a resource counts as this: a hundred times as much still fits in an int64, and so do
+the requests of two thousand pods that ask for all of it."""
 DEVICES_MAX: Final = 64
 """Bound: a node that advertises more devices is refused."""
 
@@ -105,6 +106,9 @@ class NodeTable:
         """
         allocatable = node_allocatable(node)
         _check_devices(node.name, allocatable.get(GPU_COUNT, 0))
+        # Before the row is there: the pods of a node that comes are counted when it has come.
+        for name in allocatable:
+            self._know_resource(name)
         row = self.rows.get(node.name)
         if row is None:
             row = self._add(node.name)
@@ -196,8 +200,6 @@ class NodeTable:
 
     def _write(self, row: int, node: Node, allocatable: Mapping[str, int], aspects: Reads) -> None:
         if aspects & Reads.ALLOCATABLE:
-            for name in allocatable:
-                self._know_resource(name)
             self.allocatable[:, row] = 0
             for name, amount in allocatable.items():
                 self.allocatable[self.resources[name], row] = min(amount, AMOUNT_MAX)
@@ -268,6 +270,11 @@ def _check_devices(name: str, count: int) -> None:
         )
 
 
+def offered(node: Node) -> ResourceMap:
+    """What the node says that it has to give: its capacity where it reports no allocatable."""
+    return node.status.allocatable or node.status.capacity
+
+
 def difference(old: Node, new: Node) -> Reads:
     """The aspects in which two forms of a node differ."""
     aspects = Reads.NOTHING
@@ -277,7 +284,7 @@ def difference(old: Node, new: Node) -> Reads:
         aspects |= Reads.ANNOTATIONS
     if old.spec != new.spec:
         aspects |= Reads.TAINTS
-    if old.status.allocatable != new.status.allocatable:
+    if offered(old) != offered(new):
         aspects |= Reads.ALLOCATABLE | Reads.DEVICES
     if old.status.images != new.status.images:
         aspects |= Reads.IMAGES

@@ -102,11 +102,14 @@ def filter_stage(sheet: Sheet, nodes: NodeTable, book: ReasonBook) -> Stage:
 
 
 def _named(sheet: Sheet, nodes: NodeTable, codes: list[int]) -> dict[int, list[str]]:
-    """Up to NAMES_MAX names for each code: the lowest rows'."""
+    """Up to NAMES_MAX names for each code: chosen by their names' hashes."""
     first = sheet.table.first()
     named = {}
     for code in codes:
-        found = np.flatnonzero(first == code)[:NAMES_MAX]
+        found = np.flatnonzero(first == code)
         at = found if sheet.rows is None else sheet.rows[found]
+        if len(at) > NAMES_MAX:
+            # By the names' hashes: rows would tell in which order the nodes came.
+            at = at[np.argpartition(nodes.keys[at], NAMES_MAX)[:NAMES_MAX]]
         named[code] = [nodes.name(int(row)) for row in at]
     return named

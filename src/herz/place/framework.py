@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +38,9 @@ from herz.plugin import (
 
 TOP: Final = 5
 """How many of the best nodes a record shows."""
+
+_UNSIGNED: Final = b"unsigned\0"
+"""Begins the signature of a pod that a rule failed to sign; the error's text follows."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -77,10 +80,25 @@ class Framework:
         self._resources = len(nodes.resources)
         self._cache_bytes = cache_bytes
 
+    @property
+    def is_unchecked(self) -> Callable[[str], bool] | None:
+        """Says of a resource that a rule was told to ignore it; None when none was."""
+        ignoring: list[Any] = [
+            rule for rule in self._filters if getattr(rule, "ignores_any", False)
+        ]
+        if not ignoring:
+            return None
+        return lambda resource: any(rule.ignores(resource) for rule in ignoring)
+
     def sign(self, pod: PodInfo) -> bytes:
         """The pod's signature: a digest of what its rules say that they read of it."""
-        parts = [rule.sign(pod) for rule in self._reading]
-        return hashlib.sha3_256(_encoder.encode(parts)).digest()
+        try:
+            parts = [call(rule, rule.sign, pod) for rule in self._reading]
+            return hashlib.sha3_256(_encoder.encode(parts)).digest()
+        except RuleError as error:
+            return _UNSIGNED + str(error).encode()
+        except TypeError as error:
+            return _UNSIGNED + f"a rule signs with what is no plain value: {error}".encode()
 
     def decide(self, pod: PodInfo) -> Choice | NoFit:
         """The best node for the pod, or why there is none. Nothing is changed."""
@@ -108,11 +126,17 @@ class Framework:
             ),
         )
 
-    def choose_devices(self, pod: PodInfo, row: int) -> tuple[int, ...]:
-        """The shared accelerators that the pod takes on the row."""
-        if not pod.gpu.count or self._chooser is None:
+    def choose_devices(self, pod: PodInfo, row: int) -> tuple[int, ...] | NoFit:
+        """The shared accelerators that the pod takes on the row; NoFit when the rule failed."""
+        chooser = self._chooser
+        if not pod.gpu.count or chooser is None:
             return ()
-        return self._chooser.choose(pod, self._view, row)
+        try:
+            chosen = call(chooser, chooser.choose, pod, self._view, row)
+        except RuleError as error:
+            verdict = Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
+            return rejected_everywhere(verdict, self._nodes.count)
+        return tuple(int(device) for device in chosen)
 
     def no_room(self, choice: Choice) -> NoFit:
         """The answer when the ledger refused what the rules let through."""
@@ -144,6 +168,9 @@ class Framework:
             self._resources = len(self._nodes.resources)
             self._sheets.clear()
             self._bytes = 0
+        if pod.signature.startswith(_UNSIGNED):
+            what = pod.signature.removeprefix(_UNSIGNED).decode()
+            return Verdict(Kind.ERROR, what.partition(":")[0], (f"rule {what}",))
         kept = self._sheets.get(pod.signature)
         try:
             if kept is not None:
@@ -184,7 +211,8 @@ class Framework:
             elif state is not SKIP:
                 scores.append((scorer, state, weight))
         rows = None if names is None else self._rows(names)
-        sheet = Sheet(self._nodes, self._view, filters, scores, rows, tuple(sorted(narrowed_by)))
+        by = tuple(sorted(narrowed_by))
+        sheet = Sheet(self._nodes, self._view, self._book, filters, scores, rows, by)
         sheet.failed = failed
         return sheet
 

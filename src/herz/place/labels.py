@@ -14,16 +14,13 @@ import numpy.typing as npt
 from herz.model.labels import parse_int64
 from herz.place.intern import Interned
 
-_ABSENT = "\0absent"
-"""Not a possible label value; its number is 0."""
-
 
 class LabelColumns:
     """Label values by key and row."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._values: Interned[str] = Interned(_ABSENT)
+        self._values: Interned[str | None] = Interned(None)
         self._columns: dict[str, npt.NDArray[np.int32]] = {}
         self._integers: list[int] = [0]
         self._are_integers: list[bool] = [False]
@@ -69,6 +66,7 @@ class LabelColumns:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """By row: the value as int64, and whether it is one (Gt and Lt compare these)."""
         for value in self._values.things[len(self._integers) :]:
+            assert value is not None, "only number 0 stands for no value"
             number = parse_int64(value)
             self._integers.append(number or 0)
             self._are_integers.append(number is not None)

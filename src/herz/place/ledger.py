@@ -7,13 +7,13 @@ whatever the rules answered. Reserve and release are idempotent and each other's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from herz._native import has_room
 from herz.errors import InvariantError
 from herz.model.podinfo import PodInfo
 from herz.place.columns import NodeTable
-from herz.place.usage import Demands
+from herz.place.usage import DEVICE_MILLI, NO_DEVICE, Demands
 from herz.plugin import Reads
 
 
@@ -39,10 +39,16 @@ class Placed:
 
 
 class Ledger:
-    """Pods by node. It writes the table's columns of use, and is alone in that."""
+    """Pods by node. It writes the table's columns of use, and is alone in that.
+
+    Attributes:
+        is_unchecked: says of a resource that the policy ignores it (NodeResourcesFit's
+            `ignoredResources`); None: all are checked.
+    """
 
     def __init__(self, table: NodeTable) -> None:
         self._table = table
+        self.is_unchecked: Callable[[str], bool] | None = None
         self._placed: dict[str, Placed] = {}
         self._by_node: dict[str, dict[str, Placed]] = {}
         table.recount = self._recount
@@ -74,7 +80,7 @@ class Ledger:
                 return True
             raise InvariantError(f"{pod.key} is on {held.node} and cannot be reserved on {node}")
         demands = self._table.demands(pod)
-        if len(demands) < len(pod.requests) or not self._has_room(pod, row, demands, devices):
+        if not self._has_room(pod, row, demands, devices):
             return False
         self._put(Placed(pod, node, devices, is_bound=False), row, demands)
         return True
@@ -129,17 +135,20 @@ class Ledger:
         """The node's devices changed: write their pods' shares anew."""
         row = self._table.rows[node]
         free = self._table.usage.devices[row]
-        free[free >= 0] = 1000
+        free[free != NO_DEVICE] = DEVICE_MILLI
         for placed in self.on(node):
             for device in placed.devices:
-                if device < len(free) and free[device] >= 0:
+                if device < len(free) and free[device] != NO_DEVICE:
                     free[device] -= placed.pod.gpu.milli
         self._table.note(row, Reads.DEVICES)
 
     def _has_room(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> bool:
         """Whether the row has enough of everything left for the pod."""
         table = self._table
-        if not has_room(table.allocatable, table.usage.requested, demands, row):
+        asked = demands
+        if self.is_unchecked is not None or len(demands) < len(pod.requests):
+            asked = self._checked(pod)
+        if not has_room(table.allocatable, table.usage.requested, asked, row):
             return False
         if not pod.gpu.count:
             return not devices
@@ -148,6 +157,15 @@ class Ledger:
         return len(devices) == pod.gpu.count and all(
             device < len(free) and free[device] >= milli for device in devices
         )
+
+    def _checked(self, pod: PodInfo) -> Demands:
+        """What must fit, by column; what no node has fits nowhere."""
+        is_unchecked, column = self.is_unchecked, self._table.resource
+        return [
+            (column(name), amount)
+            for name, amount in pod.requests.items()
+            if is_unchecked is None or not is_unchecked(name)
+        ]
 
     def _put(self, placed: Placed, row: int | None, demands: Demands) -> None:
         self._placed[placed.pod.uid] = placed

@@ -43,7 +43,11 @@ def rows_matching_term(term: NodeTermMatcher, view: View, rows: Rows) -> Mask:
     if term.labels is not None:
         mask &= rows_matching_labels(term.labels, view, rows)
     for key, value, must_equal in term.fields:
-        mask &= _is_named(value if key == NODE_NAME_FIELD else "", view, rows) == must_equal
+        if key == NODE_NAME_FIELD:
+            mask &= _is_named(value, view, rows) == must_equal
+        else:
+            # A node has no other field: it is as if the field were there and empty.
+            mask &= (value == "") == must_equal
     return mask
 
 

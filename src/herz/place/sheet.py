@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from herz.plugin import (
     Plugin,
     Reading,
     Reads,
+    ReasonBook,
     Rows,
     Score,
     Verdict,
@@ -81,6 +82,7 @@ class Sheet:
         self,
         nodes: NodeTable,
         view: View,
+        book: ReasonBook,
         filters: list[tuple[Filter, Any]],
         scores: list[tuple[Score, Any, int]],
         rows: Int64s | None = None,
@@ -92,6 +94,7 @@ class Sheet:
         """
         self._nodes = nodes
         self._view = view
+        self._book = book
         self.rows = rows
         self.narrowed_by = narrowed_by
         self.failed: Verdict | None = None
@@ -175,8 +178,7 @@ class Sheet:
             elif asked.has_prescore or (flips and asked.has_extent):
                 is_whole |= self._score(asked, rows, is_due=False)
         table.refresh_points(rows, view.allocatable, view.requested, view.nonzero)
-        if is_whole:
-            table.settle_totals(None)
+        self._settle_totals(None if is_whole else rows)
 
     def _settle_codes(self, rows: Int64s) -> int:
         """Let the filters' kernels answer and conclude; how many rows flipped."""
@@ -200,12 +202,22 @@ class Sheet:
         self.table.settle_codes(None)
         for asked in self._scores:
             self._score(asked, None, is_due=True)
-        self.table.settle_totals(None)
+        self._settle_totals(None)
 
     def _filter(self, asked: Asked, rows: Int64s | None) -> None:
         rule = asked.rule
         codes = call(rule, rule.filter, asked.state, self._view, self._at(rows))
-        self.table.set_codes(asked.index, rows, codes)
+        self._put(asked, self.table.set_codes, rows, codes)
+        if codes.min(initial=0) < 0 or codes.max(initial=0) >= len(self._book):
+            raise RuleError(rule.name, "gives a code that no reason has")
+
+    def _put(self, asked: Asked, put: Callable[..., Any], rows: Int64s | None, answer: Any) -> Any:
+        """Hand a rule's answer to the table, which takes arrays of one type and length only."""
+        try:
+            return put(asked.index, rows, answer)
+        except (TypeError, ValueError) as error:
+            what = " ".join(str(error).split())
+            raise RuleError(asked.rule.name, f"answers with what is no column: {what}") from error
 
     def _at(self, rows: Int64s | None) -> Rows:
         if rows is not None:
@@ -225,7 +237,7 @@ class Sheet:
         if asked.has_extent:
             if is_due:
                 raw = call(rule, rule.score, state, self._view, self._at(rows))
-                self.table.set_raw(asked.index, rows, raw)
+                self._put(asked, self.table.set_raw, rows, raw)
             return self._normalize(asked, rows, is_due=is_due)
         if is_due:
             points = call(rule, rule.score, state, self._view, self._at(rows))
@@ -250,11 +262,20 @@ class Sheet:
         return rows is None
 
     def _store(self, asked: Asked, rows: Int64s | None, points: Int64s) -> None:
-        wrong = self.table.set_points(asked.index, rows, points)
+        wrong = self._put(asked, self.table.set_points, rows, points)
         if wrong is not None:
-            row, value = wrong
-            what = f"gives {value} points at row {row}; points are 0 to {asked.rule.points_max}"
-            raise RuleError(asked.rule.name, what)
+            self._refuse(asked, *wrong)
+
+    def _refuse(self, asked: Asked, row: int, value: int) -> NoReturn:
+        what = f"gives {value} points at row {row}; points are 0 to {asked.rule.points_max}"
+        raise RuleError(asked.rule.name, what)
+
+    def _settle_totals(self, rows: Int64s | None) -> None:
+        """Sum the points; those of a row that fits only now are checked only now."""
+        wrong = self.table.settle_totals(rows)
+        if wrong is not None:
+            scorer, row, value = wrong
+            self._refuse(self._scores[scorer], row, value)
 
 
 def call(rule: Plugin, method: Callable[..., Any], *args: Any) -> Any:

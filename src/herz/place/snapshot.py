@@ -15,6 +15,7 @@ import msgspec
 from herz._native import LtHash
 from herz.model.objects import Node
 from herz.model.podinfo import PodInfo
+from herz.place.columns import offered
 
 PARTS: Final = ("nodes", "pods", "queue", "reservations")
 """Sorted; the digest is over them in this order, after the knowledge."""
@@ -59,7 +60,7 @@ def node_element(node: Node) -> bytes:
         "annotations": node.metadata.annotations,
         "labels": node.metadata.labels,
         "spec": node.spec,
-        "allocatable": node.status.allocatable or node.status.capacity,
+        "allocatable": offered(node),
         "images": node.status.images,
         "features": node.status.declared_features,
     }

@@ -15,6 +15,8 @@ from herz.plugin import Int64s, Reads
 
 DEVICE_MILLI: Final = 1000
 """A whole shared accelerator, in milli."""
+NO_DEVICE: Final = -(1 << 40)
+"""Free milli where there is no device; far below what any over-commitment leaves of one."""
 
 
 # Plain ints: IntFlag's operators cost a microsecond each, several times a decision.
@@ -31,13 +33,13 @@ class Usage:
     """Requested resources, host ports and device shares by row.
 
     Shapes: `requested` (resources, rows), `nonzero` (2, rows), `devices` (rows, devices): free
-    milli, -1 where there is no device.
+    milli, negative where a device is over-committed, NO_DEVICE where there is none.
     """
 
     def __init__(self, resources: int, capacity: int) -> None:
         self.requested: Int64s = np.zeros((resources, capacity), np.int64)
         self.nonzero: Int64s = np.zeros((2, capacity), np.int64)
-        self.devices: Int64s = np.full((capacity, 0), -1, np.int64)
+        self.devices: Int64s = np.full((capacity, 0), NO_DEVICE, np.int64)
         # (protocol, port) -> row -> addresses, sorted, one entry for each pod that takes it.
         self.ports: dict[tuple[str, int], dict[int, tuple[str, ...]]] = {}
 
@@ -87,7 +89,7 @@ class Usage:
         """The row has no node any more. Its pods' ports were given back before."""
         self.requested[:, row] = 0
         self.nonzero[:, row] = 0
-        self.devices[row, :] = -1
+        self.devices[row, :] = NO_DEVICE
 
     def add_resource(self) -> None:
         """One more resource column, all zero."""
@@ -98,13 +100,13 @@ class Usage:
         """The row has `count` devices; new ones come empty, lost ones go with their shares."""
         rows, width = self.devices.shape
         if count > width:
-            wider = np.full((rows, count), -1, np.int64)
+            wider = np.full((rows, count), NO_DEVICE, np.int64)
             wider[:, :width] = self.devices
             self.devices = wider
         free = self.devices[row]
-        free[count:] = -1
+        free[count:] = NO_DEVICE
         head = free[:count]
-        head[head < 0] = DEVICE_MILLI
+        head[head == NO_DEVICE] = DEVICE_MILLI
 
     def grow(self, capacity: int) -> None:
         """Make room for rows up to `capacity`."""
@@ -113,7 +115,7 @@ class Usage:
             grown = np.zeros((getattr(self, name).shape[0], capacity), np.int64)
             grown[:, :old] = getattr(self, name)
             setattr(self, name, grown)
-        devices = np.full((capacity, self.devices.shape[1]), -1, np.int64)
+        devices = np.full((capacity, self.devices.shape[1]), NO_DEVICE, np.int64)
         devices[:old] = self.devices
         self.devices = devices
 
@@ -128,5 +130,5 @@ class Usage:
         free = self.devices[row]
         for device in devices:
             # A device that the node no longer has holds no share.
-            if device < len(free) and free[device] >= 0:
+            if device < len(free) and free[device] != NO_DEVICE:
                 free[device] += milli

@@ -113,6 +113,7 @@ class NodeResourcesFit(Filter, Score, Hints):
         _check_weights(strategy.resources, f"{where}.resources")
         self._ignored = frozenset(given.ignored_resources)
         self._ignored_groups = frozenset(given.ignored_resource_groups)
+        self.ignores_any = bool(given.ignored_resources or given.ignored_resource_groups)
         self._resources = strategy.resources
         self._kind = {"LeastAllocated": "least", "MostAllocated": "most"}.get(
             strategy.type, "shape"
@@ -126,7 +127,7 @@ class NodeResourcesFit(Filter, Score, Hints):
 
     def prepare(self, pod: PodInfo, view: View) -> _Demands:
         """What the pod asks of each column."""
-        asked = {name: n for name, n in pod.requests.items() if not self._is_ignored(name)}
+        asked = {name: n for name, n in pod.requests.items() if not self.ignores(name)}
         scalars = [name for name in sorted(asked) if name not in (*PLAIN, "pods")]
         names = ("pods", *(name for name in PLAIN if name in asked), *scalars)
         amounts = [(view.resource(name), asked.get(name, 1)) for name in names]
@@ -186,7 +187,7 @@ class NodeResourcesFit(Filter, Score, Hints):
         return all(
             amount <= allocatable.get(name, 0)
             for name, amount in pod.requests.items()
-            if not self._is_ignored(name)
+            if not self.ignores(name)
         )
 
     def _could_hold_now(self, pod: PodInfo, change: Change) -> bool:
@@ -195,7 +196,8 @@ class NodeResourcesFit(Filter, Score, Hints):
         before, after = node_allocatable(change.old), node_allocatable(change.new)
         return any(after.get(name, 0) > before.get(name, 0) for name in pod.requests)
 
-    def _is_ignored(self, resource: str) -> bool:
+    def ignores(self, resource: str) -> bool:
+        """Whether the arguments say not to look at this resource."""
         return resource in self._ignored or (
             "/" in resource and resource.split("/", 1)[0] in self._ignored_groups
         )

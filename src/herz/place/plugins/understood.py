@@ -84,7 +84,7 @@ def _refused(pod: PodInfo) -> Iterator[str]:
         yield "volumes that restrict placement"
     for name, amount in pod.requests.items():
         if amount > AMOUNT_MAX:
-            yield f"more than 2^55 of {name}"
+            yield f"more than 2^52 of {name}"
 
 
 def _is_placing(volume: PodVolume) -> bool:

@@ -1,9 +1,9 @@
 """The openb trace (Alibaba GPU cluster v2023) as a scenario: pods only arrive, one by one.
 
 Protocol: the list's pods in name order are shuffled by the seed; while their GPU-milli are below
-load times capacity, pods drawn with replacement are added behind them, and the first that would
-pass the mark ends it; where the list asks for more than that, pods drawn at random are left out
-until it does not. A pod that fits somewhere is placed at once, one that fits nowhere is dropped.
+load times capacity, pods drawn with replacement are added behind them, and the first of which one
+device's share would pass the mark ends it; where the list asks for more than that, pods drawn at
+random are left out until it does not. A pod that fits somewhere is placed at once, one that fits nowhere is dropped.
 Source: "Beware of Fragmentation", ATC'23, and hkust-adsl/kubernetes-scheduler-simulator.
 """
 
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import csv
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from herz.errors import ConfigError
+from herz.model.mix import PodShape
 from herz.model.objects import Node, ObjectMeta, Pod, PodSpec
 from herz.world.sim.fit import GPU_COUNT, GPU_MILLI, GPU_MODEL
 from herz.world.sim.make import SCHEDULER_NAME, make_affinity, make_container, make_node, one_of
@@ -82,6 +84,11 @@ def openb_scenario(folder: Path, list_name: str, load: float) -> Scenario:
     # The load is made whole once, so that no float takes part in the order of pods.
     target = capacity * round(load * LOAD_MILLIONTH) // LOAD_MILLIONTH
 
+    shapes = Counter(
+        PodShape(pod.cpu_milli, pod.gpu_count, pod.gpu_milli, pod.models if pod.gpu_count else ())
+        for pod in pods
+    )
+
     def open_(generator: random.Random) -> Content:
         sequence = arrange(pods, target, generator)
         return Content(
@@ -103,6 +110,7 @@ def openb_scenario(folder: Path, list_name: str, load: float) -> Scenario:
         timing=Timing.instant(),
         classes=("gpu", "cpu"),
         is_every_fit_expected=False,
+        workload=tuple(sorted(shapes.items())),
     )
 
 
@@ -124,7 +132,8 @@ def arrange(pods: list[TracePod], target: int, generator: random.Random) -> list
     # Bound: `ROWS_MAX`; each round adds a pod, and the mean pod asks for something.
     for _ in range(ROWS_MAX):
         pod = by_name[generator.randrange(len(by_name))]
-        if total + pod.gpu_milli_total > target:
+        # The published runs stop by the share of one device, so that several may pass the mark.
+        if total + pod.gpu_milli > target:
             break
         total += pod.gpu_milli_total
         sequence.append(pod)

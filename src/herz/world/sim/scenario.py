@@ -14,6 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
+from herz.model.mix import PodShape
 from herz.model.objects import KubernetesObject, Node, Pod, Taint
 from herz.world.sim.faults import Faults
 from herz.world.sim.result import SECOND_NS
@@ -218,6 +219,8 @@ class Scenario:
         classes: the classes of its pods, in the order of the report.
         is_every_fit_expected: whether a pod that waits at the end of a drained run though the
             independent check finds room for it counts as lost.
+        workload: shapes of the pods and how often they come, where the source publishes that:
+            policies that are defined over a known workload are given it.
     """
 
     name: str
@@ -229,6 +232,7 @@ class Scenario:
     limits: Limits = field(default_factory=Limits)
     classes: tuple[str, ...] = ("default",)
     is_every_fit_expected: bool = True
+    workload: tuple[tuple[PodShape, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Check what no type says."""

@@ -8,6 +8,7 @@ import pytest
 
 from herz.app import PLUGINS
 from herz.errors import ConfigError
+from herz.place.columns import AMOUNT_MAX
 from herz.place.outcome import Choice, NoFit
 from herz.plugin import Kind, ReasonBook
 from tests.support.machine import SECOND, Harness, World, make_policy, only
@@ -408,10 +409,9 @@ def test_what_is_not_understood_is_refused_by_name(what: str, spec: dict[str, An
 
 def test_a_request_beyond_all_bounds_is_refused() -> None:
     here = world("Understood").nodes(make_node("a"))
-    assert placed(here.decide(make_pod("p", {"memory": str(1 << 55)}))) == "a"
-    assert "more than 2^55 of memory" in placed(
-        here.decide(make_pod("q", {"memory": str((1 << 55) + 1)}))
-    )
+    assert placed(here.decide(make_pod("p", {"memory": str(AMOUNT_MAX)}))) == "a"
+    refused = placed(here.decide(make_pod("q", {"memory": str(AMOUNT_MAX + 1)})))
+    assert f"more than 2^{AMOUNT_MAX.bit_length() - 1} of memory" in refused
 
 
 def test_several_refusals_are_all_told_and_image_volumes_are_fine() -> None:
