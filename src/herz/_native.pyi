@@ -14,6 +14,7 @@ __all__ = [
     "add_to_row",
     "expected_rest",
     "has_room",
+    "levels",
     "mix64",
 ]
 
@@ -45,6 +46,13 @@ def has_room(
     demands: list[tuple[int, int]],
     row: int,
 ) -> bool: ...
+def levels(
+    capacity: npt.NDArray[np.int64],
+    used: npt.NDArray[np.int64],
+    indices: list[int],
+    row: int,
+    most: int,
+) -> list[int]: ...
 def add_to_row(
     columns: npt.NDArray[np.int64], amounts: list[tuple[int, int]], row: int
 ) -> None: ...
@@ -86,6 +94,13 @@ class Table:
     def attach_filter(self, index: int, kernel: Kernel) -> None: ...
     def attach_scorer(self, scorer: int, kernel: Kernel) -> None: ...
     def learn(self, index: int, value: int, code: int) -> None: ...
+    def refresh(
+        self,
+        rows: npt.NDArray[np.int64],
+        capacity: npt.NDArray[np.int64],
+        used: npt.NDArray[np.int64],
+        scored: npt.NDArray[np.int64],
+    ) -> tuple[int, tuple[int, int] | None, tuple[int, int, int] | None]: ...
     def refresh_codes(
         self,
         rows: npt.NDArray[np.int64],
@@ -116,6 +131,7 @@ class ChangeLog:
     @property
     def end(self) -> int: ...
     def mask_since(self, position: int) -> int | None: ...
+    def since(self, position: int, wanted: int) -> tuple[int, npt.NDArray[np.int64]] | None: ...
     def rows_since(self, position: int, mask: int) -> npt.NDArray[np.int64]: ...
 
 @final

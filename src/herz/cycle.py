@@ -132,7 +132,6 @@ class Cycle:
         now_ns: int,
     ) -> None:
         self._queue.reserved(queued)
-        self._snapshot.remove("queue", pod.digest)
         record = self._chain.append(
             pod,
             Decided.PLACE,
@@ -269,8 +268,7 @@ class Cycle:
 
     def _pod_assigned(self, info: PodInfo, now_ns: int) -> None:
         queued = self._queue.get(info.uid)
-        if queued is not None and self._cluster.ledger.get(info.uid) is None:
-            self._snapshot.remove("queue", _digest_of(queued))
+        self._leaves_queue(queued)
         self._queue.adopt(info)
         self._binds.pop(info.uid, None)
         devices = bind.devices_of(info.pod.metadata.annotations)
@@ -281,6 +279,8 @@ class Cycle:
         known = self._queue.get(info.uid)
         if known is not None and self._cluster.ledger.get(info.uid) is not None:
             # Decided, and its bind is under way: what changed counts if the bind is refused.
+            self._snapshot.remove("queue", _digest_of(known))
+            self._snapshot.add("queue", info.digest)
             self._queue.update(info, now_ns, ())
             return
         told = () if known is None else known.item.gates
@@ -301,8 +301,7 @@ class Cycle:
 
     def _pod_gone(self, uid: str, now_ns: int) -> None:
         queued = self._queue.get(uid)
-        if queued is not None and self._cluster.ledger.get(uid) is None:
-            self._snapshot.remove("queue", _digest_of(queued))
+        self._leaves_queue(queued)
         held = queued.item if queued is not None else None
         if isinstance(held, PodInfo) and self._uids.get(held.key) == uid:
             del self._uids[held.key]
@@ -321,6 +320,7 @@ class Cycle:
             del self._binds[event.uid]
         match event.outcome:
             case BindOutcome.BOUND:
+                self._leaves_queue(queued)
                 self._cluster.assign(placed.pod, placed.node, placed.devices)
                 self._queue.bound(queued)
                 self._effects.append(bind.scheduled(placed.pod, placed.node))
@@ -329,10 +329,17 @@ class Cycle:
             case BindOutcome.REFUSED:
                 self.counters[signals.BINDS_REFUSED] += 1
                 change = self._cluster.forget(event.uid)
-                self._snapshot.add("queue", _digest_of(queued))
                 self._queue.fail(queued, event.time_ns)
                 self._tell(change, event.time_ns)
                 self._effects += bind.failed(placed.pod, "SchedulerError", event.message)
+
+    def _leaves_queue(self, queued: QueuedPod | None) -> None:
+        """The pod has a node now, or is gone. The queue's digest is over those without one."""
+        if queued is None:
+            return
+        placed = self._cluster.ledger.get(queued.item.uid)
+        if placed is None or not placed.is_bound:
+            self._snapshot.remove("queue", _digest_of(queued))
 
     def _tell(self, change: Change | None, now_ns: int) -> None:
         """Wake the pods that the change may help."""

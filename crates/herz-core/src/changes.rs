@@ -85,6 +85,21 @@ impl ChangeLog {
         rows
     }
 
+    /// What a reader at `position` that wants the aspects of `wanted` must know: all aspects
+    /// changed since, and the distinct rows of the wanted ones; `None` when the log no longer
+    /// reaches back.
+    pub fn since(&mut self, position: u64, wanted: u32) -> Option<(u32, Vec<i64>)> {
+        let mask = self.mask_since(position)?;
+        Some((
+            mask,
+            if mask & wanted == 0 {
+                Vec::new()
+            } else {
+                self.rows_since(position, wanted)
+            },
+        ))
+    }
+
     /// Marks a row as seen; says whether it already was.
     fn mark(&mut self, row: u32) -> bool {
         let (word, bit) = (row as usize / 64, 1_u64 << (row % 64));
@@ -111,6 +126,8 @@ mod tests {
         assert_eq!(log.rows_since(0, 2), vec![1, 3]);
         assert_eq!(log.rows_since(3, 1), vec![1]);
         assert_eq!(log.mask_since(4), Some(0));
+        assert_eq!(log.since(3, 2), Some((3, vec![1])));
+        assert_eq!(log.since(0, 4), Some((3, vec![])));
     }
 
     #[test]
@@ -120,6 +137,7 @@ mod tests {
             log.append(row, 1);
         }
         assert_eq!(log.mask_since(1), None);
+        assert_eq!(log.since(1, 1), None);
         assert_eq!(log.mask_since(2), Some(1));
         assert_eq!(log.rows_since(2, 1), vec![2, 3, 4, 5]);
     }

@@ -265,6 +265,16 @@ fn evenness(fractions: &[f64]) -> i64 {
     ((1.0 - deviation) * 100.0) as i64
 }
 
+/// Used share of a capacity in basis points, at most `most`; -1 where there is no capacity.
+#[must_use]
+pub fn level(capacity: i64, used: i64, most: i64) -> i64 {
+    if capacity <= 0 {
+        return -1;
+    }
+    let points = i128::from(used) * 10_000 / i128::from(capacity);
+    i64::try_from(points).unwrap_or(most).min(most)
+}
+
 /// Whether a row has at least this much of everything left.
 #[must_use]
 pub fn has_room(capacity: Columns, used: Columns, demands: &[(usize, i64)], row: usize) -> bool {

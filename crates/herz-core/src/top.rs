@@ -41,12 +41,19 @@ pub fn search(
             continue;
         }
         let rows = block * BLOCK..totals.len().min((block + 1) * BLOCK);
-        let (totals, keys) = (&totals[rows.clone()], &keys[rows.clone()]);
-        // All of the block at once, whoever is tied: that is one loop of vector instructions.
-        rank(keys, ties, &mut ranks);
-        for (row, (&total, &rank)) in rows.zip(totals.iter().zip(&ranks)) {
-            tied += usize::from(total == highest);
-            shortlist.offer(total, rank, row);
+        let view = Block {
+            totals: &totals[rows.clone()],
+            keys: &keys[rows.clone()],
+            highest,
+            floor: shortlist.floor,
+            floor_rank: shortlist.floor_rank,
+        };
+        let seen = view.look(ties, &mut ranks);
+        tied += seen.tied;
+        if seen.is_promising {
+            for (row, (&total, &rank)) in rows.zip(view.totals.iter().zip(&ranks)) {
+                shortlist.offer(total, rank, row);
+            }
         }
     }
     let best = shortlist
@@ -54,6 +61,64 @@ pub fn search(
         .into_iter()
         .map(|(total, _, row)| (-total, row));
     (best.collect(), if highest < 0 { 0 } else { tied })
+}
+
+/// One block, and what it takes to come in.
+struct Block<'a> {
+    totals: &'a [i64],
+    keys: &'a [u64],
+    highest: i64,
+    floor: i64,
+    floor_rank: u64,
+}
+
+/// What a look at a block found.
+struct Seen {
+    /// Rows with the highest total.
+    tied: usize,
+    /// Whether any row may come in.
+    is_promising: bool,
+}
+
+impl Block<'_> {
+    fn look(&self, ties: Ties, ranks: &mut [u64; BLOCK]) -> Seen {
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, as the line above found.
+            return unsafe { self.look_avx2(ties, ranks) };
+        }
+        self.look_at_all(ties, ranks)
+    }
+
+    /// [`Block::look_at_all`], compiled for four lanes at once.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn look_avx2(&self, ties: Ties, ranks: &mut [u64; BLOCK]) -> Seen {
+        self.look_at_all(ties, ranks)
+    }
+
+    /// Ranks all rows of the block, tied or not, without a branch: vector instructions do it.
+    #[inline(always)]
+    fn look_at_all(&self, ties: Ties, ranks: &mut [u64; BLOCK]) -> Seen {
+        match ties {
+            Ties::Keyed => ranks[..self.keys.len()].copy_from_slice(self.keys),
+            Ties::Hashed(salt) => {
+                for (rank, key) in ranks.iter_mut().zip(self.keys) {
+                    *rank = mix64(key ^ salt);
+                }
+            }
+        }
+        let (mut tied, mut promising) = (0_u64, 0_u64);
+        for (&total, &rank) in self.totals.iter().zip(ranks.iter()) {
+            tied += u64::from(total == self.highest);
+            let is_level = u64::from(total == self.floor) & u64::from(rank <= self.floor_rank);
+            promising |= u64::from(total > self.floor) | is_level;
+        }
+        Seen {
+            tied: tied as usize,
+            is_promising: promising != 0,
+        }
+    }
 }
 
 /// The best `k` so far.
@@ -94,34 +159,6 @@ impl Shortlist {
             (self.floor, self.floor_rank) = (-last.0, last.1);
         }
     }
-}
-
-fn rank(keys: &[u64], ties: Ties, ranks: &mut [u64; BLOCK]) {
-    let Ties::Hashed(salt) = ties else {
-        ranks[..keys.len()].copy_from_slice(keys);
-        return;
-    };
-    #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as the line above found.
-        unsafe { mix_avx2(keys, salt, ranks) };
-        return;
-    }
-    mix(keys, salt, ranks);
-}
-
-#[inline(always)]
-fn mix(keys: &[u64], salt: u64, ranks: &mut [u64; BLOCK]) {
-    for (rank, key) in ranks.iter_mut().zip(keys) {
-        *rank = mix64(key ^ salt);
-    }
-}
-
-/// [`mix`], compiled for four lanes at once.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn mix_avx2(keys: &[u64], salt: u64, ranks: &mut [u64; BLOCK]) {
-    mix(keys, salt, ranks);
 }
 
 #[cfg(test)]

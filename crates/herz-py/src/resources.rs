@@ -140,6 +140,30 @@ pub fn has_room(
     Ok(core::has_room(all, taken, &demands, row))
 }
 
+/// By column, how much of a row's capacity is used, in basis points, at most `most`; -1 of none.
+#[pyfunction]
+pub fn levels(
+    capacity: Matrix<'_>,
+    used: Matrix<'_>,
+    indices: Vec<usize>,
+    row: usize,
+    most: i64,
+) -> PyResult<Vec<i64>> {
+    let (all, taken) = (columns(&capacity)?, columns(&used)?);
+    check(
+        capacity.shape() == used.shape(),
+        "capacity and used differ in shape",
+    )?;
+    check(
+        indices.iter().all(|&c| c < all.len()) && row < all.rows(),
+        "no such column or row",
+    )?;
+    Ok(indices
+        .iter()
+        .map(|&c| core::level(all.at(c, row), taken.at(c, row), most))
+        .collect())
+}
+
 /// Adds amounts to a row's columns, in place.
 #[pyfunction]
 pub fn add_to_row(

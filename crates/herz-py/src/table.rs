@@ -18,6 +18,8 @@ use crate::{RowArray, lock, with_rows};
 #[pyclass(frozen, module = "herz._native")]
 pub struct Table(Mutex<table::Table>);
 
+/// Rows that began or ceased to fit; a (filter, value) to learn; a (scorer, row, points) too far.
+type Refreshed = (usize, Option<(usize, i64)>, Option<(usize, usize, i64)>);
 type BestRow<'py> = (usize, i64, Bound<'py, PyTuple>);
 
 #[pymethods]
@@ -163,6 +165,30 @@ impl Table {
         })
     }
 
+    /// `refresh_codes`, `refresh_points` and `settle_totals` in one, for rows that only kernels
+    /// answer for.
+    fn refresh(
+        &self,
+        rows: PyReadonlyArray1<'_, i64>,
+        capacity: Matrix<'_>,
+        used: Matrix<'_>,
+        scored: Matrix<'_>,
+    ) -> PyResult<Refreshed> {
+        let mut table = lock(&self.0);
+        let books = books(&capacity, &used, &scored)?;
+        check(
+            table.size() <= books.capacity.rows(),
+            "the table has more rows than the columns",
+        )?;
+        let rows = index_array(&rows, table.size())?;
+        let flips = match table.refresh_codes(rows, &books) {
+            Ok(flips) => flips,
+            Err(unknown) => return Ok((0, Some((unknown.filter, unknown.value)), None)),
+        };
+        table.refresh_points(rows, &books);
+        Ok((flips, None, table.settle_totals(Rows::Some(rows)).err()))
+    }
+
     /// Asks the scorers' kernels about the rows; their points are still to be summed.
     fn refresh_points(
         &self,
@@ -273,6 +299,17 @@ impl ChangeLog {
 
     fn mask_since(&self, position: u64) -> Option<u32> {
         lock(&self.0).mask_since(position)
+    }
+
+    /// (aspects changed since, rows of the wanted ones); None when the log reaches no longer back.
+    fn since<'py>(
+        &self,
+        py: Python<'py>,
+        position: u64,
+        wanted: u32,
+    ) -> Option<(u32, Bound<'py, PyArray1<i64>>)> {
+        let found = lock(&self.0).since(position, wanted);
+        found.map(|(mask, rows)| (mask, rows.into_pyarray(py)))
     }
 
     fn rows_since<'py>(

@@ -22,7 +22,7 @@ class Decided(StrEnum):
     ERROR = "error"
 
 
-class PodReference(msgspec.Struct, frozen=True):
+class PodReference(msgspec.Struct, frozen=True, gc=False):
     """Which pod, and the digest of what was read of it (SHA3-384, hex)."""
 
     digest: str
@@ -31,7 +31,7 @@ class PodReference(msgspec.Struct, frozen=True):
     uid: str
 
 
-class PolicyReference(msgspec.Struct, frozen=True):
+class PolicyReference(msgspec.Struct, frozen=True, gc=False):
     """Name, version and `@sha256:` digest of the policy."""
 
     digest: str
@@ -39,7 +39,7 @@ class PolicyReference(msgspec.Struct, frozen=True):
     version: str
 
 
-class Stage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Stage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One stage of the path: how many nodes went in and came out, and why the others did not.
 
     Args:
@@ -55,7 +55,7 @@ class Stage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     stage: str
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One of the best nodes.
 
     Args:
@@ -69,7 +69,7 @@ class Candidate(msgspec.Struct, frozen=True):
     total: int
 
 
-class Rejection(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """One reason for which nodes were refused, with some of them.
 
     Args:
@@ -85,7 +85,7 @@ class Rejection(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """How the batch that held the pod was ordered. Details stand in its first record only.
 
     Args:
@@ -109,7 +109,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     rung: int
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One decision: everything needed to explain it, and to check it against a replay.
 
     Args:

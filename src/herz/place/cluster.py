@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from herz._native import levels
 from herz.model.objects import Node
 from herz.model.podinfo import PodInfo
 from herz.place.columns import CPU, MEMORY, NodeTable
@@ -109,14 +110,14 @@ class Cluster:
 
     def levels(self, row: int) -> tuple[tuple[str, int], ...]:
         """The row's use of cpu and memory in basis points of allocatable, rounded down."""
-        found = []
-        for name, column in (("cpu", CPU), ("memory", MEMORY)):
-            allocatable = self.nodes.allocatable.item(column, row)
-            if allocatable:
-                used = self.nodes.usage.requested.item(column, row)
-                # Bound: others may have put any number of pods on a tiny node.
-                found.append((name, min(used * 10_000 // allocatable, LEVEL_MAX)))
-        return tuple(found)
+        nodes = self.nodes
+        # Bound: others may have put any number of pods on a tiny node.
+        cpu, memory = levels(
+            nodes.allocatable, nodes.usage.requested, [CPU, MEMORY], row, LEVEL_MAX
+        )
+        if cpu < 0 or memory < 0:
+            return tuple((n, v) for n, v in (("cpu", cpu), ("memory", memory)) if v >= 0)
+        return (("cpu", cpu), ("memory", memory))
 
     def forget(self, uid: str) -> Change | None:
         """The pod holds nothing any more; the event, None when it held nothing."""

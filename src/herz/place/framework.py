@@ -36,7 +36,7 @@ from herz.plugin import (
     View,
 )
 
-TOP: Final = 5
+TOP: Final = 3
 """How many of the best nodes a record shows."""
 
 _UNSIGNED: Final = b"unsigned\0"

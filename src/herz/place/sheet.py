@@ -113,8 +113,11 @@ class Sheet:
         self.table = Table(size, len(filters) + 1, kinds)
         self.seen = nodes.changes.end
         asked = (*self._filters, *self._scores)
-        self._reads = _union(each.reads for each in asked)
-        self._reads_all = _union(each.reads_all for each in asked)
+        whole = _union(each.reads_all for each in asked)
+        # Aspects whose rows are wanted, and those after which others than kernels are asked.
+        self._wanted = _union(each.reads for each in asked) | whole | _NODES
+        self._others = self._wanted
+        self._extents = [each for each in self._scores if each.has_extent]
         if rows is None:
             self._attach_kernels()
         self._fill()
@@ -129,6 +132,11 @@ class Sheet:
             asked.has_kernel = hasattr(asked.rule, "score_kernel")
             if asked.has_kernel:
                 self.table.attach_scorer(asked.index, asked.rule.score_kernel(asked.state))
+        asked_all = (*self._filters, *self._scores)
+        if not any(each.has_prescore for each in asked_all):
+            self._others = _NODES | _union(
+                each.reads_all | (0 if each.has_kernel else each.reads) for each in asked_all
+            )
 
     def refresh(self) -> bool:
         """Bring the sheet up to what the node table says now.
@@ -140,14 +148,32 @@ class Sheet:
         end = changes.end
         if end == self.seen:
             return True
-        changed = changes.mask_since(self.seen)
-        if changed is None or self.table.size != self._nodes.size:
+        found = changes.since(self.seen, self._wanted)
+        if found is None or self.table.size != self._nodes.size:
             return False
         seen, self.seen = self.seen, end
-        wanted = (self._reads | _NODES) & changed
-        if wanted or changed & self._reads_all:
-            self._work(seen, changed, changes.rows_since(seen, wanted))
+        changed, rows = found
+        if changed & self._others:
+            self._work(seen, changed, rows)
+        elif len(rows):
+            self._ask_kernels(seen, changed, rows)
         return True
+
+    def _ask_kernels(self, seen: int, changed: int, rows: Int64s) -> None:
+        """`_work` where only rules with kernels read what changed, in one call."""
+        view = self._view
+        flips, unknown, wrong = self.table.refresh(
+            rows, view.allocatable, view.requested, view.nonzero
+        )
+        if unknown is not None:
+            self._work(seen, changed, rows)
+        elif flips and self._extents:
+            # Points of a row that fits now may be of an older extent: judged after it is known.
+            moved = [self._score(asked, rows, is_due=False) for asked in self._extents]
+            self._settle_totals(None if any(moved) else rows)
+        elif wrong is not None:
+            scorer, row, value = wrong
+            self._refuse(self._scores[scorer], row, value)
 
     def _work(self, seen: int, changed: int, rows: Int64s) -> None:
         """Ask the rules that read what changed, each about the rows where it did.

@@ -18,7 +18,9 @@ from herz.model.podinfo import PodInfo
 from herz.place.columns import offered
 
 PARTS: Final = ("nodes", "pods", "queue", "reservations")
-"""Sorted; the digest is over them in this order, after the knowledge."""
+"""Bound pods, pods of ours without a node, and the nodes that some of these are to get.
+
+Sorted; the digest is over them in this order, after the knowledge."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
 

@@ -3,7 +3,8 @@
 Protocol: the list's pods in name order are shuffled by the seed; while their GPU-milli are below
 load times capacity, pods drawn with replacement are added behind them, and the first of which one
 device's share would pass the mark ends it; where the list asks for more than that, pods drawn at
-random are left out until it does not. A pod that fits somewhere is placed at once, one that fits nowhere is dropped.
+random are left out until it does not. A pod that fits somewhere is placed at once, one that fits
+nowhere is dropped.
 Source: "Beware of Fragmentation", ATC'23, and hkust-adsl/kubernetes-scheduler-simulator.
 """
 
