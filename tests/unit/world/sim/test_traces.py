@@ -42,7 +42,8 @@ def test_openb_arrives_up_to_its_load(folder: Path, load: float) -> None:
     target = round(10_000 * load)
     sequence = arrange(pods, target, random.Random(4))
     total = sum(pod.gpu_milli_total for pod in sequence)
-    assert target - 2000 < total <= target
+    # The last pod's first device stays below the mark; its others may pass it.
+    assert target - 2000 < total < target + 8000
     assert arrange(pods, target, random.Random(4)) == sequence
     assert arrange(pods, target, random.Random(5)) != sequence
 
