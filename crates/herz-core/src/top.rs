@@ -98,7 +98,7 @@ impl Block<'_> {
     }
 
     /// Ranks all rows of the block, tied or not, without a branch: vector instructions do it.
-    #[inline(always)]
+    #[inline]
     fn look_at_all(&self, ties: Ties, ranks: &mut [u64; BLOCK]) -> Seen {
         match ties {
             Ties::Keyed => ranks[..self.keys.len()].copy_from_slice(self.keys),

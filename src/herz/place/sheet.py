@@ -234,7 +234,8 @@ class Sheet:
         rule = asked.rule
         codes = call(rule, rule.filter, asked.state, self._view, self._at(rows))
         self._put(asked, self.table.set_codes, rows, codes)
-        if codes.min(initial=0) < 0 or codes.max(initial=0) >= len(self._book):
+        # As unsigned, a negative code is a very large one: one pass finds both kinds.
+        if codes.view(np.uint16).max(initial=0) >= len(self._book):
             raise RuleError(rule.name, "gives a code that no reason has")
 
     def _put(self, asked: Asked, put: Callable[..., Any], rows: Int64s | None, answer: Any) -> Any:
