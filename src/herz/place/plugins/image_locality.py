@@ -42,6 +42,8 @@ class ImageLocality(Score):
         """Points from 0 to 100, not normalised further."""
         images, containers = state
         total = np.zeros(view.size, np.int64)
+        if not any(view.image_rows(image) for image in images):
+            return total[rows]
         for image in images:
             held = view.image_rows(image)
             if held:
