@@ -277,7 +277,12 @@ class Cycle:
 
     def _pod_waits(self, info: PodInfo, now_ns: int) -> None:
         known = self._queue.get(info.uid)
-        if known is not None and self._cluster.ledger.get(info.uid) is not None:
+        placed = self._cluster.ledger.get(info.uid)
+        if placed is not None and placed.is_bound:
+            # A late copy of what the API held before the bind; a bound pod never loses its node.
+            self.counters[signals.EVENTS_IGNORED] += 1
+            return
+        if known is not None and placed is not None:
             # Decided, and its bind is under way: what changed counts if the bind is refused.
             self._snapshot.remove("queue", _digest_of(known))
             self._snapshot.add("queue", info.digest)

@@ -528,3 +528,14 @@ def test_the_details_of_an_order_stand_in_the_first_record_of_its_batch_only() -
         False,
     ]
     assert {record.pod.name for record in harness.kept.records} == {"a", "b", "c"}
+
+
+def test_a_late_copy_from_before_the_bind_changes_nothing() -> None:
+    harness = Harness().apply(make_node("a"))
+    harness.apply(make_pod("p", node="a", annotations={"herz.dev/decision": "1"}))
+    before = harness.snapshot.digest(b"")
+    harness.apply(make_pod("p"))
+    assert harness.snapshot.digest(b"") == before
+    assert harness.state("p") == "bound"
+    assert harness.delete(make_pod("p")).snapshot.digest(b"") != before
+    assert len(harness.cluster.ledger) == 0

@@ -172,8 +172,7 @@ class Sheet:
             moved = [self._score(asked, rows, is_due=False) for asked in self._extents]
             self._settle_totals(None if any(moved) else rows)
         elif wrong is not None:
-            scorer, row, value = wrong
-            self._refuse(self._scores[scorer], row, value)
+            self._refuse(self._scores[wrong[0]])
 
     def _work(self, seen: int, changed: int, rows: Int64s) -> None:
         """Ask the rules that read what changed, each about the rows where it did.
@@ -291,18 +290,17 @@ class Sheet:
     def _store(self, asked: Asked, rows: Int64s | None, points: Int64s) -> None:
         wrong = self._put(asked, self.table.set_points, rows, points)
         if wrong is not None:
-            self._refuse(asked, *wrong)
+            self._refuse(asked)
 
-    def _refuse(self, asked: Asked, row: int, value: int) -> NoReturn:
-        what = f"gives {value} points at row {row}; points are 0 to {asked.rule.points_max}"
-        raise RuleError(asked.rule.name, what)
+    def _refuse(self, asked: Asked) -> NoReturn:
+        # Neither row nor value: which comes first depends on the order in which nodes arrived.
+        raise RuleError(asked.rule.name, f"gives points outside 0 to {asked.rule.points_max}")
 
     def _settle_totals(self, rows: Int64s | None) -> None:
         """Sum the points; those of a row that fits only now are checked only now."""
         wrong = self.table.settle_totals(rows)
         if wrong is not None:
-            scorer, row, value = wrong
-            self._refuse(self._scores[scorer], row, value)
+            self._refuse(self._scores[wrong[0]])
 
 
 def call(rule: Plugin, method: Callable[..., Any], *args: Any) -> Any:
