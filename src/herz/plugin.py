@@ -425,3 +425,8 @@ class View(Protocol):
     def with_(self, pod: PodInfo, row: int) -> View:
         """The same cluster with this pod on this row (nominated pods, gangs)."""
         ...
+
+
+def row_count(view: View, rows: Rows) -> int:
+    """How many answers a rule owes for these rows."""
+    return view.size if isinstance(rows, slice) else len(rows)

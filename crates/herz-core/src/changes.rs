@@ -7,6 +7,8 @@ pub struct ChangeLog {
     end: u64,
     // Bound: readers further behind than this look at all rows, which then costs no more.
     capacity: usize,
+    /// A bit a row, to give each once and in order.
+    // Invariant: all zero between calls.
     seen: Vec<u64>,
 }
 
@@ -74,14 +76,16 @@ impl ChangeLog {
         let mut rows = Vec::new();
         for number in position..self.end {
             let (row, aspects) = self.entry(number);
-            if aspects & mask != 0 && !self.mark(row) {
-                rows.push(i64::from(row));
+            if aspects & mask != 0 {
+                self.mark(row);
             }
         }
-        for &row in &rows {
-            self.seen[row as usize / 64] = 0;
+        for (word, bits) in self.seen.iter_mut().enumerate() {
+            while *bits != 0 {
+                rows.push((word * 64) as i64 + i64::from(bits.trailing_zeros()));
+                *bits &= *bits - 1;
+            }
         }
-        rows.sort_unstable();
         rows
     }
 
@@ -100,15 +104,12 @@ impl ChangeLog {
         ))
     }
 
-    /// Marks a row as seen; says whether it already was.
-    fn mark(&mut self, row: u32) -> bool {
-        let (word, bit) = (row as usize / 64, 1_u64 << (row % 64));
+    fn mark(&mut self, row: u32) {
+        let word = row as usize / 64;
         if word >= self.seen.len() {
             self.seen.resize(word + 1, 0);
         }
-        let was = self.seen[word] & bit != 0;
-        self.seen[word] |= bit;
-        was
+        self.seen[word] |= 1 << (row % 64);
     }
 }
 

@@ -1,18 +1,22 @@
 //! Column kernels of Herz. No Python and no Kubernetes inside: rows, codes, points and bytes.
 //!
 //! - [`table`]: what is known of each row for one kind of request: codes, points, totals, top k.
+//! - [`answers`]: what one rule says of each row, shared between tables.
 //! - [`changes`]: which rows changed since a reader last looked.
 //! - [`resources`]: requests against columns of capacity and use.
 //! - [`top`]: the best rows of a column of totals.
 //! - [`lthash`]: a digest of a multiset that follows each change in O(1).
 //! - [`recurrence`]: the expected rest of a stock under random draws.
+//! - [`scorer`]: from raw values to points.
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
 
+pub mod answers;
 pub mod changes;
 pub mod lthash;
 pub mod recurrence;
 pub mod resources;
 pub mod rows;
+pub mod scorer;
 pub mod slots;
 pub mod table;
 pub mod top;

@@ -1,43 +1,59 @@
 //! What is known of each row for one kind of request.
 //!
-//! Filters write codes (0 fits, positive says why not, negative: there is no such row), scorers
-//! write raw values and points from 0 to their maximum. [`Table::settle_codes`] and
-//! [`Table::settle_totals`] draw the conclusions for the rows that changed, [`Table::top`] reads
-//! the best.
+//! Filters give codes (0 fits, positive says why not, negative: there is no such row), scorers
+//! raw values, of which points from 0 to their maximum are made. [`Table::settle`] draws the
+//! conclusions for the rows that changed, [`Table::top`] reads the best. What rules answer lies
+//! in [`Answers`], which tables of several kinds of request share; kernels answer in place.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, RwLockReadGuard};
 
+use crate::answers::{Answers, Column};
 use crate::resources::{Books, Kernel};
 use crate::rows::Rows;
+use crate::scorer::{Scorer, Source, Unready};
 use crate::top::{BLOCK, Ties, search};
 
 /// The highest points that a scorer may be allowed to give: totals then stay far inside 64 bits.
 pub const POINTS_MAX: i32 = 1 << 30;
 
-/// Points of a scorer, and the raw values behind them where they depend on an extent.
-struct Scorer {
-    weight: i64,
-    most: i32,
-    points: Vec<i32>,
-    raw: Option<Vec<i64>>,
-    /// Whether a raw value or a row's fitness changed since the extent was last read.
-    is_stale: bool,
+/// Where the codes of a filter come from.
+pub enum Filter {
+    /// A rule's answers.
+    Codes(Arc<Answers<i16>>),
+    /// A kernel; its value 0 is code 0, the others are to be learned.
+    Kernel(Arc<Kernel>),
 }
 
-/// A kernel that answers for a filter or a scorer of the table.
-struct Attached {
-    kernel: Arc<Kernel>,
-    index: usize,
-}
+/// Codes by value of a kernel. Looked up only, never walked.
+type Learned = HashMap<i64, i16>;
 
-/// A value of a filter's kernel that nobody has given a code yet.
+/// What must be known before a table can be settled.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Unknown {
-    /// The filter.
-    pub filter: usize,
-    /// What its kernel answered.
-    pub value: i64,
+pub enum Open {
+    /// The code of a value that a filter's kernel gave: [`Table::learn_code`].
+    Code {
+        /// The filter.
+        filter: usize,
+        /// What its kernel answered.
+        value: i64,
+    },
+    /// The points of a scorer's raw values: [`Table::learn_points`].
+    Points {
+        /// The scorer.
+        scorer: usize,
+        /// Lowest raw value over the rows that fit.
+        low: i64,
+        /// Highest raw value over the rows that fit.
+        high: i64,
+        /// The values, ascending and distinct.
+        values: Vec<i64>,
+    },
+    /// Nothing to be learned: points of a row that fits are outside 0..=the scorer's maximum.
+    Range {
+        /// The scorer.
+        scorer: usize,
+    },
 }
 
 /// One of the best rows: its total, and the weighted points of each scorer.
@@ -54,53 +70,49 @@ pub struct Best {
 /// Codes, points and totals of `size` rows.
 pub struct Table {
     size: usize,
-    codes: Vec<Vec<i16>>,
+    filters: Vec<(Filter, Learned)>,
     /// First code that is not 0, in the filters' order.
-    // Invariant: after `settle`, equals what the codes say for every row.
+    // Invariant: after `settle_codes`, equals what the filters say for every row.
     first: Vec<i16>,
+    /// The rows that began or ceased to fit since the points were settled.
+    flipped: Vec<usize>,
     scorers: Vec<Scorer>,
+    /// Whether an extent moved, so that the totals of all rows are to be made anew.
+    is_moved: bool,
     /// Sum of the weighted points; -1 where the row does not fit.
+    // What a row is worth takes these ten bytes and no more: hundreds of tables then stay in the
+    // processor's cache, and points are made anew for the few rows that are shown.
     total: Vec<i64>,
     /// Highest total of each block of [`BLOCK`] rows.
-    // Invariant: after `settle_totals`, equals what `total` says for every block.
+    // Invariant: after `settle_points`, equals what `total` says for every block.
     blocks: Vec<i64>,
     /// How many rows have each code from 0 up; rows with negative codes are in none.
     counts: Vec<usize>,
-    filter_kernels: Vec<Attached>,
-    scorer_kernels: Vec<Attached>,
-    /// Codes by (filter, value of its kernel). Looked up only, never walked.
-    learned: HashMap<(usize, i64), i16>,
 }
 
 impl Table {
     /// A table in which no row fits until it is settled.
     ///
-    /// `scorers` gives for each its weight, whether its points depend on an extent, and its
-    /// highest points.
+    /// `scorers` gives for each its weight, its highest points and where its values come from.
     ///
     /// # Panics
-    /// When the highest points are not within `1..=POINTS_MAX`.
+    /// When highest points are not within `1..=POINTS_MAX`, or answers are not of this size.
     #[must_use]
-    pub fn new(size: usize, filters: usize, scorers: &[(i32, bool, i32)]) -> Self {
-        assert!(scorers.iter().all(|s| (1..=POINTS_MAX).contains(&s.2)));
-        let scorer = |&(weight, has_extent, most): &(i32, bool, i32)| Scorer {
-            weight: i64::from(weight),
-            most,
-            points: vec![0; size],
-            raw: has_extent.then(|| vec![0; size]),
-            is_stale: true,
-        };
+    pub fn new(size: usize, filters: Vec<Filter>, scorers: Vec<(i32, i32, Source)>) -> Self {
+        for filter in &filters {
+            assert!(!matches!(filter, Filter::Codes(codes) if codes.size() != size));
+        }
+        let scorer = |(weight, most, source)| Scorer::new(size, weight, most, source);
         Self {
             size,
-            codes: vec![vec![0; size]; filters],
+            filters: filters.into_iter().map(|f| (f, Learned::new())).collect(),
             first: vec![-1; size],
-            scorers: scorers.iter().map(scorer).collect(),
+            flipped: Vec::new(),
+            scorers: scorers.into_iter().map(scorer).collect(),
+            is_moved: false,
             total: vec![-1; size],
             blocks: vec![-1; size.div_ceil(BLOCK)],
             counts: vec![0],
-            filter_kernels: Vec::new(),
-            scorer_kernels: Vec::new(),
-            learned: HashMap::new(),
         }
     }
 
@@ -116,46 +128,49 @@ impl Table {
         self.counts[0]
     }
 
-    /// The bytes that the rows take.
+    /// The bytes that the rows take, those of shared answers included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let scorers: usize = self
-            .scorers
-            .iter()
-            .map(|s| 4 + if s.raw.is_some() { 8 } else { 0 })
-            .sum();
-        self.size * (2 * self.codes.len() + 2 + 8 + scorers)
+        let scorers: usize = self.scorers.iter().map(Scorer::bytes_a_row).sum();
+        self.size * (2 * self.filters.len() + 2 + 8 + scorers)
     }
 
-    /// Stores one filter's codes for the rows.
+    /// Concludes for the rows which fit, their points and their totals.
+    ///
+    /// # Errors
+    /// What must be known first: teach it and call again with the same rows.
     ///
     /// # Panics
-    /// When a row is out of range or the lengths differ.
-    pub fn set_codes(&mut self, filter: usize, rows: Rows, codes: &[i16]) {
-        assert!(rows.len() == codes.len() && rows.within(self.size));
-        let target = &mut self.codes[filter];
-        rows.each(|position, row| target[row] = codes[position]);
+    /// When a row is out of range, or a kernel names no column.
+    pub fn settle(&mut self, rows: Rows, books: &Books) -> Result<(), Open> {
+        self.settle_codes(rows, books)?;
+        self.settle_points(rows, books)
     }
 
-    /// Concludes which rows fit; says how many changed between fitting and not.
+    /// The half of [`Table::settle`] that concludes which rows fit.
+    ///
+    /// # Errors
+    /// A code to be learned.
     ///
     /// # Panics
-    /// When a row is out of range.
-    pub fn settle_codes(&mut self, rows: Rows) -> usize {
+    /// When a row is out of range, or a kernel names no column.
+    pub fn settle_codes(&mut self, rows: Rows, books: &Books) -> Result<(), Open> {
         assert!(rows.within(self.size));
-        let mut flips = 0;
-        let (codes, first, counts) = (&self.codes, &mut self.first, &mut self.counts);
+        let judges = Judges::new(&self.filters, books);
+        let (first, counts, flipped) = (&mut self.first, &mut self.counts, &mut self.flipped);
+        let mut open = None;
         rows.each(|_, row| {
-            let code = codes
-                .iter()
-                .map(|codes| codes[row])
-                .find(|&c| c != 0)
-                .unwrap_or(0);
+            let code = match judges.code(row) {
+                Ok(code) => code,
+                Err(unknown) => return open = Some(unknown),
+            };
             let was = std::mem::replace(&mut first[row], code);
             if was == code {
                 return;
             }
-            flips += usize::from((was == 0) != (code == 0));
+            if (was == 0) != (code == 0) {
+                flipped.push(row);
+            }
             if was >= 0 {
                 counts[was as usize] -= 1;
             }
@@ -166,124 +181,49 @@ impl Table {
                 counts[code as usize] += 1;
             }
         });
-        if flips > 0 {
-            for scorer in &mut self.scorers {
-                scorer.is_stale = true;
-            }
-        }
-        flips
+        open.map_or(Ok(()), Err)
     }
 
-    /// Stores raw values of a scorer whose points depend on their extent.
-    ///
-    /// # Panics
-    /// When the scorer has no extent, a row is out of range or the lengths differ.
-    pub fn set_raw(&mut self, scorer: usize, rows: Rows, values: &[i64]) {
-        assert!(rows.len() == values.len() && rows.within(self.size));
-        let scorer = &mut self.scorers[scorer];
-        let raw = scorer.raw.as_mut().expect("a scorer with an extent");
-        let mut is_changed = false;
-        rows.each(|position, row| {
-            is_changed |= raw[row] != values[position];
-            raw[row] = values[position];
-        });
-        scorer.is_stale |= is_changed;
-    }
-
-    /// Raw values of the rows.
-    ///
-    /// # Panics
-    /// As [`Table::set_raw`].
-    #[must_use]
-    pub fn raw(&self, scorer: usize, rows: Rows) -> Vec<i64> {
-        assert!(rows.within(self.size));
-        let raw = self.scorers[scorer]
-            .raw
-            .as_ref()
-            .expect("a scorer with an extent");
-        let mut out = vec![0; rows.len()];
-        rows.each(|position, row| out[position] = raw[row]);
-        out
-    }
-
-    /// Lowest and highest raw value over the rows that fit; `None` when nothing moved since the
-    /// last call, `(0, 0)` when no row fits.
-    ///
-    /// # Panics
-    /// When the scorer has no extent.
-    pub fn extent(&mut self, scorer: usize) -> Option<(i64, i64)> {
-        let scorer = &mut self.scorers[scorer];
-        if !scorer.is_stale {
-            return None;
-        }
-        scorer.is_stale = false;
-        let raw = scorer.raw.as_ref().expect("a scorer with an extent");
-        let (mut low, mut high) = (i64::MAX, i64::MIN);
-        for (value, code) in raw.iter().zip(&self.first) {
-            if *code == 0 {
-                low = low.min(*value);
-                high = high.max(*value);
-            }
-        }
-        Some(if low > high { (0, 0) } else { (low, high) })
-    }
-
-    /// Stores points. Values at rows that do not fit may be anything; gives the first row that
-    /// fits and whose points are outside 0..=its maximum.
+    /// The half of [`Table::settle`] that concludes points and totals.
     ///
     /// # Errors
-    /// The row and its points; nothing that counts was stored beyond it.
+    /// Points to be learned, or out of range.
     ///
     /// # Panics
-    /// When a row is out of range or the lengths differ.
-    pub fn set_points(
-        &mut self,
-        scorer: usize,
-        rows: Rows,
-        values: &[i64],
-    ) -> Result<(), (usize, i64)> {
-        assert!(rows.len() == values.len() && rows.within(self.size));
-        let most = i64::from(self.scorers[scorer].most);
-        let (points, first) = (&mut self.scorers[scorer].points, &self.first);
-        let mut wrong = None;
-        rows.each(|position, row| {
-            let value = values[position];
-            if first[row] == 0 && !(0..=most).contains(&value) && wrong.is_none() {
-                wrong = Some((row, value));
-            }
-            // Kept as it is, at a row that does not fit too: it counts once the row does.
-            points[row] = value.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
-        });
-        wrong.map_or(Ok(()), Err)
+    /// When a row is out of range, or a kernel names no column.
+    pub fn settle_points(&mut self, rows: Rows, books: &Books) -> Result<(), Open> {
+        assert!(rows.within(self.size));
+        let flipped = std::mem::take(&mut self.flipped);
+        for scorer in &mut self.scorers {
+            self.is_moved |= scorer.measure(&self.first, &flipped);
+        }
+        let rows = if self.is_moved {
+            Rows::All(self.size)
+        } else {
+            rows
+        };
+        let (first, total) = (&self.first, &mut self.total);
+        rows.each(|_, row| total[row] = if first[row] == 0 { 0 } else { -1 });
+        // Those that may have to learn come first: the others' work is then done once.
+        let (learning, ready): (Vec<_>, Vec<_>) = self
+            .scorers
+            .iter()
+            .enumerate()
+            .partition(|(_, scorer)| scorer.is_scaled());
+        for (index, scorer) in learning.into_iter().chain(ready) {
+            let weight = scorer.weight;
+            scorer
+                .points(first, rows, books, |row, points| {
+                    total[row] += weight * points;
+                })
+                .map_err(|unready| open(index, scorer, unready))?;
+        }
+        self.is_moved = false;
+        self.settle_blocks(rows);
+        Ok(())
     }
 
-    /// Sums the weighted points of the rows.
-    ///
-    /// # Errors
-    /// The scorer, row and points of one that fits and whose points are outside 0..=the
-    /// scorer's maximum: they were stored while the row did not fit.
-    ///
-    /// # Panics
-    /// When a row is out of range.
-    pub fn settle_totals(&mut self, rows: Rows) -> Result<(), (usize, usize, i64)> {
-        assert!(rows.within(self.size));
-        let (first, total, scorers) = (&self.first, &mut self.total, &self.scorers);
-        let mut wrong = None;
-        rows.each(|_, row| {
-            if first[row] != 0 {
-                total[row] = -1;
-                return;
-            }
-            let mut sum = 0;
-            for (index, scorer) in scorers.iter().enumerate() {
-                let points = scorer.points[row];
-                if !(0..=scorer.most).contains(&points) {
-                    wrong = wrong.or(Some((index, row, i64::from(points))));
-                }
-                sum += scorer.weight * i64::from(points);
-            }
-            total[row] = sum;
-        });
+    fn settle_blocks(&mut self, rows: Rows) {
         match rows {
             Rows::All(_) => (0..self.blocks.len()).for_each(|block| self.settle_block(block)),
             Rows::Some(rows) => {
@@ -297,7 +237,6 @@ impl Table {
                 }
             }
         }
-        wrong.map_or(Ok(()), Err)
     }
 
     fn settle_block(&mut self, block: usize) {
@@ -305,68 +244,21 @@ impl Table {
         self.blocks[block] = self.total[rows].iter().copied().max().unwrap_or(-1);
     }
 
-    /// Lets a kernel answer for a filter in [`Table::refresh_codes`]; its value 0 is code 0.
-    pub fn attach_filter(&mut self, filter: usize, kernel: Arc<Kernel>) {
-        self.filter_kernels.push(Attached {
-            kernel,
-            index: filter,
-        });
-    }
-
-    /// Lets a kernel answer for a scorer without an extent in [`Table::refresh_points`].
-    pub fn attach_scorer(&mut self, scorer: usize, kernel: Arc<Kernel>) {
-        self.scorer_kernels.push(Attached {
-            kernel,
-            index: scorer,
-        });
-    }
-
     /// Gives a value of a filter's kernel its code.
-    pub fn learn(&mut self, filter: usize, value: i64, code: i16) {
-        self.learned.insert((filter, value), code);
-    }
-
-    /// Asks the filters' kernels about the rows and concludes which fit; gives how many changed
-    /// between fitting and not.
-    ///
-    /// # Errors
-    /// A value without a code: teach it ([`Table::learn`]) and call again. Nothing is concluded.
     ///
     /// # Panics
-    /// When a row is out of range, or a kernel names no column.
-    pub fn refresh_codes(&mut self, rows: &[i64], books: &Books) -> Result<usize, Unknown> {
-        assert!(Rows::Some(rows).within(self.size) && self.size <= books.capacity.rows());
-        for Attached { kernel, index } in &self.filter_kernels {
-            assert!(kernel.fits_into(books));
-            for &row in rows {
-                let value = kernel.value(books, row as usize);
-                let code = match value {
-                    0 => Some(0),
-                    _ => self.learned.get(&(*index, value)).copied(),
-                };
-                let unknown = Unknown {
-                    filter: *index,
-                    value,
-                };
-                self.codes[*index][row as usize] = code.ok_or(unknown)?;
-            }
-        }
-        Ok(self.settle_codes(Rows::Some(rows)))
+    /// When there is no such filter.
+    pub fn learn_code(&mut self, filter: usize, value: i64, code: i16) {
+        self.filters[filter].1.insert(value, code);
     }
 
-    /// Asks the scorers' kernels about the rows; their points are still to be summed.
+    /// Gives raw values of a scorer their points, as [`Open::Points`] asked; says whether all
+    /// are within 0..=its maximum. If not, nothing is learned.
     ///
     /// # Panics
-    /// When a row is out of range, or a kernel names no column.
-    pub fn refresh_points(&mut self, rows: &[i64], books: &Books) {
-        assert!(Rows::Some(rows).within(self.size) && self.size <= books.capacity.rows());
-        for Attached { kernel, index } in &self.scorer_kernels {
-            assert!(kernel.fits_into(books));
-            let scorer = &mut self.scorers[*index];
-            for &row in rows {
-                scorer.points[row as usize] = kernel.value(books, row as usize) as i32;
-            }
-        }
+    /// When there is no such scorer, its points are not scaled, or the lengths differ.
+    pub fn learn_points(&mut self, scorer: usize, values: &[i64], points: &[i64]) -> bool {
+        self.scorers[scorer].learn(values, points, self.size)
     }
 
     /// Codes by row: the first of each that is not 0.
@@ -384,10 +276,19 @@ impl Table {
             .collect()
     }
 
-    /// Points by row of one scorer.
+    /// Points by row of one scorer; 0 at rows that do not fit.
+    ///
+    /// # Panics
+    /// When there is no such scorer, or the table was not settled over these books.
     #[must_use]
-    pub fn points(&self, scorer: usize) -> &[i32] {
-        &self.scorers[scorer].points
+    pub fn points(&self, scorer: usize, books: &Books) -> Vec<i64> {
+        let mut points = vec![0; self.size];
+        let done =
+            self.scorers[scorer].points(&self.first, Rows::All(self.size), books, |row, value| {
+                points[row] = value;
+            });
+        assert!(done.is_ok(), "the table is settled");
+        points
     }
 
     /// Totals by row; -1 where the row does not fit.
@@ -407,89 +308,174 @@ impl Table {
     }
 
     /// The best `k` rows by (highest total, ties, lowest row), and how many rows share the
-    /// highest total. `keys` has one 64-bit key a row.
+    /// highest total. `keys` has one 64-bit key a row; `books` are those of the last settling.
     ///
     /// # Panics
-    /// When `keys` is shorter than the table.
+    /// When `keys` is shorter than the table, or the table was not settled over these books.
     #[must_use]
-    pub fn top(&self, k: usize, keys: &[u64], ties: Ties) -> (Vec<Best>, usize) {
+    pub fn top(&self, k: usize, keys: &[u64], ties: Ties, books: &Books) -> (Vec<Best>, usize) {
         assert!(keys.len() >= self.size);
         let (best, tied) = search(k, &self.total, &self.blocks, keys, ties);
         let made = best.into_iter().map(|(total, row)| Best {
             row,
             total,
-            points: self.weighted(row),
+            points: self.weighted(row, books),
         });
         (made.collect(), tied)
     }
 
-    fn weighted(&self, row: usize) -> Vec<i64> {
-        self.scorers
-            .iter()
-            .map(|s| s.weight * i64::from(s.points[row]))
-            .collect()
+    fn weighted(&self, row: usize, books: &Books) -> Vec<i64> {
+        let at = [row as i64];
+        let mut weighted = Vec::with_capacity(self.scorers.len());
+        for scorer in &self.scorers {
+            let weight = scorer.weight;
+            let done = scorer.points(&self.first, Rows::Some(&at), books, |_, points| {
+                weighted.push(weight * points);
+            });
+            assert!(done.is_ok(), "the table is settled");
+        }
+        weighted
+    }
+}
+
+fn open(scorer: usize, from: &Scorer, unready: Unready) -> Open {
+    let (low, high) = from.extent();
+    match unready {
+        Unready::Range => Open::Range { scorer },
+        Unready::Unknown(values) => Open::Points {
+            scorer,
+            low,
+            high,
+            values,
+        },
+    }
+}
+
+/// The filters, ready to be asked row by row.
+struct Judges<'a>(Vec<Judge<'a>>);
+
+enum Judge<'a> {
+    Codes(RwLockReadGuard<'a, Column<i16>>),
+    Kernel(&'a Kernel, &'a Books<'a>, &'a Learned),
+}
+
+impl<'a> Judges<'a> {
+    fn new(filters: &'a [(Filter, Learned)], books: &'a Books) -> Self {
+        let judge = |(filter, learned): &'a (Filter, Learned)| match filter {
+            Filter::Codes(codes) => Judge::Codes(codes.read()),
+            Filter::Kernel(kernel) => {
+                assert!(kernel.fits_into(books));
+                Judge::Kernel(kernel, books, learned)
+            }
+        };
+        Self(filters.iter().map(judge).collect())
+    }
+
+    /// The first code that is not 0.
+    #[inline]
+    fn code(&self, row: usize) -> Result<i16, Open> {
+        for (filter, judge) in self.0.iter().enumerate() {
+            let code = match judge {
+                Judge::Codes(codes) => codes.values[row],
+                Judge::Kernel(kernel, books, learned) => match kernel.value(books, row) {
+                    0 => 0,
+                    value => *learned.get(&value).ok_or(Open::Code { filter, value })?,
+                },
+            };
+            if code != 0 {
+                return Ok(code);
+            }
+        }
+        Ok(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::Columns;
     use crate::top::mix64;
 
-    fn table() -> Table {
-        let mut table = Table::new(4, 2, &[(2, false, 100), (1, true, 100)]);
-        table.set_codes(0, Rows::All(4), &[0, 5, 0, -1]);
-        table.set_codes(1, Rows::All(4), &[0, 6, 7, 0]);
-        table.settle_codes(Rows::All(4));
-        table
+    const NO_BOOKS: Books = Books {
+        capacity: Columns::empty(),
+        used: Columns::empty(),
+        scored: Columns::empty(),
+    };
+
+    fn answers<T: Copy + Default + PartialEq>(values: &[T]) -> Arc<Answers<T>> {
+        let answers = Answers::new(values.len());
+        answers.set(Rows::All(values.len()), values);
+        Arc::new(answers)
+    }
+
+    fn settled(table: &mut Table) -> Result<(), Open> {
+        table.settle(Rows::All(table.size()), &NO_BOOKS)
     }
 
     #[test]
     fn the_first_code_counts_and_absent_rows_are_in_no_histogram() {
-        let table = table();
+        let filters = [answers(&[0, 5, 0, -1]), answers(&[0, 6, 7, 0])];
+        let mut table = Table::new(4, filters.map(Filter::Codes).into(), vec![]);
+        settled(&mut table).unwrap();
         assert_eq!(table.first(), [0, 5, 7, -1]);
         assert_eq!(table.histogram(), vec![(5, 1), (7, 1)]);
         assert_eq!(table.fits(), 1);
     }
 
     #[test]
-    fn an_extent_is_over_fitting_rows_and_read_once_a_change() {
-        let mut table = table();
-        table.set_raw(1, Rows::All(4), &[3, 100, 200, 300]);
-        assert_eq!(table.extent(1), Some((3, 3)));
-        assert_eq!(table.extent(1), None);
-        table.set_codes(0, Rows::Some(&[1]), &[0]);
-        table.set_codes(1, Rows::Some(&[1]), &[0]);
-        assert_eq!(table.settle_codes(Rows::Some(&[1])), 1);
-        assert_eq!(table.extent(1), Some((3, 100)));
+    fn an_extent_is_over_fitting_rows_and_points_are_learned_once_a_value() {
+        let (codes, raw) = (answers(&[0, 5, 7, -1]), answers(&[3, 100, 3, 300]));
+        let scorers = vec![(1, 100, Source::Scaled(raw))];
+        let mut table = Table::new(4, vec![Filter::Codes(Arc::clone(&codes))], scorers);
+        let open = |low, high, values: &[i64]| Open::Points {
+            scorer: 0,
+            low,
+            high,
+            values: values.into(),
+        };
+        assert_eq!(settled(&mut table), Err(open(3, 3, &[3])));
+        assert!(table.learn_points(0, &[3], &[50]));
+        assert_eq!(settled(&mut table), Ok(()));
+        codes.set(Rows::Some(&[2]), &[0]);
+        assert_eq!(table.settle(Rows::Some(&[2]), &NO_BOOKS), Ok(()));
+        assert_eq!(table.totals(), [50, -1, 50, -1]);
+        codes.set(Rows::Some(&[1]), &[0]);
+        let wanted = Err(open(3, 100, &[3, 100]));
+        assert_eq!(table.settle(Rows::Some(&[1]), &NO_BOOKS), wanted);
+        assert!(table.learn_points(0, &[3, 100], &[0, 99]));
+        assert_eq!(table.settle(Rows::Some(&[1]), &NO_BOOKS), Ok(()));
+        assert_eq!(table.totals(), [0, 99, 0, -1]);
     }
 
     #[test]
     fn points_outside_the_range_are_told_only_where_the_row_fits() {
-        let mut table = table();
-        assert_eq!(table.set_points(0, Rows::All(4), &[1, 900, -4, 0]), Ok(()));
-        assert_eq!(table.set_points(0, Rows::Some(&[0]), &[101]), Err((0, 101)));
+        let codes = answers(&[0, 5, 0]);
+        let raw = answers(&[1, 900, 2]);
+        let scorers = vec![(2, 100, Source::Plain(Arc::clone(&raw)))];
+        let mut table = Table::new(3, vec![Filter::Codes(codes)], scorers);
+        assert_eq!(settled(&mut table), Ok(()));
+        assert_eq!(table.totals(), [2, -1, 4]);
+        raw.set(Rows::Some(&[2]), &[101]);
+        assert_eq!(settled(&mut table), Err(Open::Range { scorer: 0 }));
     }
 
     #[test]
     fn the_top_is_what_a_full_sort_gives() {
         let size = 500;
-        let mut table = Table::new(size, 1, &[(1, false, 100)]);
         let points: Vec<i64> = (0..size)
             .map(|row| (mix64(row as u64) % 4) as i64)
             .collect();
         let codes: Vec<i16> = (0..size).map(|row| i16::from(row % 3 == 0)).collect();
         let keys: Vec<u64> = (0..size).map(|row| mix64(row as u64 + 99)).collect();
-        table.set_codes(0, Rows::All(size), &codes);
-        table.settle_codes(Rows::All(size));
-        table.set_points(0, Rows::All(size), &points).unwrap();
-        table.settle_totals(Rows::All(size)).unwrap();
+        let scorers = vec![(1, 100, Source::Plain(answers(&points)))];
+        let mut table = Table::new(size, vec![Filter::Codes(answers(&codes))], scorers);
+        settled(&mut table).unwrap();
         let mut sorted: Vec<_> = (0..size)
             .filter(|row| codes[*row] == 0)
             .map(|row| (-points[row], mix64(keys[row] ^ 7), row))
             .collect();
         sorted.sort_unstable();
-        let (best, tied) = table.top(9, &keys, Ties::Hashed(7));
+        let (best, tied) = table.top(9, &keys, Ties::Hashed(7), &NO_BOOKS);
         let rows: Vec<_> = best.iter().map(|b| b.row).collect();
         assert_eq!(rows, sorted[..9].iter().map(|s| s.2).collect::<Vec<_>>());
         assert_eq!(tied, sorted.iter().filter(|s| s.0 == sorted[0].0).count());

@@ -45,5 +45,5 @@ mod _native {
     #[pymodule_export]
     use crate::resources::{Kernel, add_to_row, has_room, levels};
     #[pymodule_export]
-    use crate::table::{ChangeLog, LtHash, Table, mix64};
+    use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};
 }

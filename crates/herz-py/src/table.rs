@@ -1,38 +1,151 @@
-//! Tables, change logs and multiset digests as Python classes.
+//! Answers, tables, change logs and multiset digests as Python classes.
 
 use std::sync::{Arc, Mutex};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
-use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
+use herz_core::answers::Answers;
+use herz_core::resources::Books;
 use herz_core::rows::Rows;
+use herz_core::scorer::Source;
+use herz_core::table::{Filter, Open};
 use herz_core::top::Ties;
 use herz_core::{changes, lthash, table};
 
 use crate::resources::{Kernel, Matrix, books, check};
 use crate::{RowArray, lock, with_rows};
 
+type BestRow<'py> = (usize, i64, Bound<'py, PyTuple>);
+
+/// A rule's codes by row, for the tables of all requests that it cannot tell apart.
+#[pyclass(frozen, module = "herz._native")]
+pub struct Codes(Arc<Answers<i16>>);
+
+#[pymethods]
+impl Codes {
+    #[new]
+    fn new(size: usize) -> Self {
+        Self(Arc::new(Answers::new(size)))
+    }
+
+    /// Stores codes; False when one is not below the limit: then nothing is stored.
+    #[pyo3(signature = (rows, values, limit))]
+    fn set(
+        &self,
+        rows: RowArray<'_>,
+        values: PyReadonlyArray1<'_, i16>,
+        limit: usize,
+    ) -> PyResult<bool> {
+        let values = values.as_slice()?;
+        let is_known = |code: &i16| usize::try_from(*code).is_ok_and(|code| code < limit);
+        if !values.iter().all(is_known) {
+            return Ok(false);
+        }
+        store(&self.0, rows.as_ref(), values).map(|()| true)
+    }
+
+    /// Stores -1 where a row is no node, 0 where it is one.
+    #[pyo3(signature = (rows, is_live))]
+    fn set_live(&self, rows: RowArray<'_>, is_live: PyReadonlyArray1<'_, bool>) -> PyResult<()> {
+        let is_live = is_live.as_slice()?;
+        let codes: Vec<i16> = is_live.iter().map(|live| i16::from(*live) - 1).collect();
+        store(&self.0, rows.as_ref(), &codes)
+    }
+}
+
+/// A rule's raw points by row, likewise.
+#[pyclass(frozen, module = "herz._native")]
+pub struct RawPoints(Arc<Answers<i64>>);
+
+#[pymethods]
+impl RawPoints {
+    #[new]
+    fn new(size: usize) -> Self {
+        Self(Arc::new(Answers::new(size)))
+    }
+
+    #[pyo3(signature = (rows, values))]
+    fn set(&self, rows: RowArray<'_>, values: PyReadonlyArray1<'_, i64>) -> PyResult<()> {
+        store(&self.0, rows.as_ref(), values.as_slice()?)
+    }
+}
+
+fn store<T: Copy + Default + PartialEq>(
+    answers: &Answers<T>,
+    rows: Option<&PyReadonlyArray1<'_, i64>>,
+    values: &[T],
+) -> PyResult<()> {
+    with_rows(rows, answers.size(), |rows| {
+        check(
+            rows.len() == values.len(),
+            &format!("{} values for {} rows", values.len(), rows.len()),
+        )?;
+        answers.set(rows, values);
+        Ok(())
+    })
+}
+
+#[derive(FromPyObject)]
+enum FilterSource<'py> {
+    Codes(PyRef<'py, Codes>),
+    Kernel(PyRef<'py, Kernel>),
+}
+
+#[derive(FromPyObject)]
+enum ScoreSource<'py> {
+    Raw(PyRef<'py, RawPoints>),
+    Kernel(PyRef<'py, Kernel>),
+}
+
 /// Codes, points and totals by row for one kind of request.
 #[pyclass(frozen, module = "herz._native")]
 pub struct Table(Mutex<table::Table>);
 
-/// Rows that began or ceased to fit; a (filter, value) to learn; a (scorer, row, points) too far.
-type Refreshed = (usize, Option<(usize, i64)>, Option<(usize, usize, i64)>);
-type BestRow<'py> = (usize, i64, Bound<'py, PyTuple>);
-
 #[pymethods]
 impl Table {
+    /// `scorers`: (weight, highest points, source, whether points are made of the raw ones) each.
     #[new]
-    fn new(size: usize, filters: usize, scorers: Vec<(i32, bool, i32)>) -> PyResult<Self> {
-        if !scorers
-            .iter()
-            .all(|s| (1..=table::POINTS_MAX).contains(&s.2))
-        {
-            return Err(PyValueError::new_err("highest points out of range"));
+    fn new(
+        size: usize,
+        filters: Vec<FilterSource<'_>>,
+        scorers: Vec<(i32, i32, ScoreSource<'_>, bool)>,
+    ) -> PyResult<Self> {
+        let range = 1..=table::POINTS_MAX;
+        check(
+            scorers.iter().all(|s| range.contains(&s.1)),
+            "highest points out of range",
+        )?;
+        let is_right = |rows: usize| check(rows == size, "answers of another size");
+        let mut judges = Vec::new();
+        for filter in filters {
+            judges.push(match filter {
+                FilterSource::Codes(codes) => {
+                    is_right(codes.0.size())?;
+                    Filter::Codes(Arc::clone(&codes.0))
+                }
+                FilterSource::Kernel(kernel) => Filter::Kernel(Arc::clone(&kernel.0)),
+            });
         }
-        Ok(Self(Mutex::new(table::Table::new(size, filters, &scorers))))
+        let mut sources = Vec::new();
+        for (weight, most, source, is_scaled) in scorers {
+            let source = match source {
+                ScoreSource::Kernel(kernel) => Source::Kernel(Arc::clone(&kernel.0)),
+                ScoreSource::Raw(raw) => {
+                    is_right(raw.0.size())?;
+                    let raw = Arc::clone(&raw.0);
+                    if is_scaled {
+                        Source::Scaled(raw)
+                    } else {
+                        Source::Plain(raw)
+                    }
+                }
+            };
+            sources.push((weight, most, source));
+        }
+        Ok(Self(Mutex::new(table::Table::new(size, judges, sources))))
     }
 
     #[getter]
@@ -50,162 +163,67 @@ impl Table {
         lock(&self.0).bytes()
     }
 
-    #[pyo3(signature = (index, rows, codes))]
-    fn set_codes(
-        &self,
-        index: usize,
-        rows: RowArray<'_>,
-        codes: PyReadonlyArray1<'_, i16>,
-    ) -> PyResult<()> {
-        let mut table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| {
-            same_length(rows.len(), codes.as_slice()?.len())?;
-            table.set_codes(index, rows, codes.as_slice()?);
-            Ok(())
-        })
-    }
-
-    #[pyo3(signature = (rows))]
-    fn settle_codes(&self, rows: RowArray<'_>) -> PyResult<usize> {
-        let mut table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| {
-            Ok(table.settle_codes(rows))
-        })
-    }
-
-    #[pyo3(signature = (scorer, rows, values))]
-    fn set_raw(
-        &self,
-        scorer: usize,
-        rows: RowArray<'_>,
-        values: PyReadonlyArray1<'_, i64>,
-    ) -> PyResult<()> {
-        let mut table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| {
-            same_length(rows.len(), values.as_slice()?.len())?;
-            table.set_raw(scorer, rows, values.as_slice()?);
-            Ok(())
-        })
-    }
-
-    #[pyo3(signature = (scorer, rows))]
-    fn raw<'py>(
+    /// Concludes for the rows which fit, their points and totals. None, or what must be learned
+    /// before it is called again: (filter, value of its kernel); (scorer, raw values, low, high);
+    /// or (scorer,) whose points are out of range, for which there is no cure.
+    #[pyo3(signature = (rows, capacity, used, scored))]
+    fn settle<'py>(
         &self,
         py: Python<'py>,
-        scorer: usize,
         rows: RowArray<'py>,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| {
-            Ok(table.raw(scorer, rows).into_pyarray(py))
-        })
+        capacity: Matrix<'py>,
+        used: Matrix<'py>,
+        scored: Matrix<'py>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let read = (&capacity, &used, &scored);
+        self.conclude(py, rows.as_ref(), read, table::Table::settle)
     }
 
-    fn extent(&self, scorer: usize) -> Option<(i64, i64)> {
-        lock(&self.0).extent(scorer)
+    /// The half of `settle` that concludes which rows fit.
+    #[pyo3(signature = (rows, capacity, used, scored))]
+    fn settle_codes<'py>(
+        &self,
+        py: Python<'py>,
+        rows: RowArray<'py>,
+        capacity: Matrix<'py>,
+        used: Matrix<'py>,
+        scored: Matrix<'py>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let read = (&capacity, &used, &scored);
+        self.conclude(py, rows.as_ref(), read, table::Table::settle_codes)
     }
 
-    /// Stores points; gives (row, points) of the first that is out of range.
-    #[pyo3(signature = (scorer, rows, values))]
-    fn set_points(
+    /// The half of `settle` that concludes points and totals.
+    #[pyo3(signature = (rows, capacity, used, scored))]
+    fn settle_points<'py>(
+        &self,
+        py: Python<'py>,
+        rows: RowArray<'py>,
+        capacity: Matrix<'py>,
+        used: Matrix<'py>,
+        scored: Matrix<'py>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let read = (&capacity, &used, &scored);
+        self.conclude(py, rows.as_ref(), read, table::Table::settle_points)
+    }
+
+    fn learn_code(&self, index: usize, value: i64, code: i16) {
+        lock(&self.0).learn_code(index, value, code);
+    }
+
+    /// Points by raw value; False when one is out of range: then nothing is learned.
+    fn learn_points(
         &self,
         scorer: usize,
-        rows: RowArray<'_>,
         values: PyReadonlyArray1<'_, i64>,
-    ) -> PyResult<Option<(usize, i64)>> {
-        let mut table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| {
-            same_length(rows.len(), values.as_slice()?.len())?;
-            Ok(table.set_points(scorer, rows, values.as_slice()?).err())
-        })
-    }
-
-    /// Sums the points; gives (scorer, row, points) of the first that is out of range.
-    #[pyo3(signature = (rows))]
-    fn settle_totals(&self, rows: RowArray<'_>) -> PyResult<Option<(usize, usize, i64)>> {
-        let mut table = lock(&self.0);
-        with_rows(rows.as_ref(), table.size(), |rows| {
-            Ok(table.settle_totals(rows).err())
-        })
-    }
-
-    fn attach_filter(&self, index: usize, kernel: &Kernel) {
-        lock(&self.0).attach_filter(index, Arc::clone(&kernel.0));
-    }
-
-    fn attach_scorer(&self, scorer: usize, kernel: &Kernel) {
-        lock(&self.0).attach_scorer(scorer, Arc::clone(&kernel.0));
-    }
-
-    fn learn(&self, index: usize, value: i64, code: i16) {
-        lock(&self.0).learn(index, value, code);
-    }
-
-    /// Asks the filters' kernels about the rows and concludes which fit.
-    ///
-    /// Gives (how many rows changed between fitting and not, None), or (0, (filter, value)) for
-    /// a value without a code: learn it and call again.
-    fn refresh_codes(
-        &self,
-        rows: PyReadonlyArray1<'_, i64>,
-        capacity: Matrix<'_>,
-        used: Matrix<'_>,
-        scored: Matrix<'_>,
-    ) -> PyResult<(usize, Option<(usize, i64)>)> {
-        let mut table = lock(&self.0);
-        let books = books(&capacity, &used, &scored)?;
+        points: PyReadonlyArray1<'_, i64>,
+    ) -> PyResult<bool> {
+        let (values, points) = (values.as_slice()?, points.as_slice()?);
         check(
-            table.size() <= books.capacity.rows(),
-            "the table has more rows than the columns",
+            values.len() == points.len(),
+            &format!("{} points for {} values", points.len(), values.len()),
         )?;
-        let rows = index_array(&rows, table.size())?;
-        Ok(match table.refresh_codes(rows, &books) {
-            Ok(flips) => (flips, None),
-            Err(unknown) => (0, Some((unknown.filter, unknown.value))),
-        })
-    }
-
-    /// `refresh_codes`, `refresh_points` and `settle_totals` in one, for rows that only kernels
-    /// answer for.
-    fn refresh(
-        &self,
-        rows: PyReadonlyArray1<'_, i64>,
-        capacity: Matrix<'_>,
-        used: Matrix<'_>,
-        scored: Matrix<'_>,
-    ) -> PyResult<Refreshed> {
-        let mut table = lock(&self.0);
-        let books = books(&capacity, &used, &scored)?;
-        check(
-            table.size() <= books.capacity.rows(),
-            "the table has more rows than the columns",
-        )?;
-        let rows = index_array(&rows, table.size())?;
-        let flips = match table.refresh_codes(rows, &books) {
-            Ok(flips) => flips,
-            Err(unknown) => return Ok((0, Some((unknown.filter, unknown.value)), None)),
-        };
-        table.refresh_points(rows, &books);
-        Ok((flips, None, table.settle_totals(Rows::Some(rows)).err()))
-    }
-
-    /// Asks the scorers' kernels about the rows; their points are still to be summed.
-    fn refresh_points(
-        &self,
-        rows: PyReadonlyArray1<'_, i64>,
-        capacity: Matrix<'_>,
-        used: Matrix<'_>,
-        scored: Matrix<'_>,
-    ) -> PyResult<()> {
-        let mut table = lock(&self.0);
-        let books = books(&capacity, &used, &scored)?;
-        check(
-            table.size() <= books.capacity.rows(),
-            "the table has more rows than the columns",
-        )?;
-        let rows = index_array(&rows, table.size())?;
-        table.refresh_points(rows, &books);
-        Ok(())
+        Ok(lock(&self.0).learn_points(scorer, values, points))
     }
 
     fn first<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i16>> {
@@ -216,8 +234,18 @@ impl Table {
         lock(&self.0).fitting().into_pyarray(py)
     }
 
-    fn points<'py>(&self, py: Python<'py>, scorer: usize) -> Bound<'py, PyArray1<i32>> {
-        lock(&self.0).points(scorer).to_vec().into_pyarray(py)
+    /// Points by row of one scorer; 0 at rows that do not fit.
+    fn points<'py>(
+        &self,
+        py: Python<'py>,
+        scorer: usize,
+        capacity: Matrix<'py>,
+        used: Matrix<'py>,
+        scored: Matrix<'py>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let table = lock(&self.0);
+        let books = read(&table, (&capacity, &used, &scored))?;
+        Ok(table.points(scorer, &books).into_pyarray(py))
     }
 
     fn totals<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
@@ -230,16 +258,22 @@ impl Table {
 
     /// The best k rows as (row, total, weighted points), and how many share the best total.
     ///
-    /// Equal totals go by the mixed hash of key and salt, or by the key alone without a salt.
-    #[pyo3(signature = (k, keys, salt))]
+    /// Equal totals go by the mixed hash of key and salt, or by the key alone without a salt. The
+    /// matrices are those that the table was settled over.
+    #[pyo3(signature = (k, keys, salt, capacity, used, scored))]
+    #[allow(clippy::too_many_arguments, reason = "they are the Python face's")]
     fn top<'py>(
         &self,
         py: Python<'py>,
         k: usize,
         keys: PyReadonlyArray1<'py, u64>,
         salt: Option<u64>,
+        capacity: Matrix<'py>,
+        used: Matrix<'py>,
+        scored: Matrix<'py>,
     ) -> PyResult<(Vec<BestRow<'py>>, usize)> {
         let table = lock(&self.0);
+        let books = read(&table, (&capacity, &used, &scored))?;
         let keys = keys.as_slice()?;
         if k == 0 {
             return Err(PyValueError::new_err("no row is asked for"));
@@ -248,7 +282,7 @@ impl Table {
             return Err(PyValueError::new_err("fewer keys than rows"));
         }
         let ties = salt.map_or(Ties::Keyed, Ties::Hashed);
-        let (best, tied) = table.top(k, keys, ties);
+        let (best, tied) = table.top(k, keys, ties, &books);
         let rows = best
             .into_iter()
             .map(|b| Ok((b.row, b.total, PyTuple::new(py, b.points)?)))
@@ -257,21 +291,48 @@ impl Table {
     }
 }
 
-fn index_array<'a>(rows: &'a PyReadonlyArray1<'_, i64>, size: usize) -> PyResult<&'a [i64]> {
-    let rows = rows.as_slice()?;
-    if Rows::Some(rows).within(size) {
-        return Ok(rows);
-    }
-    Err(PyIndexError::new_err(format!("a row is not below {size}")))
+type Matrices<'a, 'py> = (&'a Matrix<'py>, &'a Matrix<'py>, &'a Matrix<'py>);
+
+fn read<'a>(
+    table: &table::Table,
+    (capacity, used, scored): Matrices<'a, '_>,
+) -> PyResult<Books<'a>> {
+    let books = books(capacity, used, scored)?;
+    check(
+        table.size() <= books.capacity.rows(),
+        "the table has more rows than the columns",
+    )?;
+    Ok(books)
 }
 
-fn same_length(rows: usize, values: usize) -> PyResult<()> {
-    if rows == values {
-        return Ok(());
+type Settle = fn(&mut table::Table, Rows<'_>, &Books<'_>) -> Result<(), Open>;
+
+impl Table {
+    fn conclude<'py>(
+        &self,
+        py: Python<'py>,
+        rows: Option<&PyReadonlyArray1<'py, i64>>,
+        matrices: Matrices<'_, 'py>,
+        settle: Settle,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let mut table = lock(&self.0);
+        let books = read(&table, matrices)?;
+        let done = with_rows(rows, table.size(), |rows| {
+            Ok(settle(&mut table, rows, &books))
+        })?;
+        let open = match done {
+            Ok(()) => return Ok(None),
+            Err(Open::Code { filter, value }) => (filter, value).into_pyobject(py)?,
+            Err(Open::Points {
+                scorer,
+                low,
+                high,
+                values,
+            }) => (scorer, values.into_pyarray(py), low, high).into_pyobject(py)?,
+            Err(Open::Range { scorer }) => (scorer,).into_pyobject(py)?,
+        };
+        Ok(Some(open))
     }
-    Err(PyValueError::new_err(format!(
-        "{values} values for {rows} rows"
-    )))
 }
 
 /// A bounded log of changed rows.
@@ -347,8 +408,8 @@ impl LtHash {
         lock(&self.0).remove(element);
     }
 
-    fn digest<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &lock(&self.0).digest())
+    fn state<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.0).state())
     }
 }
 

@@ -180,7 +180,8 @@ class NodeTable:
 
     def label_column(self, key: str) -> npt.NDArray[np.int32]:
         """By row: interned value of the label; 0 where there is none."""
-        return self.labels.column(key, self._labelled())
+        column = self.labels.columns.get(key)
+        return self.labels.add_column(key, self._labelled()) if column is None else column
 
     def _labelled(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         for row, node in enumerate(self.nodes):

@@ -17,10 +17,11 @@ import numpy as np
 
 from herz.model.podinfo import PodInfo
 from herz.model.record import Candidate, Stage
+from herz.place.answers import RuleError, Shelf, call
 from herz.place.columns import NodeTable
 from herz.place.explain import filter_stage, no_fit, no_node, rejected_everywhere
 from herz.place.outcome import Choice, NoFit
-from herz.place.sheet import RuleError, Sheet, call
+from herz.place.sheet import Asked, Sheet
 from herz.plugin import (
     SKIP,
     Filter,
@@ -76,8 +77,9 @@ class Framework:
         self._scores = [(r, weight) for r, weight in plugins if isinstance(r, Score) and weight]
         self._chooser = next((rule for rule, _ in plugins if isinstance(rule, Reserve)), None)
         self._sheets: OrderedDict[bytes, Sheet] = OrderedDict()
+        self._shelf = Shelf()
         self._bytes = 0
-        self._resources = len(nodes.resources)
+        self._shape = (0, 0)
         self._cache_bytes = cache_bytes
 
     @property
@@ -150,7 +152,7 @@ class Framework:
         if sheet.rows is not None:
             keys = keys[sheet.rows]
         salt = None if self._salt is None else pod.tie_key ^ self._salt
-        best, tied = sheet.table.top(TOP, keys, salt)
+        best, tied = sheet.top(TOP, keys, salt)
         names, rows = self._nodes.names, sheet.rows
         if rows is None:
             top = tuple([Candidate(names[at], points, total) for at, total, points in best])
@@ -163,10 +165,12 @@ class Framework:
 
     def sheet(self, pod: PodInfo) -> Sheet | Verdict:
         """The up-to-date sheet of the pod's signature, or the rejection by a `prepare`."""
-        if len(self._nodes.resources) != self._resources:
-            # Rules keep column numbers in their states.
-            self._resources = len(self._nodes.resources)
+        shape = (len(self._nodes.resources), self._nodes.size)
+        if shape != self._shape:
+            # Rules keep column numbers in their states, answers have one length.
+            self._shape = shape
             self._sheets.clear()
+            self._shelf = Shelf()
             self._bytes = 0
         if pod.signature.startswith(_UNSIGNED):
             what = pod.signature.removeprefix(_UNSIGNED).decode()
@@ -175,9 +179,8 @@ class Framework:
         try:
             if kept is not None:
                 self._sheets.move_to_end(pod.signature)
-                if kept.refresh():
-                    return kept
-                self._forget(pod.signature)
+                kept.refresh()
+                return kept
             made = self._make(pod)
         except RuleError as error:
             if pod.signature in self._sheets:
@@ -188,10 +191,10 @@ class Framework:
         return made
 
     def _make(self, pod: PodInfo) -> Sheet | Verdict:
-        filters: list[tuple[Filter, Any]] = []
+        filters: list[Asked] = []
         names: set[str] | None = None
         narrowed_by = []
-        for rule in self._filters:
+        for index, rule in enumerate(self._filters):
             state = call(rule, rule.prepare, pod, self._view)
             if state is SKIP:
                 continue
@@ -201,18 +204,20 @@ class Framework:
                 names = set(state.names) if names is None else names & set(state.names)
                 narrowed_by.append(rule.name)
                 state = state.state
-            filters.append((rule, state))
-        scores: list[tuple[Score, Any, int]] = []
+            filters.append(Asked(rule, state, ("filter", index, _signed(rule, pod))))
+        scores: list[Asked] = []
         failed = None
-        for scorer, weight in self._scores:
+        for index, (scorer, weight) in enumerate(self._scores):
             state = call(scorer, scorer.prepare_score, pod, self._view)
             if isinstance(state, Verdict):
                 failed = failed or state
             elif state is not SKIP:
-                scores.append((scorer, state, weight))
+                key = ("score", index, _signed(scorer, pod))
+                scores.append(Asked(scorer, state, key, weight))
         rows = None if names is None else self._rows(names)
         by = tuple(sorted(narrowed_by))
-        sheet = Sheet(self._nodes, self._view, self._book, filters, scores, rows, by)
+        shelf = self._shelf if rows is None else Shelf()
+        sheet = Sheet(self._nodes, self._view, self._book, shelf, filters, scores, rows, by)
         sheet.failed = failed
         return sheet
 
@@ -228,3 +233,7 @@ class Framework:
 
     def _forget(self, signature: bytes) -> None:
         self._bytes -= self._sheets.pop(signature).table.bytes
+
+
+def _signed(rule: Reading, pod: PodInfo) -> bytes:
+    return _encoder.encode(call(rule, rule.sign, pod))

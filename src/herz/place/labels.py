@@ -21,40 +21,40 @@ class LabelColumns:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._values: Interned[str | None] = Interned(None)
-        self._columns: dict[str, npt.NDArray[np.int32]] = {}
+        self.columns: dict[str, npt.NDArray[np.int32]] = {}
+        """By key and row: the interned value; 0 where there is none."""
         self._integers: list[int] = [0]
         self._are_integers: list[bool] = [False]
 
     def grow(self, capacity: int) -> None:
         """Make room for rows up to `capacity`."""
-        for key, column in self._columns.items():
+        for key, column in self.columns.items():
             grown = np.zeros(capacity, np.int32)
             grown[: len(column)] = column
-            self._columns[key] = grown
+            self.columns[key] = grown
         self._capacity = capacity
 
     def write(self, row: int, labels: Mapping[str, str]) -> None:
         """The row's node has exactly these labels now."""
-        for key, column in self._columns.items():
+        for key, column in self.columns.items():
             value = labels.get(key)
             column[row] = 0 if value is None else self._values.number(value)
 
-    def column(
+    def add_column(
         self, key: str, nodes: Iterable[tuple[int, Mapping[str, str]]]
     ) -> npt.NDArray[np.int32]:
-        """The column of a key.
+        """Make the column of a key that nobody asked for before.
 
         Args:
             key: the label's key.
-            nodes: (row, labels) of every node; read only when the column is new.
+            nodes: (row, labels) of every node.
         """
-        column = self._columns.get(key)
-        if column is None:
-            column = self._columns[key] = np.zeros(self._capacity, np.int32)
-            for row, labels in nodes:
-                value = labels.get(key)
-                if value is not None:
-                    column[row] = self._values.number(value)
+        assert key not in self.columns, f"label {key} has its column"
+        column = self.columns[key] = np.zeros(self._capacity, np.int32)
+        for row, labels in nodes:
+            value = labels.get(key)
+            if value is not None:
+                column[row] = self._values.number(value)
         return column
 
     def value_id(self, value: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +20,7 @@ from herz.model.labels import (
     NodeTermMatcher,
     Requirement,
 )
-from herz.plugin import Rows, View
+from herz.plugin import Rows, View, row_count
 
 Mask = npt.NDArray[np.bool_]
 
@@ -28,7 +30,7 @@ _NON_MEMBERSHIP = (NOT_IN, "!=")
 
 def rows_matching(matcher: NodeMatcher, view: View, rows: Rows) -> Mask:
     """By row: whether the node meets at least one term."""
-    mask = np.zeros(len(view.unschedulable[rows]), np.bool_)
+    mask = np.zeros(row_count(view, rows), np.bool_)
     for term in matcher.terms:
         mask |= rows_matching_term(term, view, rows)
     return mask
@@ -36,10 +38,9 @@ def rows_matching(matcher: NodeMatcher, view: View, rows: Rows) -> Mask:
 
 def rows_matching_term(term: NodeTermMatcher, view: View, rows: Rows) -> Mask:
     """By row: whether the node meets all of the term; a malformed term is met by none."""
-    size = len(view.unschedulable[rows])
     if term.error is not None:
-        return np.zeros(size, np.bool_)
-    mask = np.ones(size, np.bool_)
+        return np.zeros(row_count(view, rows), np.bool_)
+    mask = np.ones(row_count(view, rows), np.bool_)
     if term.labels is not None:
         mask &= rows_matching_labels(term.labels, view, rows)
     for key, value, must_equal in term.fields:
@@ -53,13 +54,10 @@ def rows_matching_term(term: NodeTermMatcher, view: View, rows: Rows) -> Mask:
 
 def rows_matching_labels(matcher: LabelMatcher, view: View, rows: Rows) -> Mask:
     """By row: whether the node's labels meet every requirement."""
-    size = len(view.unschedulable[rows])
-    if matcher.is_nothing:
-        return np.zeros(size, np.bool_)
-    mask = np.ones(size, np.bool_)
-    for requirement in matcher.requirements:
-        mask &= _meets(requirement, view, rows)
-    return mask
+    if matcher.is_nothing or not matcher.requirements:
+        return np.full(row_count(view, rows), not matcher.is_nothing, np.bool_)
+    masks = [_meets(requirement, view, rows) for requirement in matcher.requirements]
+    return reduce(np.logical_and, masks)
 
 
 def _is_named(name: str, view: View, rows: Rows) -> Mask:

@@ -129,7 +129,7 @@ BROKEN: dict[str, Callable[[], Any]] = {
     "points as None": lambda: Giver(lambda view, rows: None),
     "normalize raises": lambda: Scaled(points(3), lambda raw, low, high: raw // 0 + int("x")),
     "normalized too high": lambda: Scaled(points(3), lambda raw, low, high: raw + 100),
-    "normalized too few": lambda: Scaled(points(3), lambda raw, low, high: raw[:1]),
+    "normalized too few": lambda: Scaled(points(3), lambda raw, low, high: raw[:0]),
     "raw points too few": lambda: Scaled(
         lambda view, rows: np.zeros(1, np.int64), lambda raw, low, high: raw
     ),

@@ -40,6 +40,7 @@ from herz.plugin import (
     Rows,
     Verdict,
     View,
+    row_count,
 )
 
 REASON_POD: Final = "node(s) didn't match Pod's node affinity/selector"
@@ -109,7 +110,7 @@ class NodeAffinity(Filter, Normalize, Hints):
 
     def filter(self, state: _Required | None, view: View, rows: Rows) -> Codes:
         """A code where the profile's affinity, or else the pod's, is not met."""
-        codes = np.zeros(len(view.unschedulable[rows]), np.int16)
+        codes = np.zeros(row_count(view, rows), np.int16)
         if state is not None:
             mask = rows_matching_labels(state.labels, view, rows)
             if state.affinity is not None:
@@ -132,7 +133,7 @@ class NodeAffinity(Filter, Normalize, Hints):
 
     def score(self, state: PreferenceMatcher, view: View, rows: Rows) -> Int64s:
         """The sum of the weights of the terms that the node meets."""
-        total = np.zeros(len(view.unschedulable[rows]), np.int64)
+        total = np.zeros(row_count(view, rows), np.int64)
         for weight, term in state.terms:
             total[rows_matching_term(term, view, rows)] += weight
         return total

@@ -37,12 +37,13 @@ class _BySet:
     def at(self, view: View, rows: Rows) -> Int64s:
         """The answers for the rows."""
         sets = view.taint_sets[rows]
-        known = len(self._answers)
-        highest = int(sets.max(initial=0))
-        if highest >= known:
+        try:
+            return self._answers[sets]
+        except IndexError:  # A set that nobody has asked about yet.
+            known, highest = len(self._answers), int(sets.max())
             new = [self._answer(view.taints(number)) for number in range(known, highest + 1)]
             self._answers = np.concatenate((self._answers, np.array(new, np.int64)))
-        return self._answers[sets]
+            return self._answers[sets]
 
 
 class TaintToleration(SingleReason, Normalize):

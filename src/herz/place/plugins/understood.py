@@ -24,6 +24,7 @@ from herz.plugin import (
     Rows,
     Verdict,
     View,
+    row_count,
 )
 
 
@@ -54,7 +55,7 @@ class Understood(Filter, Hints):
 
     def filter(self, state: None, view: View, rows: Rows) -> Codes:
         """Never asked: `prepare` always answers for all nodes."""
-        return np.zeros(len(view.unschedulable[rows]), np.int16)
+        return np.zeros(row_count(view, rows), np.int16)
 
     def hints(self) -> Mapping[EventKind, Hint | None]:
         """Only a change of the pod itself can help."""

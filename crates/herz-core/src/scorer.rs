@@ -1,0 +1,180 @@
+//! One scorer of a table: from raw values to points.
+
+use std::sync::Arc;
+
+use crate::answers::Answers;
+use crate::resources::{Books, Kernel};
+use crate::rows::Rows;
+use crate::table::POINTS_MAX;
+
+/// Where the values of a scorer come from.
+pub enum Source {
+    /// A rule's answers are its points.
+    Plain(Arc<Answers<i64>>),
+    /// Points are made of a rule's answers, given their extent over the rows that fit.
+    Scaled(Arc<Answers<i64>>),
+    /// A kernel's values are its points.
+    Kernel(Arc<Kernel>),
+}
+
+/// Why points cannot be given yet.
+pub(crate) enum Unready {
+    /// The points of these raw values are not known, ascending and distinct.
+    Unknown(Vec<i64>),
+    /// Points of a row that fits are out of range.
+    Range,
+}
+
+/// What makes points. They are not kept: a row's are made anew when its total is.
+pub(crate) struct Scorer {
+    pub(crate) weight: i64,
+    most: i64,
+    source: Source,
+    /// Lowest and highest raw value over the rows that fit; (0, 0) when no row fits.
+    extent: (i64, i64),
+    /// The version of the answers that the extent was read from.
+    seen: Option<u64>,
+    /// Points by raw value under this extent, ascending.
+    learned: Vec<(i64, i64)>,
+}
+
+impl Scorer {
+    pub(crate) fn new(size: usize, weight: i32, most: i32, source: Source) -> Self {
+        assert!((1..=POINTS_MAX).contains(&most));
+        if let Source::Plain(raw) | Source::Scaled(raw) = &source {
+            assert!(raw.size() == size);
+        }
+        Self {
+            weight: i64::from(weight),
+            most: i64::from(most),
+            source,
+            extent: (0, 0),
+            seen: None,
+            learned: Vec::new(),
+        }
+    }
+
+    pub(crate) fn extent(&self) -> (i64, i64) {
+        self.extent
+    }
+
+    pub(crate) fn is_scaled(&self) -> bool {
+        matches!(self.source, Source::Scaled(_))
+    }
+
+    /// Bytes a row of what the scorer refers to.
+    pub(crate) fn bytes_a_row(&self) -> usize {
+        match self.source {
+            Source::Kernel(_) => 0,
+            Source::Plain(_) | Source::Scaled(_) => 8,
+        }
+    }
+
+    /// Brings the extent up to date; says whether it moved, and with it all points.
+    ///
+    /// `flipped`: the rows that began or ceased to fit since the last call.
+    pub(crate) fn measure(&mut self, first: &[i16], flipped: &[usize]) -> bool {
+        let Source::Scaled(answers) = &self.source else {
+            return false;
+        };
+        let raw = answers.read();
+        let (low, high) = self.extent;
+        let is_at_rim = |&row: &usize| raw.values[row] <= low || raw.values[row] >= high;
+        if self.seen == Some(raw.version) && !flipped.iter().any(is_at_rim) {
+            return false;
+        }
+        self.seen = Some(raw.version);
+        let (mut low, mut high) = (i64::MAX, i64::MIN);
+        for (&value, &code) in raw.values.iter().zip(first) {
+            if code == 0 {
+                low = low.min(value);
+                high = high.max(value);
+            }
+        }
+        let found = if low > high { (0, 0) } else { (low, high) };
+        if found == self.extent {
+            return false;
+        }
+        self.extent = found;
+        self.learned.clear();
+        true
+    }
+
+    /// Calls `give(row, points)` for each of the rows that fits.
+    pub(crate) fn points(
+        &self,
+        first: &[i16],
+        rows: Rows,
+        books: &Books,
+        mut give: impl FnMut(usize, i64),
+    ) -> Result<(), Unready> {
+        let fits = |row: usize| first[row] == 0;
+        match &self.source {
+            Source::Kernel(kernel) => {
+                assert!(kernel.fits_into(books));
+                rows.each(|_, row| {
+                    if fits(row) {
+                        give(row, kernel.value(books, row));
+                    }
+                });
+            }
+            Source::Plain(answers) => {
+                let (raw, range) = (answers.read(), 0..=self.most);
+                let mut is_right = true;
+                rows.each(|_, row| {
+                    if fits(row) {
+                        is_right &= range.contains(&raw.values[row]);
+                        give(row, raw.values[row]);
+                    }
+                });
+                if !is_right {
+                    return Err(Unready::Range);
+                }
+            }
+            Source::Scaled(answers) => {
+                let raw = answers.read();
+                let mut unknown = Vec::new();
+                // Neighbours are mostly worth the same.
+                let mut last = None;
+                rows.each(|_, row| {
+                    if !fits(row) {
+                        return;
+                    }
+                    let value = raw.values[row];
+                    match last {
+                        Some((known, points)) if known == value => give(row, points),
+                        _ => match self.learned.binary_search_by_key(&value, |one| one.0) {
+                            Ok(at) => {
+                                last = Some(self.learned[at]);
+                                give(row, self.learned[at].1);
+                            }
+                            Err(_) => unknown.push(value),
+                        },
+                    }
+                });
+                if !unknown.is_empty() {
+                    unknown.sort_unstable();
+                    unknown.dedup();
+                    return Err(Unready::Unknown(unknown));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives raw values their points; says whether all are in range, else nothing is learned.
+    pub(crate) fn learn(&mut self, values: &[i64], points: &[i64], rows: usize) -> bool {
+        assert!(values.len() == points.len());
+        if !points.iter().all(|p| (0..=self.most).contains(p)) {
+            return false;
+        }
+        // Bound: what is forgotten here is asked again when a row has the value.
+        if self.learned.len() > 4 * rows.max(1 << 14) {
+            self.learned.clear();
+        }
+        let pairs = values.iter().copied().zip(points.iter().copied());
+        self.learned.extend(pairs);
+        self.learned.sort_unstable();
+        true
+    }
+}
