@@ -11,6 +11,8 @@ SCENARIO ?= shop
 POLICY ?= default
 REPORT ?= build/report.html
 WORKERS ?= 2
+SEED ?= 0
+SEEDS ?= 1000
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -21,7 +23,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run test check bench lock docs fmt clean ci FORCE
+.PHONY: help setup run test sim check bench lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -65,6 +67,9 @@ fmt: setup ## Format and sort imports, Python and Rust
 	$(RUN) -m ruff check --select I --fix --quiet .
 	$(RUN) -m ruff format --quiet .
 	cargo fmt
+
+sim: setup ## Chaos over SEEDS (1000) seeds from SEED (0): faults, churn, all checkers
+	$(RUN) -m herz.front.sweep --first $(SEED) --seeds $(SEEDS) --workers $(WORKERS) --policy $(POLICY)
 
 docs: setup ## Write the generated pages anew
 	$(RUN) docs/generate.py

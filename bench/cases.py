@@ -12,11 +12,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench import worlds
+from bench import preempting, worlds
 from herz.app import SHEET_BYTES, build_machine, load_policy
 from herz.cycle import Cycle
 from herz.model.events import ObjectApplied
 from herz.model.record import Record
+
+KUBE_SCHEDULER = {
+    "plain": 102,
+    "spread": 79,
+    "affinity-preferred": 77,
+    "anti-affinity": 75,
+}
+"""Decisions a second of kube-scheduler 1.36's own code, alone in a process on such a machine, all
+5,000 nodes scored: measured once, printed for comparison. Cases without one had none measured."""
 
 BATCH = 256
 """Decisions a step, as a driver that keeps a step under 5 ms would choose."""
@@ -70,6 +79,50 @@ def mixed(nodes: int = 5_000, pods: int = 10_000) -> dict[str, float]:
     return found
 
 
+def like_kubernetes(
+    kind: str, *, pods: int = 2_000, there: int = 1_000, has_service: bool = False
+) -> dict[str, float]:
+    """A case of kube-scheduler's own benchmark: 5,000 nodes, all looked at.
+
+    Args:
+        kind: one of `worlds.SPECS`.
+        pods: how many are decided.
+        there: how many plain ones are on nodes before.
+        has_service: whether a Service selects them, which makes default spreading count them.
+    """
+    sink, machine = _machine(5_000, is_mixed=False)
+    if has_service:
+        machine.apply(ObjectApplied(time_ns=0, object=worlds.service()))
+    before = "anti-affinity" if kind == "anti-affinity" else "plain"
+    for number in range(there):
+        old = worlds.pod_of(number, before, node=f"node-{number % 5_000:05d}")
+        machine.apply(ObjectApplied(time_ns=0, object=old))
+    started = time.perf_counter()
+    for number in range(pods):
+        machine.apply(ObjectApplied(time_ns=0, object=worlds.pod_of(number, kind)))
+    arrived = time.perf_counter()
+    _drain(machine)
+    found = _figures(max(sink.records, 1), time.perf_counter() - arrived, arrived - started)
+    peer = None if has_service else KUBE_SCHEDULER.get(kind)
+    if peer is not None:
+        found["times_kube_scheduler"] = found["decisions_a_second"] / peer
+    return found
+
+
+def gated(pods: int = 5_000, waiting: int = 10_000) -> dict[str, float]:
+    """One large node; pods that are gated, with pod affinity, while others are decided."""
+    sink, machine = _machine(0, is_mixed=False)
+    machine.apply(ObjectApplied(time_ns=0, object=worlds.large_node()))
+    for number in range(waiting):
+        machine.apply(ObjectApplied(time_ns=0, object=worlds.pod_of(number, "gated")))
+    started = time.perf_counter()
+    for number in range(pods):
+        machine.apply(ObjectApplied(time_ns=0, object=worlds.pod_of(number, "plain")))
+    arrived = time.perf_counter()
+    _drain(machine)
+    return _figures(sink.records, time.perf_counter() - arrived, arrived - started)
+
+
 def full(nodes: int = 50_000, pods: int = 500_000) -> dict[str, float]:
     """A full cluster: memory, and decisions among many pods."""
     sink, machine = _machine(nodes, is_mixed=False)
@@ -82,6 +135,13 @@ def full(nodes: int = 50_000, pods: int = 500_000) -> dict[str, float]:
         _drain(machine)
         deciding += time.perf_counter() - arrived
     return _figures(sink.records, deciding, time.perf_counter() - started - deciding)
+
+
+def preemption(nodes: int = 5_000, pods_a_node: int = 20) -> dict[str, float]:
+    """1,000 preemptors on a full cluster; a turn is both decisions of one of them."""
+    return preempting.run(
+        lambda count: _machine(count, is_mixed=False)[1], nodes, pods_a_node, preemptors=1_000
+    )
 
 
 def python_loop() -> dict[str, float]:
@@ -120,13 +180,40 @@ CASES: dict[str, Callable[[], dict[str, float]]] = {
     "basic-5000-no-reuse": lambda: basic(pods=1_000, sheet_bytes=0),
     "basic-50000": lambda: basic(nodes=50_000),
     "mixed-5000": mixed,
+    "plain-5000": lambda: like_kubernetes("plain", pods=5_000),
+    "spread-5000": lambda: like_kubernetes("spread"),
+    "spread-soft-5000": lambda: like_kubernetes("spread-soft"),
+    "spread-default-5000": lambda: like_kubernetes("plain", has_service=True),
+    "gated": gated,
+    "node-affinity-5000": lambda: like_kubernetes("node-affinity"),
+    "affinity-5000": lambda: like_kubernetes("affinity"),
+    "anti-affinity-5000": lambda: like_kubernetes("anti-affinity"),
+    "affinity-preferred-5000": lambda: like_kubernetes("affinity-preferred"),
+    "anti-affinity-preferred-5000": lambda: like_kubernetes("anti-affinity-preferred"),
+    "spread-150000-there": lambda: like_kubernetes("spread", there=150_000),
+    "spread-soft-150000-there": lambda: like_kubernetes("spread-soft", there=150_000),
+    "affinity-150000-there": lambda: like_kubernetes("affinity", there=150_000),
+    "affinity-preferred-150000-there": lambda: like_kubernetes("affinity-preferred", there=150_000),
     "full-50000": full,
+    "preemption-5000": preemption,
 }
 
 RATIOS = (
     ("50,000 nodes against 5,000, a decision", "basic-50000", "basic-5000"),
     ("without reuse between pods against with it", "basic-5000-no-reuse", "basic-5000"),
     ("500 signatures and a change each against one", "mixed-5000", "basic-5000"),
+    ("hard spread with 150,000 pods there against 1,000", "spread-150000-there", "spread-5000"),
+    (
+        "soft spread with 150,000 pods there against 1,000",
+        "spread-soft-150000-there",
+        "spread-soft-5000",
+    ),
+    ("affinity with 150,000 pods there against 1,000", "affinity-150000-there", "affinity-5000"),
+    (
+        "preferred affinity with 150,000 pods there against 1,000",
+        "affinity-preferred-150000-there",
+        "affinity-preferred-5000",
+    ),
     ("a decision against the memory pass", "basic-5000", "memory-pass"),
 )
 """(what is said, case, peer)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from herz.model.decode import convert
 from herz.model.events import ObjectApplied, ObjectDeleted
-from herz.model.objects import Node, Pod
+from herz.model.objects import Node, Pod, Service
 
 ZONES = 3
 SHAPES = tuple(
@@ -57,6 +57,81 @@ def pod(number: int, *, signature: int = 0) -> Pod:
         }
     meta = {"name": f"pod-{number}", "namespace": "bench", "uid": f"uid-{number}"}
     return convert(Pod, {"kind": "Pod", "metadata": meta, "spec": spec})
+
+
+HOSTNAME = "kubernetes.io/hostname"
+ZONE = "topology.kubernetes.io/zone"
+COLOR = {"color": "blue"}
+SPREAD = {"maxSkew": 5, "topologyKey": ZONE, "labelSelector": {"matchLabels": COLOR}}
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def _near(key: str) -> dict[str, object]:
+    return {"labelSelector": {"matchLabels": COLOR}, "topologyKey": key}
+
+
+def _weighted(key: str) -> list[dict[str, object]]:
+    return [{"weight": 1, "podAffinityTerm": _near(key)}]
+
+
+SPECS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "spread": {"topologySpreadConstraints": [SPREAD | {"whenUnsatisfiable": "DoNotSchedule"}]},
+    "spread-soft": {
+        "topologySpreadConstraints": [SPREAD | {"whenUnsatisfiable": "ScheduleAnyway"}]
+    },
+    "node-affinity": {
+        "affinity": {
+            "nodeAffinity": {
+                REQUIRED: {
+                    "nodeSelectorTerms": [
+                        {
+                            "matchExpressions": [
+                                {"key": ZONE, "operator": "In", "values": ["zone-0", "zone-1"]}
+                            ]
+                        }
+                    ]
+                }
+            }
+        }
+    },
+    "affinity": {"affinity": {"podAffinity": {REQUIRED: [_near(ZONE)]}}},
+    "anti-affinity": {"affinity": {"podAntiAffinity": {REQUIRED: [_near(HOSTNAME)]}}},
+    "affinity-preferred": {"affinity": {"podAffinity": {PREFERRED: _weighted(HOSTNAME)}}},
+    "anti-affinity-preferred": {"affinity": {"podAntiAffinity": {PREFERRED: _weighted(HOSTNAME)}}},
+    "gated": {
+        "schedulingGates": [{"name": "example.com/wait"}],
+        "affinity": {"podAffinity": {REQUIRED: [_near(ZONE)]}},
+    },
+}
+"""What the pods of kube-scheduler's own benchmark ask for (scheduler_perf), by case."""
+
+
+def pod_of(number: int, kind: str, *, node: str = "") -> Pod:
+    """A pod of kube-scheduler's benchmark; on a node when it is named."""
+    resources = {"requests": {"cpu": "10m", "memory": "50Mi"}}
+    spec = SPECS[kind] | {
+        "nodeName": node,
+        "containers": [{"name": "c", "image": "pause", "resources": resources}],
+    }
+    name = f"{kind}-{number}{'-old' if node else ''}"
+    meta = {"name": name, "namespace": "bench", "uid": name, "labels": COLOR}
+    return convert(Pod, {"kind": "Pod", "metadata": meta, "spec": spec})
+
+
+def large_node() -> Node:
+    """A node that holds any number of the benchmark's pods."""
+    room = {"cpu": "10000", "memory": "100Ti", "pods": "100000"}
+    meta = {"name": "large", "labels": {HOSTNAME: "large", ZONE: "zone-0"}}
+    content = {"kind": "Node", "metadata": meta, "status": {"allocatable": room}}
+    return convert(Node, content)
+
+
+def service() -> Service:
+    """A Service over the pods, from which default spreading deduces its selector."""
+    meta = {"name": "blue", "namespace": "bench"}
+    return convert(Service, {"kind": "Service", "metadata": meta, "spec": {"selector": COLOR}})
 
 
 def nodes(count: int, *, is_mixed: bool) -> Iterator[ObjectApplied]:

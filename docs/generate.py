@@ -18,7 +18,18 @@ import msgspec
 from herz import app
 from herz.model.fields import NODE_SPEC, NODE_STATUS, POD_SPEC
 from herz.place.plugins.arguments import Arguments
-from herz.plugin import Filter, Hints, Normalize, PreEnqueue, QueueSort, ReasonBook, Reserve, Score
+from herz.plugin import (
+    Filter,
+    Hints,
+    Normalize,
+    PostFilter,
+    PreBind,
+    PreEnqueue,
+    QueueSort,
+    ReasonBook,
+    Reserve,
+    Score,
+)
 
 REFERENCE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Made by docs/generate.py from {source}. -->"
@@ -30,7 +41,9 @@ ROLES = {
     "filters": Filter,
     "scores": Score,
     "normalises": Normalize,
+    "makes room": PostFilter,
     "chooses devices": Reserve,
+    "plans before the bind": PreBind,
     "hints": Hints,
 }
 """What a rule does, by the Protocol that it names."""

@@ -23,7 +23,16 @@ import pytest
 import yaml
 
 from herz import app
-from herz.config import BackoffPolicy, OrderPolicy, PluginEntry, Policy, QueuePolicy, parse_policy
+from herz.config import (
+    BackoffPolicy,
+    OrderPolicy,
+    PluginEntry,
+    Policy,
+    QueuePolicy,
+    StarvationPolicy,
+    is_configuration,
+    parse_policy,
+)
 from herz.model.effects import Bind, Effect, PatchPodStatus
 from herz.model.events import Event, ObjectApplied
 from herz.model.meta import ObjectMeta
@@ -80,7 +89,8 @@ COMMANDS = [(page, command) for page in PAGES for command in commands(page)]
 
 def is_policy(block: Block) -> bool:
     """Whether a block of data has the keys of a policy."""
-    return block.language in ("toml", "yaml") and "plugins" in block.text
+    is_data = block.language in ("toml", "yaml") and "plugins" in block.text
+    return is_data and not is_configuration(block.text.encode())
 
 
 # ---- links and commands ---------------------------------------------------------------------
@@ -189,6 +199,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "### `queue`": QueuePolicy,
     "### `queue.backoff`": BackoffPolicy,
     "### `queue.order`": OrderPolicy,
+    "### `queue.starvation`": StarvationPolicy,
 }
 
 

@@ -5,10 +5,11 @@ Everything below takes what it needs as arguments; everything that chooses is he
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
@@ -17,8 +18,19 @@ from typing import Any, Final, Literal, cast
 import msgspec
 import numpy as np
 
+from herz import plugin as contract
 from herz.commit.audit.chain import Chain
-from herz.config import PluginEntry, Policy, read_policy
+from herz.config import (
+    EXTENDS,
+    POINTS,
+    Configuration,
+    PluginEntry,
+    Policy,
+    Rules,
+    pick_policy,
+    read_settings,
+    split_profile,
+)
 from herz.cycle import Cycle, Parts
 from herz.errors import ConfigError
 from herz.intake.arrive import Arrivals
@@ -33,7 +45,10 @@ from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
 from herz.place.explain import NO_NODES
 from herz.place.framework import Framework
+from herz.place.gang import TOGETHER
 from herz.place.mix import PodMix
+from herz.place.plugins.default_preemption import DefaultPreemption
+from herz.place.plugins.gang_scheduling import GangScheduling, together_hints
 from herz.place.plugins.gpu_bestfit import GpuBestFit
 from herz.place.plugins.gpu_fragmentation import (
     GpuFragmentation,
@@ -43,22 +58,31 @@ from herz.place.plugins.gpu_fragmentation import (
 from herz.place.plugins.gpu_share import GpuShare
 from herz.place.plugins.herz_pack import HerzPack
 from herz.place.plugins.image_locality import ImageLocality
+from herz.place.plugins.inter_pod_affinity import InterPodAffinity
 from herz.place.plugins.node_affinity import NodeAffinity
 from herz.place.plugins.node_declared_features import NodeDeclaredFeatures
 from herz.place.plugins.node_name import NodeName
 from herz.place.plugins.node_ports import NodePorts
 from herz.place.plugins.node_unschedulable import NodeUnschedulable
+from herz.place.plugins.node_volume_limits import NodeVolumeLimits
 from herz.place.plugins.noderesources import NodeResourcesBalancedAllocation, NodeResourcesFit
+from herz.place.plugins.pod_topology_spread import PodTopologySpread
 from herz.place.plugins.priority_sort import PrioritySort
 from herz.place.plugins.scheduling_gates import SchedulingGates
 from herz.place.plugins.taint_toleration import TaintToleration
 from herz.place.plugins.understood import Understood
+from herz.place.plugins.volume_binding import VolumeBinding
+from herz.place.plugins.volume_restrictions import VolumeRestrictions
+from herz.place.plugins.volume_zone import VolumeZone
+from herz.place.preemption.preemption import Preemption
 from herz.place.snapshot import SnapshotDigest
+from herz.place.starvation import StarvationTerms
 from herz.plugin import (
     SCORE_MAX,
     EventKind,
     Hints,
     Plugin,
+    PostFilter,
     PreEnqueue,
     QueueSort,
     Reading,
@@ -87,7 +111,15 @@ PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] 
         NodeAffinity,
         NodePorts,
         NodeResourcesFit,
+        VolumeRestrictions,
+        NodeVolumeLimits,
+        VolumeBinding,
+        VolumeZone,
+        PodTopologySpread,
+        InterPodAffinity,
+        DefaultPreemption,
         NodeDeclaredFeatures,
+        GangScheduling,
         NodeResourcesBalancedAllocation,
         ImageLocality,
         GpuShare,
@@ -97,20 +129,32 @@ PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] 
 } | {GpuFragmentation.name: make_fragmentation}
 """The rules that come with Herz."""
 
-WEIGHTS: Final = {"TaintToleration": 3, "NodeAffinity": 2}
+WEIGHTS: Final = {
+    "TaintToleration": 3,
+    "NodeAffinity": 2,
+    "PodTopologySpread": 2,
+    "InterPodAffinity": 2,
+}
 """Kubernetes' default weights; those that are not here are 1."""
 
 DEFAULT_RULES: Final = tuple(list(PLUGINS)[: list(PLUGINS).index(GpuShare.name) + 1])
 """Kubernetes' rules, and shared accelerators, which Kubernetes does not have."""
 
-_SCORING: Final = ("TaintToleration", "NodeAffinity", "NodeResourcesFit")
+_SCORING: Final = (
+    "TaintToleration",
+    "NodeAffinity",
+    "NodeResourcesFit",
+    "PodTopologySpread",
+    "InterPodAffinity",
+)
 _SCORING_ONLY: Final = ("NodeResourcesBalancedAllocation", "ImageLocality")
+_NOT_PACKING: Final = (*_SCORING_ONLY, GpuShare.name, DefaultPreemption.name)
 _SHARE: Final = PluginEntry(GpuShare.name)
 
 
 def _packing(name: str, *rules: PluginEntry, ties: Literal["hash", "name"] = "hash") -> Policy:
-    """Kubernetes' filters without its scores, and the rules."""
-    kept = [rule for rule in DEFAULT_RULES if rule not in (*_SCORING_ONLY, GpuShare.name)]
+    """Kubernetes' filters without its scores and its preemption, and the rules."""
+    kept = [rule for rule in DEFAULT_RULES if rule not in _NOT_PACKING]
     filters = [PluginEntry(rule, weight=0 if rule in _SCORING else None) for rule in kept]
     return Policy(name=name, plugins=(*filters, *rules), ties=ties)
 
@@ -148,10 +192,84 @@ def load_policy(name_or_path: str) -> Policy:
         if "/" not in name_or_path and "." not in name_or_path:
             fix = f"use one of {', '.join(policy_names())}, or the path of a policy file"
             raise ConfigError("unknown policy", where="--policy", value=name_or_path, fix=fix)
-        policy = read_policy(Path(name_or_path))
+        path, scheduler = split_profile(name_or_path)
+        return pick_policy(load_settings(Path(path)), path, scheduler)
+    check(policy)
+    return policy
+
+
+def load_settings(path: Path | None) -> Policy | Configuration:
+    """What a file of settings holds, checked: a policy, or kube-scheduler's configuration.
+
+    Args:
+        path: the file; None for kube-scheduler's defaults.
+
+    Raises:
+        ConfigError: the file is not there, or something in it is not allowed.
+    """
+    settings = read_settings(path, rules())
+    if isinstance(settings, Policy):
+        check(settings)
+        return settings
+    for index, profile in enumerate(settings.profiles):
+        try:
+            check(profile.policy)
+        except ConfigError as error:
+            raise error.at(f"{path} profiles[{index}]") from error
+    return settings
+
+
+def check(policy: Policy) -> None:
+    """Build what the policy names, and throw it away.
+
+    Raises:
+        ConfigError: an unknown rule, or a value or argument that is not allowed.
+    """
     queue_sort(policy, build_plugins(policy, ReasonBook()))
     queue_settings(policy)
-    return policy
+
+
+def rules() -> Rules:
+    """The rules that a profile of kube-scheduler's configuration may enable."""
+    return Rules(
+        names=(*PLUGINS, *third_party()),
+        defaults=[name for name in DEFAULT_RULES if name != Understood.name],
+        guards=(Understood.name,),
+        extends=_extends,
+    )
+
+
+def points(rule: Plugin) -> tuple[str, ...]:
+    """The extension points at which Herz asks the rule, by the Protocols that it fulfils."""
+    protocols = {point: getattr(contract, point[0].upper() + point[1:], None) for point in POINTS}
+    found = tuple(
+        point
+        for point, protocol in protocols.items()
+        if protocol is not None and isinstance(rule, protocol)
+    )
+    # A rule may only switch on what decides elsewhere, as gangs are.
+    return found or tuple(point for point in EXTENDS.get(rule.name, ()) if point in POINTS)
+
+
+def asked(policy: Policy) -> list[tuple[PluginEntry, int | None, tuple[str, ...]]]:
+    """Each rule of the policy with the weight of its points, if it scores, and where it is asked.
+
+    Raises:
+        ConfigError: the policy names what is not there.
+    """
+    built = zip(policy.plugins, build_plugins(policy, ReasonBook()), strict=True)
+    found = []
+    for entry, (rule, weight) in built:
+        at = tuple(point for point in points(rule) if point not in entry.off)
+        at = tuple(point for point in at if point != "score" or weight)
+        found.append((entry, weight if "score" in at else None, at))
+    return found
+
+
+def _extends(name: str, args: Mapping[str, Any]) -> tuple[str, ...]:
+    policy = Policy(name, (PluginEntry(name, args=dict(args)),))
+    ((rule, _),) = build_plugins(policy, ReasonBook())
+    return points(rule)
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -190,6 +308,7 @@ def run_simulation(
     share = None if load is None else load / 1000
     loaded = catalogue.load_scenario(scenario, data=data, list_name=list_name, load=share)
     chosen = with_workload(chosen, loaded.workload)
+    loaded = dataclasses.replace(loaded, is_budget_hard=is_budget_hard(chosen))
     reference = PolicyReference(chosen.digest, chosen.name, chosen.version)
     return combine(
         [
@@ -199,12 +318,18 @@ def run_simulation(
     )
 
 
+def is_budget_hard(policy: Policy) -> bool:
+    """Whether the policy's preemption holds to disruption budgets."""
+    rules = (rule for rule, _ in build_plugins(policy, ReasonBook()))
+    return any(isinstance(rule, PostFilter) and rule.terms.is_budget_hard for rule in rules)
+
+
 def with_workload(policy: Policy, counts: Sequence[tuple[PodShape, int]]) -> Policy:
     """The policy with the workload's typical pods, where a rule wants them and has none."""
     if not counts:
         return policy
     rules = [
-        PluginEntry(rule.name, rule.weight, {**rule.args, **typical_arguments(counts)})
+        msgspec.structs.replace(rule, args={**rule.args, **typical_arguments(counts)})
         if rule.name == GpuFragmentation.name and "typical" not in rule.args
         else rule
         for rule in policy.plugins
@@ -233,9 +358,14 @@ def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
             where = f"policy {policy.name} plugins"
             raise ConfigError("not a rule of that name", where=where, value=entry.name, fix=fix)
         weight = entry.weight if entry.weight is not None else WEIGHTS.get(entry.name, 1)
-        built.append((rule, weight))
+        built.append((rule, 0 if "score" in entry.off else weight))
     _check_scales([rule for rule, weight in built if isinstance(rule, Score) and weight], policy)
     return built
+
+
+def switched_off(policy: Policy) -> frozenset[tuple[str, str]]:
+    """(Rule's name, extension point) where the policy does not ask a rule."""
+    return frozenset((entry.name, point) for entry in policy.plugins for point in entry.off)
 
 
 def build_machine(
@@ -266,10 +396,22 @@ def build_machine(
     cluster = Cluster(snapshot, PodMix() if any(read & Reads.MIX for read in reads) else None)
     salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
     ties = int.from_bytes(salt[:8], "big") if policy.ties == "hash" else None
+    off = switched_off(policy)
     framework = Framework(
-        cluster.nodes, cluster.view, plugins, book, salt=ties, cache_bytes=sheet_bytes
+        cluster.nodes,
+        cluster.view,
+        plugins,
+        book,
+        salt=ties,
+        cache_bytes=sheet_bytes,
+        off=off,
+        nominations=cluster.nominations,
     )
-    gates = [rule for rule, _ in plugins if isinstance(rule, PreEnqueue)]
+    gates = [
+        rule
+        for rule, _ in plugins
+        if isinstance(rule, PreEnqueue) and (rule.name, "preEnqueue") not in off
+    ]
     reference = PolicyReference(policy.digest, policy.name, policy.version)
     return Cycle(
         Parts(
@@ -284,8 +426,25 @@ def build_machine(
             snapshot=snapshot,
             chain=Chain(engine_digest(), reference, sinks),
             schedulers=None,
+            own_rules=frozenset(rule.name for rule, _ in plugins if rule.name not in EXTENDS),
+            starvation=starvation_terms(policy),
+            preemption=preemption(plugins, cluster, framework, off=off),
         )
     )
+
+
+def preemption(
+    plugins: Sequence[tuple[Plugin, int]],
+    cluster: Cluster,
+    framework: Framework,
+    *,
+    off: Collection[tuple[str, str]] = (),
+) -> Preemption | None:
+    """What makes room for pods that fit nowhere; None when no rule of the policy does."""
+    for rule, _ in plugins:
+        if isinstance(rule, PostFilter) and (rule.name, "postFilter") not in off:
+            return Preemption(cluster, framework, rule.terms)
+    return None
 
 
 def queue_settings(policy: Policy) -> QueueSettings:
@@ -315,6 +474,16 @@ def queue_settings(policy: Policy) -> QueueSettings:
     )
 
 
+def starvation_terms(policy: Policy) -> StarvationTerms:
+    """When the policy has room kept for pods that wait for long."""
+    given = policy.queue.starvation
+    return StarvationTerms(
+        after_ns=given.after_seconds * SECOND_NS,
+        ends_after_ns=given.ends_after_seconds * SECOND_NS,
+        nodes_percent=given.nodes_percent,
+    )
+
+
 def queue_sort(policy: Policy, plugins: Sequence[tuple[Plugin, int]]) -> Comparator | None:
     """The order that the policy names; None for the built-in one.
 
@@ -325,7 +494,7 @@ def queue_sort(policy: Policy, plugins: Sequence[tuple[Plugin, int]]) -> Compara
     if name is None:
         return None
     rule = next((rule for rule, _ in plugins if rule.name == name), None)
-    if not isinstance(rule, QueueSort):
+    if not isinstance(rule, QueueSort) or (name, "queueSort") in switched_off(policy):
         fix = "name a QueueSort rule that is among the policy's plugins"
         where = f"policy {policy.name} queue.sort"
         raise ConfigError("no such order", where=where, value=name, fix=fix)
@@ -335,6 +504,8 @@ def queue_sort(policy: Policy, plugins: Sequence[tuple[Plugin, int]]) -> Compara
 def hint_rules(plugins: Sequence[tuple[Plugin, int]]) -> list[HintRule]:
     """Which events each rule wants its rejected pods to hear of."""
     rules = [HintRule(NO_NODES, (EventKind.NODE_ADD,))]
+    for kind, hint in together_hints().items():
+        rules.append(HintRule(TOGETHER, (kind,), cast("Answer | None", hint)))
     for rule, _ in plugins:
         if isinstance(rule, Hints):
             for kind, hint in rule.hints().items():
@@ -350,9 +521,9 @@ def engine_digest() -> str:
     The decision packages' sources and the native library are read once a process.
     """
     home = Path(__file__).parent
-    names = ["app.py", "cycle.py", "plugin.py", "config.py", "errors.py"]
+    names = ["app.py", "cycle.py", "preempting.py", "errors.py"]
     files = [home / name for name in names] + sorted(home.glob("_native*.so"))
-    for package in ("commit", "intake", "model", "place"):
+    for package in ("commit", "config", "intake", "model", "place", "plugin"):
         files += sorted((home / package).rglob("*.py"))
     whole = hashlib.sha3_384()
     for label in (version("herz"), platform.python_version(), np.__version__):
@@ -375,7 +546,8 @@ def _check_scales(scores: Sequence[Score], policy: Policy) -> None:
                 "rule scores on a scale of its own and must be the only score",
                 where=f"policy {policy.name} plugins",
                 value=rule.name,
-                fix=f"give weight 0 to {others}, or leave {rule.name} out",
+                fix=f"give weight 0 to {others} (or disable them at score), or leave "
+                f"{rule.name} out",
             )
 
 

@@ -18,9 +18,11 @@ from typing import Final
 from herz import signals
 from herz.commit import bind
 from herz.commit.audit.chain import Chain
+from herz.errors import ConfigError
 from herz.intake.arrive import Arrivals
-from herz.intake.order.ladder import EdgeReference
+from herz.intake.order.ladder import RUNG_FIFO, RUNG_SORTED, EdgeReference
 from herz.intake.queue.item import QueuedPod
+from herz.intake.queue.lifecycle import State
 from herz.intake.queue.scheduling import SchedulingQueue
 from herz.model.effects import Effect, WakeAt
 from herz.model.events import (
@@ -30,15 +32,24 @@ from herz.model.events import (
     ObjectApplied,
     ObjectDeleted,
     OrderLimited,
+    PatchRefused,
+    RemovalRefused,
 )
 from herz.model.objects import Node, Pod
 from herz.model.podinfo import PodInfo
-from herz.model.record import Decided, Order
+from herz.model.record import Decided, Order, Stage
+from herz.model.volumes import NO_PLAN
+from herz.place.catalog import ASPECTS
 from herz.place.cluster import Cluster
 from herz.place.framework import Framework
+from herz.place.gang import Gang, Gangs
 from herz.place.outcome import Choice, NoFit
+from herz.place.preemption.preemption import Preempted, Preemption
 from herz.place.snapshot import SnapshotDigest
+from herz.place.starvation import NEVER_KEPT, Starvation, StarvationTerms
+from herz.place.volumes.binder import Outcome, VolumeBinder
 from herz.plugin import Change, EventKind, Kind
+from herz.preempting import Preempting
 
 _UNSORTED: Final = Order(batch=0, rung=1)
 
@@ -55,6 +66,12 @@ class Parts:
     chain: Chain
     schedulers: frozenset[str] | None
     """Values of `spec.schedulerName` that are ours; None: all."""
+    preemption: Preemption | None = None
+    """Has room made for pods that fit nowhere; None: they wait."""
+    own_rules: frozenset[str] = frozenset()
+    """The rules that kube-scheduler does not have."""
+    starvation: StarvationTerms = NEVER_KEPT
+    """When room is kept for pods that wait for long."""
 
 
 class Cycle:
@@ -68,6 +85,10 @@ class Cycle:
         self._snapshot = parts.snapshot
         self._chain = parts.chain
         self._schedulers = parts.schedulers
+        self._own_rules = parts.own_rules
+        self._gangs = Gangs(parts.cluster, parts.framework)
+        self._starvation = Starvation(parts.cluster, parts.framework, parts.starvation)
+        parts.cluster.is_barred = parts.framework.is_barred
         parts.cluster.ledger.is_unchecked = parts.framework.is_unchecked
         self._effects: list[Effect] = []
         self._orders: tuple[object, Order] = (None, _UNSORTED)
@@ -76,7 +97,9 @@ class Cycle:
         self._uids: dict[str, str] = {}
         # Sequence of the record behind each bind that is under way, by uid.
         self._binds: dict[str, int] = {}
+        self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.framework)
         self.counters: Counter[str] = Counter()
+        self._preempting = Preempting(parts.preemption, parts.queue, parts.cluster, self.counters)
 
     # ---- decisions ------------------------------------------------------------------------
 
@@ -85,10 +108,20 @@ class Cycle:
         """Pods in the active queue."""
         return self._queue.counts().active
 
+    @property
+    def held(self) -> dict[str, str]:
+        """Node by uid, of all pods that the ledger counts."""
+        return self._cluster.ledger.nodes()
+
     def step(self, now_ns: int, limit: int) -> list[Effect]:
         """Decide at most `limit` pods; effects in the order in which they must be carried out."""
         assert limit >= 1, "a step decides at least one pod"
+        for pod in self._starvation.advance(now_ns):
+            self._preempting.end_nomination(pod, self._effects, now_ns)
+        for pod in self._starvation.due(now_ns):
+            self._queue.update(pod, now_ns)
         self._queue.advance(now_ns)
+        self._settle(self._volumes.expire(now_ns), now_ns)
         # One snapshot digest a step: what later decisions of the step read besides is in the
         # records before theirs, which the chain holds.
         snapshot = ""
@@ -98,7 +131,9 @@ class Cycle:
                 break
             snapshot = snapshot or self._digest()
             self._decide(queued, snapshot, now_ns)
-        wake_ns = self._queue.next_wake_ns()
+        waiting = (self._queue, self._volumes, self._starvation)
+        times = (one.next_wake_ns() for one in waiting)
+        wake_ns = min((time for time in times if time is not None), default=None)
         if wake_ns is not None and wake_ns != self._wake_ns:
             self._wake_ns = wake_ns
             self._effects.append(WakeAt(time_ns=wake_ns))
@@ -109,6 +144,10 @@ class Cycle:
         """Filter, score, reserve, prove, bind; or prove, and back to the queue."""
         pod = queued.item
         assert isinstance(pod, PodInfo), "the queue holds what arrive made"
+        gang = self._gangs.judge(pod, now_ns) if pod.pod_group else None
+        if gang is not None:
+            self._decide_gang(queued, pod, gang, snapshot, now_ns)
+            return
         found = self._framework.decide(pod)
         if isinstance(found, Choice):
             devices = self._framework.choose_devices(pod, found.row)
@@ -120,7 +159,41 @@ class Cycle:
             else:
                 self.counters[signals.RESERVATIONS_REFUSED] += 1
                 found = self._framework.no_room(found)
-        self._turn_down(queued, pod, found, snapshot, now_ns)
+        is_kept = bool(self._starvation.nodes_for(pod))
+        room = self._preempting.seek(pod, found, self._effects, now_ns, is_kept=is_kept)
+        if isinstance(room, Preempted):
+            self._make_room(queued, pod, found, room, snapshot, now_ns)
+        else:
+            self._turn_down(queued, pod, room, snapshot, now_ns)
+
+    def _decide_gang(
+        self, queued: QueuedPod, pod: PodInfo, gang: Gang | NoFit, snapshot: str, now_ns: int
+    ) -> None:
+        """All of a gang's pods in one go: enough of them are placed, or none is."""
+        if isinstance(gang, NoFit):
+            self._turn_down(queued, pod, gang, snapshot, now_ns)
+            return
+        taken = [self._queue.take(uid) for uid in gang.members if uid != pod.uid]
+        ready = [queued, *(one for one in taken if one is not None)]
+        ready.sort(key=lambda one: (-one.item.priority, one.sequence))
+        infos = [_info(one) for one in ready]
+        together = self._gangs.place(gang, infos)
+        if together.refused and not together.placed:
+            self._starvation.refused(infos, together.why(infos), now_ns)
+        for one in ready:
+            info = _info(one)
+            if info.uid in together.placed:
+                held = together.placed[info.uid]
+                if held.nominated not in ("", held.choice.node):
+                    self._tell_room(info, now_ns)
+                self._place(one, info, held.choice, held.devices, snapshot, now_ns)
+            else:
+                self._turn_down(one, info, together.refused[info.uid], snapshot, now_ns)
+        if self._gangs.timed_out(gang):
+            note = f"part of the pod group is placed{gang.note}"
+            self._effects += [
+                bind.warning(_info(one), "GangTimeout", "Scheduling", note) for one in ready
+            ]
 
     def _place(
         self,
@@ -131,7 +204,15 @@ class Cycle:
         snapshot: str,
         now_ns: int,
     ) -> None:
+        plan = self._framework.plan_volumes(pod, choice.row)
+        if isinstance(plan, NoFit):
+            self._tell(self._cluster.forget(pod.uid), now_ns)
+            self._turn_down(queued, pod, plan, snapshot, now_ns)
+            return
         self._queue.reserved(queued)
+        if self._cluster.nominations.drop(pod.uid) not in ("", choice.node):
+            self._tell_room(pod, now_ns)
+        self._starvation.ended(pod)
         record = self._chain.append(
             pod,
             Decided.PLACE,
@@ -147,15 +228,84 @@ class Cycle:
             tied=choice.tied,
             top=choice.top,
         )
+        if plan != NO_PLAN:
+            self._queue.waiting(queued)
+            # No rule will reject it any more: what happens from here on wakes nothing in it.
+            self._queue.events.end(queued)
+            self._effects += self._volumes.reserve(pod, choice.node, plan, record.sequence, now_ns)
+            return
+        self._bind(queued, pod, record.sequence)
+
+    def _bind(self, queued: QueuedPod, pod: PodInfo, decision: int) -> None:
+        placed = self._cluster.ledger.get(pod.uid)
+        assert placed is not None, "a bind is of a pod that holds room"
         self._queue.binding(queued)
-        self._binds[pod.uid] = record.sequence
-        self._effects.append(bind.bind(pod, choice.node, devices, record.sequence))
+        self._binds[pod.uid] = decision
+        self._effects.append(bind.bind(pod, placed.node, placed.devices, decision))
         self.counters[signals.ATTEMPTS_SCHEDULED] += 1
+
+    def _settle(self, outcomes: Iterable[Outcome], now_ns: int) -> None:
+        """Bind the pods whose volumes are bound; the others give their room up and come again."""
+        for uid, decision, problem, changes in outcomes:
+            queued, placed = self._queue.get(uid), self._cluster.ledger.get(uid)
+            assert queued is not None, "who waits for volumes is in the queue"
+            assert placed is not None, "who waits for volumes holds room"
+            if not problem and queued.state is State.WAITING:
+                self._bind(queued, placed.pod, decision)
+            else:
+                self.counters[signals.VOLUME_BINDS_FAILED] += 1
+                self._take_back(queued, problem or "preempted while it waited", now_ns)
+            for change in changes:
+                self._tell(change, now_ns)
+
+    def _take_back(self, queued: QueuedPod, message: str, now_ns: int) -> None:
+        """The pod gives its room up and is retried after the error back-off."""
+        change = self._cluster.forget(queued.item.uid)
+        assert change is not None, "it held room"
+        self._cluster.nominations.spare(queued.item.uid)
+        self._queue.fail(queued, now_ns)
+        self._tell(change, now_ns)
+        self._effects += bind.failed(change.old, "SchedulerError", message)
+
+    def _make_room(
+        self,
+        queued: QueuedPod,
+        pod: PodInfo,
+        found: NoFit,
+        room: Preempted,
+        snapshot: str,
+        now_ns: int,
+    ) -> None:
+        """Nominate the pod and end its victims; it waits for their deletion and comes again."""
+        count = found.path[0].into
+        self._chain.append(
+            pod,
+            Decided.PREEMPT,
+            self._order(),
+            snapshot,
+            now_ns,
+            marks=self._marks(pod),
+            message=found.message,
+            node=room.node,
+            path=(*found.path, Stage(into=count, out=room.candidates, stage="preempt")),
+            rejections=found.rejections,
+            tied=room.tied,
+            victims=room.named,
+            violations=room.violations,
+        )
+        self._preempting.nominate(pod, room, self._effects, now_ns)
+        self._queue.reject(queued, found.rejected_by, now_ns, found.pending_by)
+        limit = self._queue.parked_because(queued)
+        message = f"{found.message} {limit}" if limit else found.message
+        self._effects += bind.failed(pod, "Unschedulable", message)
+        self.counters[signals.ATTEMPTS_UNSCHEDULABLE] += 1
 
     def _turn_down(
         self, queued: QueuedPod, pod: PodInfo, found: NoFit, snapshot: str, now_ns: int
     ) -> None:
         is_error = found.kind is Kind.ERROR
+        if not pod.pod_group:
+            self._starvation.refused((pod,), found, now_ns)
         decided = Decided.UNSCHEDULABLE
         if found.kind is Kind.WAIT:
             decided = Decided.WAIT
@@ -172,6 +322,8 @@ class Cycle:
             path=found.path,
             rejections=found.rejections,
         )
+        if found.rejected_by and self._own_rules.issuperset(found.rejected_by):
+            self.counters[signals.REFUSED_BY_OWN_RULES] += 1
         if is_error:
             self._queue.fail(queued, now_ns)
         else:
@@ -219,13 +371,15 @@ class Cycle:
 
     def _marks(self, pod: PodInfo) -> tuple[str, ...]:
         """What a reader of the record must know; tells it to people and meters too."""
+        nodes = self._starvation.nodes_for(pod)
+        kept = (f"reserved:{nodes}",) if nodes else ()
         if not pod.unlisted:
-            return ()
+            return kept
         fields = ", ".join(pod.unlisted)
         note = f"placed without reading spec fields unknown to this release: {fields}"
         self._effects.append(bind.warning(pod, "UnlistedFields", "Scheduling", note))
         self.counters[signals.UNLISTED_FIELDS] += 1
-        return tuple(f"unlisted:{field}" for field in pod.unlisted)
+        return (*kept, *(f"unlisted:{field}" for field in pod.unlisted))
 
     # ---- events ---------------------------------------------------------------------------
 
@@ -235,18 +389,30 @@ class Cycle:
         match event:
             case BindFinished():
                 self._bind_finished(event)
+            case RemovalRefused():
+                self._preempting.refused(event.uid, self._effects, event.time_ns)
+            case PatchRefused():
+                self._settle(self._volumes.refuse(event.effect, event.message), event.time_ns)
             case OrderLimited():
-                self._queue.active.begin_on_rung(event.rung)
+                self._queue.active.begin_on_rung(_rung_of(event))
             case ObjectApplied(object=Pod() as pod):
                 self._pod_applied(pod, event)
             case ObjectApplied(object=Node() as node):
                 self._tell(self._cluster.apply_node(node), event.time_ns)
+                self._settle(self._volumes.observe(node), event.time_ns)
             case ObjectDeleted(object=Pod() as pod):
                 self._pod_gone(pod.metadata.uid, event.time_ns)
             case ObjectDeleted(object=Node() as node):
-                self._cluster.remove_node(node.name)
+                self._tell(self._cluster.remove_node(node.name), event.time_ns)
+                self._settle(self._volumes.observe(node), event.time_ns)
+            case ObjectApplied(object=thing) if type(thing) in ASPECTS:
+                self._tell(self._cluster.catalog.apply(thing), event.time_ns)
+                self._settle(self._volumes.observe(thing), event.time_ns)
+            case ObjectDeleted(object=thing) if type(thing) in ASPECTS:
+                self._tell(self._cluster.catalog.remove(thing), event.time_ns)
+                self._settle(self._volumes.observe(thing), event.time_ns)
             case _:
-                # Kinds that no rule of this release reads; each rule that comes reads its own.
+                # PriorityClasses: the API server resolved them.
                 self.counters[signals.EVENTS_IGNORED] += 1
 
     def _pod_applied(self, pod: Pod, event: ObjectApplied) -> None:
@@ -267,12 +433,23 @@ class Cycle:
             self.counters[signals.EVENTS_IGNORED] += 1
 
     def _pod_assigned(self, info: PodInfo, now_ns: int) -> None:
+        if info.pod_group:
+            self._gangs.see(info)
         queued = self._queue.get(info.uid)
         self._leaves_queue(queued)
         self._queue.adopt(info)
+        nominated = self._cluster.nominations.settle(info.uid)
+        self._starvation.ended(info)
         self._binds.pop(info.uid, None)
+        for change in self._volumes.release(info.uid):
+            self._tell(change, now_ns)
         devices = bind.devices_of(info.pod.metadata.annotations)
-        self._tell(self._cluster.assign(info, info.pod.spec.node_name, devices), now_ns)
+        node, placed = info.pod.spec.node_name, self._cluster.ledger.get(info.uid)
+        # What it held elsewhere, decided or kept for it, is free: others may have put it here.
+        is_moved = placed is not None and (placed.node, placed.devices) != (node, devices)
+        self._tell(self._cluster.assign(info, node, devices), now_ns)
+        if is_moved or nominated not in ("", node):
+            self._tell_room(info, now_ns)
         self._chain.forget(info.uid)
 
     def _pod_waits(self, info: PodInfo, now_ns: int) -> None:
@@ -288,6 +465,11 @@ class Cycle:
             self._snapshot.add("queue", info.digest)
             self._queue.update(info, now_ns, ())
             return
+        nominations = self._cluster.nominations
+        nominated = nominations.node_of(info.uid)
+        nominations.see(info)
+        if nominated and nominations.node_of(info.uid) != nominated:
+            self._tell_room(info, now_ns)
         told = () if known is None else known.item.gates
         if known is None:
             self._queue.add(info, now_ns)
@@ -298,7 +480,11 @@ class Cycle:
                 return
             self._snapshot.remove("queue", old)
             change = Change(EventKind.UNSCHEDULED_POD_UPDATE, old=known.item, new=info)
+            if change.old.pod_group != info.pod_group:
+                self._gangs.forget(change.old)
             self._queue.update(info, now_ns, (change,))
+        if info.pod_group and self._gangs.see(info):
+            self._tell(Change(EventKind.UNSCHEDULED_POD_ADD, new=info), now_ns)
         self._snapshot.add("queue", info.digest)
         if info.gates and info.gates != told:
             message = "; ".join(info.gates)
@@ -308,12 +494,24 @@ class Cycle:
         queued = self._queue.get(uid)
         self._leaves_queue(queued)
         held = queued.item if queued is not None else None
+        if isinstance(held, PodInfo):
+            self._gangs.forget(held)
+            self._starvation.ended(held)
         if isinstance(held, PodInfo) and self._uids.get(held.key) == uid:
             del self._uids[held.key]
         self._queue.delete(uid)
         self._binds.pop(uid, None)
+        for change in self._volumes.release(uid):
+            self._tell(change, now_ns)
         self._chain.forget(uid)
-        self._tell(self._cluster.forget(uid), now_ns)
+        nominations = self._cluster.nominations
+        nominations.spare(uid)
+        nominated, freed = nominations.settle(uid), self._cluster.forget(uid)
+        self._tell(freed, now_ns)
+        # A waiting pod of a gang took room whenever the gang was tried.
+        is_in_the_way = bool(nominated) or (freed is None and _is_in_group(queued))
+        if queued is not None and is_in_the_way:
+            self._tell_room(_info(queued), now_ns)
 
     def _bind_finished(self, event: BindFinished) -> None:
         placed = self._cluster.ledger.get(event.uid)
@@ -326,17 +524,15 @@ class Cycle:
         match event.outcome:
             case BindOutcome.BOUND:
                 self._leaves_queue(queued)
-                self._cluster.assign(placed.pod, placed.node, placed.devices)
+                change = self._cluster.assign(placed.pod, placed.node, placed.devices)
                 self._queue.bound(queued)
+                self._tell(change, event.time_ns)
                 self._effects.append(bind.scheduled(placed.pod, placed.node))
             case BindOutcome.UNKNOWN:
                 self.counters[signals.BINDS_UNKNOWN] += 1
             case BindOutcome.REFUSED:
                 self.counters[signals.BINDS_REFUSED] += 1
-                change = self._cluster.forget(event.uid)
-                self._queue.fail(queued, event.time_ns)
-                self._tell(change, event.time_ns)
-                self._effects += bind.failed(placed.pod, "SchedulerError", event.message)
+                self._take_back(queued, event.message, event.time_ns)
 
     def _leaves_queue(self, queued: QueuedPod | None) -> None:
         """The pod has a node now, or is gone. The queue's digest is over those without one."""
@@ -346,6 +542,10 @@ class Cycle:
         if placed is None or not placed.is_bound:
             self._snapshot.remove("queue", _digest_of(queued))
 
+    def _tell_room(self, pod: PodInfo, now_ns: int) -> None:
+        """Room that was kept for the pod is free, as if the pod had been there."""
+        self._tell(Change(EventKind.ASSIGNED_POD_DELETE, old=pod), now_ns)
+
     def _tell(self, change: Change | None, now_ns: int) -> None:
         """Wake the pods that the change may help."""
         if change is not None:
@@ -354,6 +554,26 @@ class Cycle:
 
 def _pairs(edges: Iterable[EdgeReference]) -> tuple[tuple[str, str], ...]:
     return tuple((edge.before, edge.after) for edge in edges)
+
+
+def _rung_of(event: OrderLimited) -> int:
+    if not RUNG_SORTED <= event.rung <= RUNG_FIFO:
+        raise ConfigError(
+            "no rung of the order",
+            where="OrderLimited.rung",
+            value=event.rung,
+            fix=f"give a rung from {RUNG_SORTED} to {RUNG_FIFO}",
+        )
+    return event.rung
+
+
+def _is_in_group(queued: QueuedPod | None) -> bool:
+    return queued is not None and bool(_info(queued).pod_group)
+
+
+def _info(queued: QueuedPod) -> PodInfo:
+    assert isinstance(queued.item, PodInfo), "the queue holds what arrive made"
+    return queued.item
 
 
 def _digest_of(queued: QueuedPod) -> bytes:

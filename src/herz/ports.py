@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from herz.model.effects import Effect
@@ -45,6 +45,14 @@ class Machine(Protocol):
     @property
     def ready(self) -> int:
         """How many pods a step could decide now: the length of the active queue."""
+        ...
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """What room is taken for: node by the uid of each pod that is there, or on its way there.
+
+        For checks; costs as many look-ups as pods.
+        """
         ...
 
 

@@ -8,10 +8,21 @@ ATTEMPTS_SCHEDULED: Final = 'scheduler_schedule_attempts_total{result="scheduled
 ATTEMPTS_UNSCHEDULABLE: Final = 'scheduler_schedule_attempts_total{result="unschedulable"}'
 ATTEMPTS_ERROR: Final = 'scheduler_schedule_attempts_total{result="error"}'
 
+PREEMPTION_ATTEMPTS: Final = "scheduler_preemption_attempts_total"
+PREEMPTION_VICTIMS: Final = "scheduler_preemption_victims"
+"""Pods whose deletion was asked for to make room."""
+REMOVALS_REFUSED: Final = "herz_removals_refused_total"
+"""Victims that the API did not delete or evict."""
+
+REFUSED_BY_OWN_RULES: Final = "herz_refused_by_own_rules_total"
+"""Attempts that only rules refused which kube-scheduler does not have."""
+
 UNLISTED_FIELDS: Final = "herz_pods_with_unlisted_fields_total"
 """Pods decided whose spec has a field that this release does not know."""
 BINDS_REFUSED: Final = "herz_binds_refused_total"
 BINDS_UNKNOWN: Final = "herz_binds_unknown_total"
+VOLUME_BINDS_FAILED: Final = 'scheduler_volume_scheduling_stage_error_total{operation="bind"}'
+"""Pods whose volumes were not bound on the node that was chosen; each is decided anew."""
 ORDER_DESCENTS: Final = 'herz_order_descents_total{{rung="{rung}"}}'
 """Steps down the ladder of the order, by the rung reached."""
 COMPARATOR_FAULTS: Final = "herz_comparator_faults_total"

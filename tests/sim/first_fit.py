@@ -46,6 +46,10 @@ class FirstFitMachine:
     def ready(self) -> int:
         return len(self._queue)
 
+    @property
+    def held(self) -> dict[str, str]:
+        return dict(self._on)
+
     def apply(self, event: Event) -> None:
         if isinstance(event, BindFinished):
             self._answer(event)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,10 @@ class Recording:
     @property
     def ready(self) -> int:
         return self._inner.ready
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        return self._inner.held
 
     def apply(self, event: Event) -> None:
         self.count += 1

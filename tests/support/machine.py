@@ -5,26 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from herz.app import build_plugins, hint_rules, queue_settings, queue_sort
+from herz.app import (
+    build_plugins,
+    hint_rules,
+    preemption,
+    queue_settings,
+    queue_sort,
+    starvation_terms,
+)
 from herz.commit.audit.chain import Chain
 from herz.config import PluginEntry, Policy
 from herz.cycle import Cycle, Parts
 from herz.intake.arrive import Arrivals
 from herz.intake.queue.scheduling import SchedulingQueue
-from herz.model.effects import Bind, Effect, EmitEvent, PatchPodStatus, WakeAt
+from herz.model.effects import (
+    Bind,
+    DeletePod,
+    Effect,
+    EmitEvent,
+    Evict,
+    Nominate,
+    PatchClaim,
+    PatchPodStatus,
+    PatchVolume,
+    WakeAt,
+)
 from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
-from herz.model.objects import Node, Pod
+from herz.model.objects import KubernetesObject, Node, Pod
 from herz.model.podinfo import PodInfo
 from herz.model.record import PolicyReference, Record
 from herz.place.cluster import Cluster
 from herz.place.framework import Framework
 from herz.place.mix import PodMix
 from herz.place.outcome import Choice, NoFit
+from herz.place.preemption.preemption import Preemption
 from herz.place.snapshot import SnapshotDigest
 from herz.plugin import Plugin, PreEnqueue, ReasonBook
 
 SECOND = 1_000_000_000
-EffectT = TypeVar("EffectT", Bind, EmitEvent, PatchPodStatus, WakeAt)
+EffectT = TypeVar(
+    "EffectT",
+    Bind,
+    DeletePod,
+    EmitEvent,
+    Evict,
+    Nominate,
+    PatchClaim,
+    PatchPodStatus,
+    PatchVolume,
+    WakeAt,
+)
 
 KUBERNETES = (
     "SchedulingGates",
@@ -35,7 +65,14 @@ KUBERNETES = (
     "NodeAffinity",
     "NodePorts",
     "NodeResourcesFit",
+    "VolumeRestrictions",
+    "NodeVolumeLimits",
+    "VolumeBinding",
+    "VolumeZone",
+    "PodTopologySpread",
+    "InterPodAffinity",
     "NodeDeclaredFeatures",
+    "GangScheduling",
     "NodeResourcesBalancedAllocation",
     "ImageLocality",
 )
@@ -78,8 +115,19 @@ class World:
     def fresh(self) -> Framework:
         """A framework that remembers nothing, over the same cluster."""
         return Framework(
-            self.cluster.nodes, self.cluster.view, self.rules, self.book, salt=self.salt
+            self.cluster.nodes,
+            self.cluster.view,
+            self.rules,
+            self.book,
+            salt=self.salt,
+            nominations=self.cluster.nominations,
         )
+
+    def preemption(self) -> Preemption:
+        """Preemption by the policy's rule, over a framework that remembers nothing."""
+        made = preemption(self.rules, self.cluster, self.fresh())
+        assert made is not None, "the policy has a rule for it"
+        return made
 
     def read(self, pod: Pod, unlisted: tuple[str, ...] = ()) -> PodInfo:
         """The pod as the rules see it."""
@@ -138,7 +186,14 @@ class Harness:
         rules = [*build_plugins(policy, book), *extra]
         self.snapshot = SnapshotDigest()
         self.cluster = Cluster(self.snapshot)
-        self.framework = Framework(self.cluster.nodes, self.cluster.view, rules, book, salt=7)
+        self.framework = Framework(
+            self.cluster.nodes,
+            self.cluster.view,
+            rules,
+            book,
+            salt=7,
+            nominations=self.cluster.nominations,
+        )
         self.queue = SchedulingQueue(
             queue_settings(policy), hints=hint_rules(rules), comparator=queue_sort(policy, rules)
         )
@@ -154,6 +209,8 @@ class Harness:
                 snapshot=self.snapshot,
                 chain=self.chain,
                 schedulers=schedulers,
+                preemption=preemption(rules, self.cluster, self.framework),
+                starvation=starvation_terms(policy),
             )
         )
         self.now = 0
@@ -163,13 +220,13 @@ class Harness:
         """What the machine counted."""
         return self.machine.counters
 
-    def apply(self, *things: Node | Pod, unlisted: tuple[str, ...] = ()) -> Harness:
+    def apply(self, *things: KubernetesObject, unlisted: tuple[str, ...] = ()) -> Harness:
         """The API shows these objects."""
         for thing in things:
             self.machine.apply(ObjectApplied(time_ns=self.now, object=thing, unlisted=unlisted))
         return self
 
-    def delete(self, *things: Node | Pod) -> Harness:
+    def delete(self, *things: KubernetesObject) -> Harness:
         """The API has these objects no more."""
         for thing in things:
             self.machine.apply(ObjectDeleted(time_ns=self.now, object=thing))

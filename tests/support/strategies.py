@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -17,6 +18,9 @@ TAINTS = (
 )
 FEATURE = "UserNamespacesHostNetworkSupport"
 SPECIAL = "example.com/special"
+HOST = "kubernetes.io/hostname"
+WEB = {"app": "web"}
+DB = {"app": "db"}
 
 
 @st.composite
@@ -24,7 +28,8 @@ def nodes(draw: st.DrawFn, name: str) -> Node:
     """A node of that name: capacity, labels, taints, images and features from small sets."""
     labels = draw(
         st.fixed_dictionaries(
-            {}, optional={"zone": st.sampled_from(["a", "b"]), "rank": st.sampled_from("129")}
+            {HOST: st.just(name)},
+            optional={"zone": st.sampled_from(["a", "b"]), "rank": st.sampled_from("129")},
         )
     )
     more = draw(
@@ -73,6 +78,47 @@ def affinity(required: list[Any] | None = None, preferred: list[Any] | None = No
 def expressions(*items: tuple[str, str, list[str]]) -> dict[str, Any]:
     """A node selector term over labels."""
     return {"matchExpressions": [{"key": k, "operator": o, "values": v} for k, o, v in items]}
+
+
+def spread(*constraints: tuple[str, int, str]) -> dict[str, Any]:
+    """The spec of a pod whose like are to be spread: (key, maxSkew, whenUnsatisfiable) each."""
+    return {
+        "topologySpreadConstraints": [
+            {
+                "topologyKey": key,
+                "maxSkew": skew,
+                "whenUnsatisfiable": when,
+                "labelSelector": {"matchLabels": WEB},
+            }
+            for key, skew, when in constraints
+        ]
+    }
+
+
+def term(labels: dict[str, str], key: str) -> dict[str, Any]:
+    """A pod affinity term."""
+    return {"labelSelector": {"matchLabels": labels}, "topologyKey": key}
+
+
+def pod_affinity(
+    near: Sequence[Any] = (),
+    anti: Sequence[Any] = (),
+    prefers: Sequence[tuple[int, Any]] = (),
+    avoids: Sequence[tuple[int, Any]] = (),
+) -> dict[str, Any]:
+    """The spec of a pod with pod affinity and anti-affinity."""
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    preferred = "preferredDuringSchedulingIgnoredDuringExecution"
+
+    def weighted(terms: Sequence[tuple[int, Any]]) -> list[Any]:
+        return [{"weight": weight, "podAffinityTerm": one} for weight, one in terms]
+
+    return {
+        "affinity": {
+            "podAffinity": {required: list(near), preferred: weighted(prefers)},
+            "podAntiAffinity": {required: list(anti), preferred: weighted(avoids)},
+        }
+    }
 
 
 KINDS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
@@ -125,6 +171,28 @@ KINDS: tuple[tuple[dict[str, str], dict[str, Any]], ...] = (
         },
     ),
     ({"cpu": "100m"}, {"spec": {"hostNetwork": True, "hostUsers": False}}),
+    (
+        {"cpu": "100m"},
+        {"labels": WEB, "spec": spread(("zone", 1, "DoNotSchedule"), ("rank", 2, "DoNotSchedule"))},
+    ),
+    (
+        {"cpu": "100m"},
+        {"labels": WEB, "spec": spread(("zone", 1, "ScheduleAnyway"), (HOST, 2, "ScheduleAnyway"))},
+    ),
+    ({"cpu": "100m"}, {"labels": DB, "spec": pod_affinity(anti=[term(DB, "zone")])}),
+    ({"cpu": "100m"}, {"labels": WEB, "spec": pod_affinity(near=[term(DB, "zone")])}),
+    (
+        {"cpu": "100m"},
+        {"labels": DB, "spec": pod_affinity(near=[term(DB, "zone"), term(DB, HOST)])},
+    ),
+    (
+        {"cpu": "100m"},
+        {
+            "labels": WEB,
+            "spec": pod_affinity(prefers=[(30, term(DB, "zone"))], avoids=[(7, term(WEB, HOST))]),
+        },
+    ),
+    ({"cpu": "100m"}, {"labels": {"app": "other"}}),
 )
 """Kinds of pods: each has a signature of its own."""
 

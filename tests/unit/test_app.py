@@ -191,6 +191,7 @@ def test_the_engines_digest_follows_what_decides_and_nothing_else(
         home / "model" / "pod.py",
         home / "intake" / "queue" / "rooms.py",
         home / "commit" / "bind.py",
+        home / "config" / "profiles.py",
         native,
     ]
     for number, path in enumerate(deciding):

@@ -10,7 +10,7 @@ from herz import signals
 from herz.commit.audit.chain import canonical
 from herz.model.effects import Bind, EmitEvent, PatchPodStatus, WakeAt
 from herz.model.events import BindFinished, BindOutcome, ObjectApplied
-from herz.model.objects import Namespace, Pod
+from herz.model.objects import Pod, PriorityClass
 from herz.model.record import Decided
 from herz.place.snapshot import SnapshotDigest
 from tests.support.machine import SECOND, Harness, make_policy, only
@@ -287,7 +287,7 @@ def test_pods_of_other_schedulers_are_passed_over_until_they_take_room() -> None
 
 def test_objects_that_no_rule_reads_are_counted_and_passed_over() -> None:
     harness = Harness()
-    harness.machine.apply(ObjectApplied(time_ns=0, object=Namespace()))
+    harness.machine.apply(ObjectApplied(time_ns=0, object=PriorityClass()))
     assert harness.counters[signals.EVENTS_IGNORED] == 1
     assert harness.counters[signals.EVENTS] == 1
 

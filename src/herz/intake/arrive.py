@@ -14,13 +14,15 @@ import msgspec
 from herz.errors import ConfigError
 from herz.intake.order.dependencies import AFTER_ANNOTATION, parse_after
 from herz.model.objects import Pod
-from herz.model.podinfo import Dependency, GpuShare, PodInfo
+from herz.model.podinfo import Dependency, GpuShare, PodGroupKey, PodInfo
 from herz.model.resources import (
     host_ports,
     pod_requests,
     pod_requests_nonzero,
     pod_scoring_requests,
 )
+from herz.model.terms import Term, pod_terms
+from herz.model.workload import COSCHEDULING_GROUP_LABEL, group_key
 from herz.plugin import PreEnqueue
 
 GPU_COUNT: Final = "herz.dev/gpu-count"
@@ -59,6 +61,7 @@ class Arrivals:
         requests, nonzero, scoring = _requests(pod, problems)
         gpu = _gpu(requests, problems)
         after = _after(pod, problems)
+        terms, terms_problem = _terms(pod)
         info = PodInfo(
             pod=pod,
             uid=pod.metadata.uid,
@@ -76,6 +79,14 @@ class Arrivals:
             digest=_digest(pod, requests, unlisted),
             order_key=self._order_key(pod.metadata.uid),
             tie_key=int.from_bytes(hashlib.sha3_256(pod.metadata.uid.encode()).digest()[:8], "big"),
+            group=PodGroupKey(
+                pod.metadata.namespace,
+                tuple(sorted(pod.metadata.labels.items())),
+                pod.is_terminating,
+            ),
+            terms=terms,
+            terms_problem=terms_problem,
+            pod_group=_pod_group(pod),
             unlisted=unlisted,
         )
         set_once = msgspec.structs.force_setattr
@@ -140,6 +151,21 @@ def _after(pod: Pod, problems: list[str]) -> tuple[Dependency, ...]:
         return ()
 
 
+def _pod_group(pod: Pod) -> str:
+    meta, named = pod.metadata, pod.spec.scheduling_group
+    if named is not None:
+        return group_key(meta.namespace, named.pod_group_name or "", is_coscheduling=False)
+    label = meta.labels.get(COSCHEDULING_GROUP_LABEL, "")
+    return group_key(meta.namespace, label, is_coscheduling=True) if label else ""
+
+
+def _terms(pod: Pod) -> tuple[tuple[Term, ...], str]:
+    try:
+        return pod_terms(pod), ""
+    except ConfigError as error:
+        return (), str(error)
+
+
 def _digest(pod: Pod, requests: dict[str, int], unlisted: tuple[str, ...]) -> bytes:
     """SHA3-384 over what is read of the pod: its identity, metadata, spec and resolved requests."""
     meta = pod.metadata
@@ -152,5 +178,6 @@ def _digest(pod: Pod, requests: dict[str, int], unlisted: tuple[str, ...]) -> by
         pod.spec,
         requests,
         unlisted,
+        pod.is_terminating,
     )
     return hashlib.sha3_384(_encoder.encode(read)).digest()

@@ -68,6 +68,90 @@ class EmitEvent(_Effect, frozen=True, tag="EmitEvent", kw_only=True):
     note: str
 
 
+class Nominate(_Effect, frozen=True, tag="Nominate", kw_only=True):
+    """Set the pod's `status.nominatedNodeName`: room is being made for it there.
+
+    Args:
+        node: the node; empty ends the nomination.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+
+
+class DeletePod(_Effect, frozen=True, tag="DeletePod", kw_only=True):
+    """Delete a pod that is preempted, with its own grace.
+
+    Before that its condition DisruptionTarget is set to True, reason PreemptionByScheduler. When
+    the API refuses, the driver answers with `RemovalRefused`; a pod that is gone is no refusal.
+
+    Args:
+        uid: precondition: a pod of this name with another uid must not be deleted.
+        message: the condition's.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    message: str
+
+
+class Evict(_Effect, frozen=True, tag="Evict", kw_only=True):
+    """Evict a pod that is preempted: a deletion that the API refuses where it breaks a budget.
+
+    A refusal (429, 500) comes back as `RemovalRefused`.
+
+    Args:
+        uid: precondition, as for `DeletePod`.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class PatchClaim(_Effect, frozen=True, tag="PatchClaim", kw_only=True):
+    """Merge annotations into a PersistentVolumeClaim: the node on which its volume is to be made.
+
+    Args:
+        uid: precondition, as is `resource_version`: what was decided on must not have changed.
+        annotations: pairs sorted by key.
+        pod: uid of the pod that waits for it.
+        decision: sequence of the record.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    annotations: tuple[tuple[str, str], ...]
+    pod: str
+    decision: int
+
+
+class PatchVolume(_Effect, frozen=True, tag="PatchVolume", kw_only=True):
+    """Bind a PersistentVolume ahead: set its `spec.claimRef` to the claim, and annotations.
+
+    Args:
+        uid: precondition, as is `resource_version`: another may have taken the volume.
+        annotations: pairs sorted by key; empty when the claim was named by hand before.
+        pod: uid of the pod that waits for it.
+        decision: sequence of the record.
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    claim_namespace: str
+    claim_name: str
+    claim_uid: str
+    annotations: tuple[tuple[str, str], ...]
+    pod: str
+    decision: int
+
+
 class WakeAt(_Effect, frozen=True, tag="WakeAt", kw_only=True):
     """Call `step` again no later than this time, even if no event comes.
 
@@ -78,4 +162,14 @@ class WakeAt(_Effect, frozen=True, tag="WakeAt", kw_only=True):
     time_ns: int
 
 
-Effect: TypeAlias = Bind | PatchPodStatus | EmitEvent | WakeAt
+Effect: TypeAlias = (
+    Bind
+    | PatchPodStatus
+    | EmitEvent
+    | Nominate
+    | DeletePod
+    | Evict
+    | PatchClaim
+    | PatchVolume
+    | WakeAt
+)

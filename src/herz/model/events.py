@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from herz.model.effects import PatchClaim, PatchVolume
 from herz.model.objects import KubernetesObject
 
 
@@ -71,6 +72,36 @@ class BindFinished(msgspec.Struct, frozen=True, tag="bind", kw_only=True):
     message: str = ""
 
 
+class RemovalRefused(msgspec.Struct, frozen=True, tag="removal", kw_only=True):
+    """The API refused a `DeletePod` or an `Evict`: the pod stays.
+
+    Args:
+        time_ns: when the answer came.
+        uid: the pod's uid.
+        message: the API's own words.
+    """
+
+    time_ns: int
+    uid: str
+    message: str = ""
+
+
+class PatchRefused(msgspec.Struct, frozen=True, tag="patch", kw_only=True):
+    """The API did not and will not carry out a `PatchClaim` or `PatchVolume`.
+
+    A patch that landed has no answer of its own: the object shows it.
+
+    Args:
+        time_ns: when the answer came.
+        effect: what was asked.
+        message: the API's own words.
+    """
+
+    time_ns: int
+    effect: PatchClaim | PatchVolume
+    message: str
+
+
 class OrderLimited(msgspec.Struct, frozen=True, tag="order", kw_only=True):
     """The driver measured that ordering takes too long: the next batch begins on this rung.
 
@@ -85,7 +116,7 @@ class OrderLimited(msgspec.Struct, frozen=True, tag="order", kw_only=True):
     rung: int
 
 
-WorldEvent: TypeAlias = ObjectApplied | ObjectDeleted | BindFinished
+WorldEvent: TypeAlias = ObjectApplied | ObjectDeleted | BindFinished | PatchRefused | RemovalRefused
 """What the cluster tells."""
 Event: TypeAlias = WorldEvent | OrderLimited
 """What reaches a decision: what the cluster tells, and what the driver measured."""

@@ -209,6 +209,11 @@ def compile_label_map(labels: Labels) -> LabelMatcher:
     )
 
 
+def merge_matchers(one: LabelMatcher, other: LabelMatcher) -> LabelMatcher:
+    """The matcher of what both match. One that matches nothing has no requirements to add."""
+    return _matcher(dict.fromkeys((*one.requirements, *other.requirements)))
+
+
 def compile_node_selector(selector: NodeSelector) -> NodeMatcher:
     """The matcher of a node selector. Empty terms are dropped: they match no node.
 

@@ -20,6 +20,11 @@ from herz.model.meta import (
 )
 from herz.model.storage import PodVolume
 
+DISRUPTION_TARGET = "DisruptionTarget"
+"""The condition of a pod that is about to be ended from outside."""
+PREEMPTED = "PreemptionByScheduler"
+"""Its reason where a scheduler did that."""
+
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
@@ -223,6 +228,14 @@ class Pod(Wire, frozen=True, kw_only=True, tag_field="kind", tag="Pod"):
     def is_terminating(self) -> bool:
         """Whether it is being deleted; it holds its resources until it is gone."""
         return self.metadata.deletion_timestamp is not None
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether a scheduler has asked for its end, to make room for another pod."""
+        for condition in self.status.conditions:
+            if condition.type == DISRUPTION_TARGET:
+                return condition.status == "True" and condition.reason == PREEMPTED
+        return False
 
     @property
     def is_terminal(self) -> bool:

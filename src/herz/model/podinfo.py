@@ -8,6 +8,7 @@ import msgspec
 
 from herz.model.objects import Pod
 from herz.model.resources import HostPort
+from herz.model.terms import Term
 
 
 class Dependency(NamedTuple):
@@ -34,6 +35,20 @@ class GpuShare(msgspec.Struct, frozen=True, gc=False):
     milli: int = 0
 
 
+class PodGroupKey(NamedTuple):
+    """What selectors see of a pod: pods that share it are the same to every selector.
+
+    Attributes:
+        namespace: the pod's.
+        labels: the pod's, sorted.
+        is_terminating: whether it is being deleted; spreading does not count it then.
+    """
+
+    namespace: str
+    labels: tuple[tuple[str, str], ...]
+    is_terminating: bool
+
+
 class PodInfo(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """A pod as the queue and the rules see it. Compared by identity; a changed pod is a new one.
 
@@ -49,10 +64,14 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
         scoring: the same while it is coming in (Kubernetes counts the two differently).
         ports: host ports.
         gpu: shared accelerators.
+        group: what selectors see of it.
+        terms: its pod affinity and anti-affinity; empty when `terms_problem` is not.
+        terms_problem: why its terms cannot be understood; empty when they can.
         signature: pods of one signature get the same codes and points from every rule.
         digest: SHA3-384 of what is read of the pod.
         order_key: keyed 64-bit hash of the uid, for the permutation digest.
         tie_key: first 8 bytes of SHA3-256 of the uid, for ties between nodes.
+        pod_group: key of its PodGroup in the catalogue; empty when it is in none.
         unlisted: top-level spec fields that this release does not know.
     """
 
@@ -72,6 +91,10 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     digest: bytes
     order_key: int
     tie_key: int
+    group: PodGroupKey
+    terms: tuple[Term, ...] = ()
+    terms_problem: str = ""
+    pod_group: str = ""
     unlisted: tuple[str, ...] = ()
 
     @property

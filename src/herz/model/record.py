@@ -109,6 +109,14 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     rung: int
 
 
+class Victim(msgspec.Struct, frozen=True, gc=False):
+    """A pod that must go to make room."""
+
+    name: str
+    namespace: str
+    uid: str
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One decision: everything needed to explain it, and to check it against a replay.
 
@@ -135,6 +143,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
         tied: how many nodes had the highest total.
         time_ns: the step's time, as given by the driver.
         top: the best nodes, best first.
+        victims: who is preempted, most important first.
+        violations: how many of them break a disruption budget.
     """
 
     decided: Decided
@@ -159,3 +169,5 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     tied: int = 0
     time_ns: str
     top: tuple[Candidate, ...] = ()
+    victims: tuple[Victim, ...] = ()
+    violations: int = 0

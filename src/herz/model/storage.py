@@ -55,6 +55,13 @@ class CinderDiskSource(Wire, frozen=True, kw_only=True):
     read_only: bool = False
 
 
+class PortworxSource(Wire, frozen=True, kw_only=True):
+    """A Portworx volume; counts towards attach limits."""
+
+    volume_id: str = msgspec.field(default="", name="volumeID")
+    read_only: bool = False
+
+
 class ISCSISource(Wire, frozen=True, kw_only=True):
     """An iSCSI disk; two pods may share an IQN only read-only."""
 
@@ -123,6 +130,7 @@ class PodVolume(Wire, frozen=True, kw_only=True):
     aws_elastic_block_store: AWSDiskSource | None = None
     azure_disk: AzureDiskSource | None = None
     cinder: CinderDiskSource | None = None
+    portworx_volume: PortworxSource | None = None
     iscsi: ISCSISource | None = None
     rbd: RBDSource | None = None
 
@@ -184,6 +192,7 @@ class VolumeSpec(Wire, frozen=True, kw_only=True):
     aws_elastic_block_store: AWSDiskSource | None = None
     azure_disk: AzureDiskSource | None = None
     cinder: CinderDiskSource | None = None
+    portworx_volume: PortworxSource | None = None
 
 
 class VolumeStatus(Wire, frozen=True, kw_only=True):

@@ -173,3 +173,9 @@ class PodGroup(Wire, frozen=True, kw_only=True, tag_field="kind", tag="PodGroup"
 
 
 COSCHEDULING_GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
+COSCHEDULING_PREFIX = "scheduling.x-k8s.io:"
+
+
+def group_key(namespace: str, name: str, *, is_coscheduling: bool) -> str:
+    """The key of a PodGroup: groups of the two APIs may have one name."""
+    return f"{COSCHEDULING_PREFIX if is_coscheduling else ''}{namespace}/{name}"

@@ -8,7 +8,7 @@ asking again gives the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -17,10 +17,10 @@ import numpy as np
 from herz._native import Codes, RawPoints
 from herz.errors import InvariantError
 from herz.place.columns import NodeTable
-from herz.plugin import SKIP, Filter, Int64s, Plugin, Reads, ReasonBook, Rows, Score, View
+from herz.plugin import SKIP, Filter, Int64s, Plugin, Reading, Reads, ReasonBook, Rows, Score, View
 
-Key: TypeAlias = tuple[str, int, bytes]
-"""The step, the rule's place in the policy, and how it signs the pod."""
+Key: TypeAlias = tuple[str, int, bytes, Hashable]
+"""The step, the rule's place in the policy, how it signs the pod, and its basis."""
 AnswersT = TypeVar("AnswersT", bound="Answers")
 
 _ALL_ROWS: Final = slice(None)
@@ -44,20 +44,21 @@ class Answers(ABC):
     """Answers by row, brought up to date on demand.
 
     Args:
-        name: the rule's name.
-        reads: aspects of a row that move the answer for that row.
-        reads_all: aspects that, changed on any row, move the answers for all rows.
+        rule: the rule, for what it declares; None: it reads which rows exist.
         nodes: the node table.
         rows: the rows that are asked about; None: all. Such answers are never refreshed.
     """
 
-    def __init__(
-        self, name: str, reads: int, reads_all: int, nodes: NodeTable, rows: Int64s | None
-    ) -> None:
-        self.name = name
+    def __init__(self, rule: Reading | None, nodes: NodeTable, rows: Int64s | None) -> None:
+        self.name = "Nodes" if rule is None else rule.name
         # As plain ints: IntFlag's operators cost a microsecond.
-        self.reads_all = int(reads_all)
-        self.wanted = int(reads) | self.reads_all
+        self.reads_all = 0 if rule is None else int(rule.reads_all)
+        # A rule with a basis has it in the key of its answers.
+        is_fixed = rule is None or hasattr(rule, "basis")
+        self.reads_prepare = 0 if is_fixed else int(getattr(rule, "reads_prepare", 0))
+        self.wanted = int(Reads.NODES if rule is None else rule.reads) | self.reads_all
+        self.epoch = 0
+        """How often all rows were asked about."""
         self._nodes = nodes
         self._rows: Rows = _ALL_ROWS if rows is None else rows
         self.size = nodes.size if rows is None else len(rows)
@@ -74,11 +75,23 @@ class Answers(ABC):
         if end == self._seen:
             return
         found = changes.since(self._seen, self.wanted)
-        if found is None or found[0] & self.reads_all:
+        if found is None or (found[0] & self.reads_all and self._is_moved()):
+            self.epoch += 1
             self.ask(None)
         elif len(found[1]):
             self.ask(found[1])
         self._seen = end
+
+    def is_outdated(self) -> bool:
+        """Whether the state was prepared from what has changed since."""
+        if not self.reads_prepare:
+            return False
+        changed = self._nodes.changes.mask_since(self._seen)
+        return changed is None or bool(changed & self.reads_prepare)
+
+    def _is_moved(self) -> bool:
+        """Whether what is read of the whole cluster moved the answers."""
+        return True
 
     @abstractmethod
     def ask(self, rows: Int64s | None) -> None:
@@ -100,7 +113,7 @@ class Presence(Answers):
     """Codes of the first filter of every policy: is there a node at all?"""
 
     def __init__(self, nodes: NodeTable, rows: Int64s | None) -> None:
-        super().__init__("Nodes", Reads.NODES, Reads.NOTHING, nodes, rows)
+        super().__init__(None, nodes, rows)
         self.column = Codes(self.size)
         self.ask(None)
 
@@ -121,10 +134,15 @@ class FilterAnswers(Answers):
         rows: Int64s | None,
         book: ReasonBook,
     ) -> None:
-        super().__init__(rule.name, rule.reads, rule.reads_all, nodes, rows)
+        super().__init__(rule, nodes, rows)
         self._rule, self._state, self._view, self._book = rule, state, view, book
+        self._version = _version(rule, state, view)
         self.column = Codes(self.size)
         self.ask(None)
+
+    def _is_moved(self) -> bool:
+        before, self._version = self._version, _version(self._rule, self._state, self._view)
+        return self._version is None or self._version != before
 
     def ask(self, rows: Int64s | None) -> None:
         """Ask the rule about the rows; None: all."""
@@ -139,8 +157,9 @@ class ScoreAnswers(Answers):
     def __init__(
         self, rule: Score, state: Any, nodes: NodeTable, view: View, rows: Int64s | None
     ) -> None:
-        super().__init__(rule.name, rule.reads, rule.reads_all, nodes, rows)
+        super().__init__(rule, nodes, rows)
         self._rule, self._state, self._view = rule, state, view
+        self._version = _version(rule, state, view)
         self.column = RawPoints(self.size)
         if not hasattr(rule, "prescore"):
             self.ask(None)
@@ -148,6 +167,10 @@ class ScoreAnswers(Answers):
     def ask(self, rows: Int64s | None) -> None:
         """Ask the rule about the rows; None: all."""
         self._ask(self._state, rows)
+
+    def _is_moved(self) -> bool:
+        before, self._version = self._version, _version(self._rule, self._state, self._view)
+        return self._version is None or self._version != before
 
     def ask_among(self, fitting: Int64s) -> None:
         """Ask a rule whose points depend on which rows fit."""
@@ -182,11 +205,16 @@ class Shelf:
         if key is None:
             return make()
         kept = cast("AnswersT | None", self._answers.get(key))
-        if kept is None:
+        if kept is None or kept.is_outdated():
             kept = self._answers[key] = make()
         else:
             kept.refresh()
         return kept
+
+
+def _version(rule: Any, state: Any, view: View) -> object:
+    """What a rule says that its answers were read from; None when it does not say."""
+    return call(rule, rule.version, state, view) if hasattr(rule, "version") else None
 
 
 def call(rule: Plugin, method: Callable[..., Any], *args: Any) -> Any:

@@ -5,14 +5,17 @@ Each method is one whole change; what it returns is the event that hints are ask
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from herz._native import levels
 from herz.model.objects import Node
 from herz.model.podinfo import PodInfo
+from herz.place.catalog import Catalog
 from herz.place.columns import CPU, MEMORY, NodeTable
 from herz.place.ledger import Ledger, Placed
 from herz.place.mix import PodMix
+from herz.place.nominated import Nominations
 from herz.place.snapshot import SnapshotDigest, node_element, placement_element
 from herz.place.view import ClusterView
 from herz.plugin import Change, EventKind, Reads
@@ -32,9 +35,13 @@ class Cluster:
     def __init__(self, snapshot: SnapshotDigest, mix: PodMix | None = None) -> None:
         self.nodes = NodeTable()
         self.ledger = Ledger(self.nodes)
-        self.view = ClusterView(self.nodes, self.ledger, mix)
+        self.catalog = Catalog(self.nodes, snapshot)
+        self.nominations = Nominations(self.nodes, snapshot)
+        self.view = ClusterView(self.nodes, self.ledger, self.catalog, mix)
         self._mix = mix
         self._snapshot = snapshot
+        self.is_barred: Callable[[PodInfo, int], bool] | None = None
+        """Whether rules keep the pod from the row for good; None: nobody knows."""
 
     @property
     def knowledge(self) -> bytes:
@@ -72,15 +79,16 @@ class Cluster:
         kind = EventKind.NODE_ADD if old is None else EventKind.NODE_UPDATE
         return Change(kind, aspects, old, node)
 
-    def remove_node(self, name: str) -> None:
-        """A node is gone; its pods stay known until they go. Unknown names are passed over."""
+    def remove_node(self, name: str) -> Change | None:
+        """A node is gone; its pods stay known until they go. None: it was not known."""
         row = self.nodes.rows.get(name)
         old = None if row is None else self.nodes.nodes[row]
         if old is None:
-            return
+            return None
         self.ledger.node_goes(name)
         self.nodes.remove(name)
         self._snapshot.remove("nodes", node_element(old))
+        return Change(EventKind.NODE_DELETE, old=old)
 
     def reserve(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
         """Hold the row for the pod; False when it has no room."""
@@ -94,7 +102,7 @@ class Cluster:
         return True
 
     def assign(self, pod: PodInfo, node: str, devices: tuple[int, ...]) -> Change | None:
-        """The API holds the pod on the node; a change when that made room somewhere."""
+        """The API holds the pod on the node; the change, None when it was known to be so."""
         held = self.ledger.get(pod.uid)
         before = None if held is None else (_part(held), _element(held), held.pod)
         self.ledger.assign(pod, node, devices)
@@ -104,7 +112,9 @@ class Cluster:
             if before is not None:
                 self._snapshot.remove(before[0], before[1])
             self._snapshot.add("pods", _element(now))
-        if before is None or before[2].digest == pod.digest:
+        if before is None or before[0] != "pods":
+            return Change(EventKind.ASSIGNED_POD_ADD, new=pod)
+        if before[2].digest == pod.digest:
             return None
         return Change(EventKind.ASSIGNED_POD_UPDATE, old=before[2], new=pod)
 
@@ -125,7 +135,52 @@ class Cluster:
         if placed is None:
             return None
         self._snapshot.remove(_part(placed), _element(placed))
-        return Change(EventKind.ASSIGNED_POD_DELETE, old=placed.pod)
+        may_hold = Room(self, placed.node)
+        return Change(EventKind.ASSIGNED_POD_DELETE, old=placed.pod, may_hold=may_hold)
+
+    def has_room(self, pod: PodInfo, row: int) -> bool:
+        """Whether the row has what the pod asks for, if pods of lower priority left."""
+        free = {
+            name: int(self.nodes.allocatable[column, row] - self.nodes.usage.requested[column, row])
+            for name, column in ((name, self.nodes.resource(name)) for name in pod.requests)
+        }
+        lacks = {name: n - free[name] for name, n in pod.requests.items() if n > free[name]}
+        if not lacks:
+            return True
+        on_row = self.ledger.on(self.nodes.names[row])
+        below = [one.pod for one in on_row if one.pod.priority < pod.priority]
+        return all(sum(one.requests.get(n, 0) for one in below) >= a for n, a in lacks.items())
+
+
+class Room:
+    """Whether a node on which room was given back may hold a pod now (`Change.may_hold`).
+
+    Asked later than the event, it is of that moment: what fits then fitted after some event.
+
+    Args:
+        cluster: the cluster.
+        node: the node.
+    """
+
+    def __init__(self, cluster: Cluster, node: str) -> None:
+        self._cluster, self._node = cluster, node
+        # Pods that the rules cannot tell apart get one answer.
+        self._known: dict[tuple[bytes, int], bool] = {}
+
+    def __call__(self, pod: PodInfo) -> bool:
+        """Whether it may."""
+        key = (pod.signature, pod.priority)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._ask(pod)
+        return found
+
+    def _ask(self, pod: PodInfo) -> bool:
+        cluster = self._cluster
+        row = cluster.nodes.rows.get(self._node)
+        if row is None or not cluster.has_room(pod, row):
+            return False
+        return cluster.is_barred is None or not cluster.is_barred(pod, row)
 
 
 def _part(placed: Placed) -> str:

@@ -22,6 +22,7 @@ from herz.model.podinfo import PodInfo
 from herz.model.resources import node_allocatable
 from herz.place.intern import Interned
 from herz.place.labels import LabelColumns
+from herz.place.pods import PodIndex
 from herz.place.usage import Demands, Usage
 from herz.plugin import Int64s, Reads
 
@@ -49,6 +50,7 @@ EVERY_ASPECT: Final = (
     | Reads.IMAGES
     | Reads.FEATURES
     | Reads.DEVICES
+    | Reads.DISKS
     | Reads.ANNOTATIONS
     | Reads.NODES
 )
@@ -79,6 +81,9 @@ class NodeTable:
         self.taints: Interned[tuple[Taint, ...]] = Interned(())
         self.features: Interned[frozenset[str]] = Interned(frozenset())
         self.labels = LabelColumns(capacity)
+        self.pods = PodIndex(capacity)
+        """Which pods are where; the ledger moves it."""
+        self.taints_version = 0
         self._ranks: npt.NDArray[np.uint64] | None = None
         self.images: dict[str, dict[int, int]] = {}
         self.recount: Callable[[str], None] = _nothing_to_count
@@ -144,6 +149,7 @@ class NodeTable:
         self.usage.clear(row)
         self.unschedulable[row] = False
         self.taint_sets[row] = 0
+        self.taints_version += 1
         self.feature_sets[row] = 0
         self.keys[row] = 0
         self.labels.write(row, {})
@@ -208,6 +214,7 @@ class NodeTable:
         if aspects & Reads.TAINTS:
             self.unschedulable[row] = node.spec.unschedulable
             self.taint_sets[row] = self.taints.number(node.spec.taints)
+            self.taints_version += 1
         if aspects & Reads.FEATURES:
             features = frozenset(node.status.declared_features)
             self.feature_sets[row] = self.features.number(features)
@@ -250,6 +257,7 @@ class NodeTable:
             grown[:old] = getattr(self, name)
             setattr(self, name, grown)
         self.labels.grow(new)
+        self.pods.grow(new)
 
 
 def _nothing_to_count(_name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,22 +17,31 @@ import numpy as np
 
 from herz.model.podinfo import PodInfo
 from herz.model.record import Candidate, Stage
+from herz.model.storage import PersistentVolume
+from herz.model.volumes import NO_PLAN, VolumePlan
 from herz.place.answers import RuleError, Shelf, call
 from herz.place.columns import NodeTable
 from herz.place.explain import filter_stage, no_fit, no_node, rejected_everywhere
+from herz.place.nominated import Nominations
 from herz.place.outcome import Choice, NoFit
 from herz.place.sheet import Asked, Sheet
+from herz.place.view import ClusterView
+from herz.place.whatif import Scratch
+from herz.place.yielding import Yielding
 from herz.plugin import (
     SKIP,
+    SKIP_NOW,
     Filter,
     Int64s,
     Kind,
     Narrowed,
     Plugin,
+    PreBind,
     Reading,
     ReasonBook,
     Reserve,
     Score,
+    Skip,
     Verdict,
     View,
 )
@@ -56,6 +65,8 @@ class Framework:
         book: the codes of the rules' rejections.
         salt: the key of the ties, public and fixed for the log's life; None: ties by name.
         cache_bytes: bound on the sheets kept; the least recently used goes first.
+        off: (rule's name, extension point) where a rule is not asked.
+        nominations: whose room must be left to them; None: nobody's.
     """
 
     def __init__(
@@ -67,15 +78,33 @@ class Framework:
         *,
         salt: int | None,
         cache_bytes: int = 1 << 30,
+        off: Collection[tuple[str, str]] = (),
+        nominations: Nominations | None = None,
     ) -> None:
         self._nodes = nodes
         self._view = view
-        self._book = book
-        self._salt = salt
+        self.book = self._book = book
+        self.salt = self._salt = salt
+        self._nominations = nominations
         self._reading = [rule for rule, _ in plugins if isinstance(rule, Reading)]
-        self._filters = [rule for rule, _ in plugins if isinstance(rule, Filter)]
+        self._filters = [
+            rule
+            for rule, _ in plugins
+            if isinstance(rule, Filter) and (rule.name, "filter") not in off
+        ]
         self._scores = [(r, weight) for r, weight in plugins if isinstance(r, Score) and weight]
-        self._chooser = next((rule for rule, _ in plugins if isinstance(rule, Reserve)), None)
+        choosers = [
+            rule
+            for rule, _ in plugins
+            if isinstance(rule, Reserve) and (rule.name, "reserve") not in off
+        ]
+        self._chooser = next(iter(choosers), None)
+        planners = [
+            rule
+            for rule, _ in plugins
+            if isinstance(rule, PreBind) and (rule.name, "preBind") not in off
+        ]
+        self._planner = next(iter(planners), None)
         self._sheets: OrderedDict[bytes, Sheet] = OrderedDict()
         self._shelf = Shelf()
         self._bytes = 0
@@ -110,6 +139,9 @@ class Framework:
         sheet = self.sheet(pod)
         if isinstance(sheet, Verdict):
             return rejected_everywhere(sheet, count)
+        nominated = self._nominated(pod, sheet)
+        if nominated is not None:
+            return nominated
         table = sheet.table
         if table.fits == 0:
             return no_fit(sheet, self._nodes, self._book)
@@ -128,6 +160,26 @@ class Framework:
             ),
         )
 
+    def is_barred(self, pod: PodInfo, row: int) -> bool:
+        """Whether a rule keeps the pod from the row, whoever leaves it. Nothing is changed."""
+        sheet = self.sheet(pod)
+        if isinstance(sheet, Verdict):
+            return False
+        code = sheet.code(row)
+        if code is None or code < 0:
+            return True
+        return code > 0 and self._book.verdict(code).kind is Kind.NEVER_FITS
+
+    def _nominated(self, pod: PodInfo, sheet: Sheet) -> Choice | None:
+        """The node to which the pod is nominated, when it fits there: no other is looked at."""
+        name = "" if self._nominations is None else self._nominations.node_of(pod.uid)
+        row = self._nodes.rows.get(name) if name else None
+        if row is None or sheet.code(row) != 0:
+            return None
+        stage = Stage(into=1, out=1, stage="filter:nominated")
+        top = (Candidate(name, (), 0),)
+        return Choice(row=row, node=name, top=top, tied=1, plugins=(), path=(stage,))
+
     def choose_devices(self, pod: PodInfo, row: int) -> tuple[int, ...] | NoFit:
         """The shared accelerators that the pod takes on the row; NoFit when the rule failed."""
         chooser = self._chooser
@@ -139,6 +191,34 @@ class Framework:
             verdict = Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
             return rejected_everywhere(verdict, self._nodes.count)
         return tuple(int(device) for device in chosen)
+
+    @property
+    def bind_timeout_ns(self) -> int:
+        """How long a pod may wait for its volumes."""
+        return 0 if self._planner is None else self._planner.bind_timeout_ns
+
+    def plan_volumes(self, pod: PodInfo, row: int) -> VolumePlan | NoFit:
+        """What must happen to the pod's volumes before it is bound; NoFit when the rule failed."""
+        planner = self._planner
+        if planner is None or not pod.pod.spec.volumes:
+            return NO_PLAN
+        try:
+            plan: VolumePlan | Verdict = call(planner, planner.plan, pod, self._view, row)
+        except RuleError as error:
+            plan = Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
+        if isinstance(plan, Verdict):
+            return rejected_everywhere(plan, self._nodes.count)
+        return plan
+
+    def reaches(self, volume: PersistentVolume, node: str) -> bool:
+        """Whether the node can mount the volume; False when it is gone, or the rule failed."""
+        planner, row = self._planner, self._nodes.rows.get(node)
+        if planner is None or row is None:
+            return False
+        try:
+            return bool(call(planner, planner.reaches, volume, self._view, row))
+        except RuleError:
+            return False
 
     def no_room(self, choice: Choice) -> NoFit:
         """The answer when the ledger refused what the rules let through."""
@@ -175,51 +255,71 @@ class Framework:
         if pod.signature.startswith(_UNSIGNED):
             what = pod.signature.removeprefix(_UNSIGNED).decode()
             return Verdict(Kind.ERROR, what.partition(":")[0], (f"rule {what}",))
-        kept = self._sheets.get(pod.signature)
+        # Pods of one signature but several priorities leave room to different nominated pods.
+        is_yielding = self._nominations is not None and self._nominations.concern(pod)
+        key = pod.signature + str(pod.priority).encode() if is_yielding else pod.signature
+        kept = self._sheets.get(key)
         try:
             if kept is not None:
-                self._sheets.move_to_end(pod.signature)
-                kept.refresh()
-                return kept
-            made = self._make(pod)
+                self._sheets.move_to_end(key)
+                if kept.refresh():
+                    kept.exempt(pod)
+                    return kept
+                self._forget(key)
+            made = self._make(pod, is_yielding=is_yielding)
         except RuleError as error:
-            if pod.signature in self._sheets:
-                self._forget(pod.signature)
+            if key in self._sheets:
+                self._forget(key)
             return Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
         if isinstance(made, Sheet) and made.rows is None:
-            self._keep(pod.signature, made)
+            self._keep(key, made)
         return made
 
-    def _make(self, pod: PodInfo) -> Sheet | Verdict:
+    def _make(self, pod: PodInfo, *, is_yielding: bool) -> Sheet | Verdict:
         filters: list[Asked] = []
         names: set[str] | None = None
         narrowed_by = []
+        bases = Bases(pod, self._view)
         for index, rule in enumerate(self._filters):
             state = call(rule, rule.prepare, pod, self._view)
             if state is SKIP:
                 continue
+            basis = bases.note(rule)
             if isinstance(state, Verdict):
                 return state
+            if state is SKIP_NOW:
+                continue
             if isinstance(state, Narrowed):
                 names = set(state.names) if names is None else names & set(state.names)
                 narrowed_by.append(rule.name)
                 state = state.state
-            filters.append(Asked(rule, state, ("filter", index, _signed(rule, pod))))
+            filters.append(Asked(rule, state, ("filter", index, _signed(rule, pod), basis)))
         scores: list[Asked] = []
         failed = None
         for index, (scorer, weight) in enumerate(self._scores):
             state = call(scorer, scorer.prepare_score, pod, self._view)
+            basis = None if state is SKIP else bases.note(scorer)
             if isinstance(state, Verdict):
                 failed = failed or state
-            elif state is not SKIP:
-                key = ("score", index, _signed(scorer, pod))
+            elif not isinstance(state, Skip):
+                key = ("score", index, _signed(scorer, pod), basis)
                 scores.append(Asked(scorer, state, key, weight))
         rows = None if names is None else self._rows(names)
         by = tuple(sorted(narrowed_by))
         shelf = self._shelf if rows is None else Shelf()
-        sheet = Sheet(self._nodes, self._view, self._book, shelf, filters, scores, rows, by)
+        yielding = self._yielding(filters, pod, rows) if is_yielding else None
+        sheet = Sheet(
+            self._nodes, self._view, self._book, shelf, filters, scores, rows, by, yielding
+        )
         sheet.failed = failed
+        sheet.prepared_from, sheet.stands = bases.reads, bases.stand
         return sheet
+
+    def _yielding(self, filters: Sequence[Asked], pod: PodInfo, rows: Int64s | None) -> Yielding:
+        assert self._nominations is not None, "somebody is nominated"
+        assert isinstance(self._view, ClusterView), "nominations are to the cluster's own view"
+        scratch = Scratch(self._view)
+        return Yielding(self._nodes, self._nominations, scratch, filters, self._book, pod, rows)
 
     def _rows(self, names: set[str]) -> Int64s:
         known = (self._nodes.rows.get(name) for name in names)
@@ -233,6 +333,38 @@ class Framework:
 
     def _forget(self, signature: bytes) -> None:
         self._bytes -= self._sheets.pop(signature).table.bytes
+
+
+class Bases:
+    """What the rules' preparations for a pod were made from, as far as they tell."""
+
+    def __init__(self, pod: PodInfo, view: View) -> None:
+        self._pod, self._view = pod, view
+        self.reads = 0
+        # Of rules that cannot tell: any change outdates what they prepared.
+        self._unbased = 0
+        self._known: list[tuple[Any, Hashable]] = []
+
+    def note(self, rule: Any) -> Hashable:
+        """A rule prepared something; its basis, None when it has none."""
+        reads = int(rule.reads_prepare)
+        self.reads |= reads
+        if not reads or not hasattr(rule, "basis"):
+            self._unbased |= reads
+            return None
+        basis: Hashable = call(rule, rule.basis, self._pod, self._view)
+        self._known.append((rule, basis))
+        return basis
+
+    def stand(self, changed: int) -> bool:
+        """Whether all would be prepared alike after these aspects changed."""
+        if changed & self._unbased:
+            return False
+        return all(
+            not changed & int(rule.reads_prepare)
+            or call(rule, rule.basis, self._pod, self._view) == basis
+            for rule, basis in self._known
+        )
 
 
 def _signed(rule: Reading, pod: PodInfo) -> bytes:

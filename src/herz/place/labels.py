@@ -6,6 +6,7 @@ that nobody selects by cost nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -23,6 +24,8 @@ class LabelColumns:
         self._values: Interned[str | None] = Interned(None)
         self.columns: dict[str, npt.NDArray[np.int32]] = {}
         """By key and row: the interned value; 0 where there is none."""
+        self.versions: Counter[str | None] = Counter()
+        """How often a value changed, by key; under None, how often any label may have."""
         self._integers: list[int] = [0]
         self._are_integers: list[bool] = [False]
 
@@ -36,9 +39,13 @@ class LabelColumns:
 
     def write(self, row: int, labels: Mapping[str, str]) -> None:
         """The row's node has exactly these labels now."""
+        self.versions[None] += 1
         for key, column in self.columns.items():
             value = labels.get(key)
-            column[row] = 0 if value is None else self._values.number(value)
+            number = 0 if value is None else self._values.number(value)
+            if column[row] != number:
+                column[row] = number
+                self.versions[key] += 1
 
     def add_column(
         self, key: str, nodes: Iterable[tuple[int, Mapping[str, str]]]

@@ -8,6 +8,7 @@ whatever the rules answered. Reserve and release are idempotent and each other's
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from herz._native import has_room
 from herz.errors import InvariantError
@@ -15,6 +16,10 @@ from herz.model.podinfo import PodInfo
 from herz.place.columns import NodeTable
 from herz.place.usage import DEVICE_MILLI, NO_DEVICE, Demands
 from herz.plugin import Reads
+
+# A plain int: IntFlag's operators cost a microsecond.
+_PODS: Final = int(Reads.PODS)
+_PREEMPTION: Final = int(Reads.PREEMPTION)
 
 
 class Placed:
@@ -60,6 +65,10 @@ class Ledger:
         """Where the pod is; None when it is nowhere."""
         return self._placed.get(uid)
 
+    def nodes(self) -> dict[str, str]:
+        """The node of each pod that is counted, by uid."""
+        return {uid: placed.node for uid, placed in self._placed.items()}
+
     def on(self, node: str) -> Iterator[Placed]:
         """The pods on a node, in the order in which they came."""
         return iter(self._by_node.get(node, {}).values())
@@ -96,9 +105,7 @@ class Ledger:
             del self._by_node[placed.node]
         row = self._table.rows.get(placed.node)
         if row is not None:
-            demands = self._table.demands(placed.pod)
-            aspects = self._table.usage.give(placed.pod, row, demands, placed.devices)
-            self._table.note(row, aspects)
+            self._table.note(row, self._give(placed, row))
         return placed
 
     def assign(self, pod: PodInfo, node: str, devices: tuple[int, ...]) -> Placed | None:
@@ -110,6 +117,7 @@ class Ledger:
         before = self._placed.get(pod.uid)
         if before is not None and _is_same(before, pod, node, devices):
             before.is_bound = True
+            self._renew(before, pod)
             return before
         if before is not None:
             self.release(pod.uid)
@@ -117,19 +125,24 @@ class Ledger:
         self._put(placed, self._table.rows.get(node), self._table.demands(pod))
         return before
 
+    def _renew(self, placed: Placed, pod: PodInfo) -> None:
+        """Keep the pod's newest form: preemption reads of its status what no other rule does."""
+        old, placed.pod = placed.pod, pod
+        row = self._table.rows.get(placed.node)
+        if row is not None and old.pod.status.start_time != pod.pod.status.start_time:
+            self._table.note(row, _PREEMPTION)
+
     def node_came(self, node: str) -> None:
         """A node (re)appeared: count the pods that are on it."""
         row = self._table.rows[node]
         for placed in self.on(node):
-            demands = self._table.demands(placed.pod)
-            self._table.usage.take(placed.pod, row, demands, placed.devices)
+            self._take(placed, row, self._table.demands(placed.pod))
 
     def node_goes(self, node: str) -> None:
         """A node is about to be removed: take its pods off its row. They stay known."""
         row = self._table.rows[node]
         for placed in self.on(node):
-            demands = self._table.demands(placed.pod)
-            self._table.usage.give(placed.pod, row, demands, placed.devices)
+            self._give(placed, row)
 
     def settle_devices(self, node: str) -> None:
         """The node's devices changed: write their pods' shares anew."""
@@ -171,8 +184,18 @@ class Ledger:
         self._placed[placed.pod.uid] = placed
         self._by_node.setdefault(placed.node, {})[placed.pod.uid] = placed
         if row is not None:
-            aspects = self._table.usage.take(placed.pod, row, demands, placed.devices)
-            self._table.note(row, aspects)
+            self._table.note(row, self._take(placed, row, demands))
+
+    def _take(self, placed: Placed, row: int, demands: Demands) -> int:
+        """Count the pod on the row; gives the aspects that changed."""
+        aspects = self._table.usage.take(placed.pod, row, demands, placed.devices)
+        return aspects | _PODS if self._table.pods.add(placed.pod, row) else aspects
+
+    def _give(self, placed: Placed, row: int) -> int:
+        """The inverse of `_take`."""
+        demands = self._table.demands(placed.pod)
+        aspects = self._table.usage.give(placed.pod, row, demands, placed.devices)
+        return aspects | _PODS if self._table.pods.remove(placed.pod, row) else aspects
 
     def _recount(self, resource: str) -> None:
         """A node has a resource that none had: count what is asked of it. Cost: O(pods)."""

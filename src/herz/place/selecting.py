@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -19,13 +21,54 @@ from herz.model.labels import (
     NodeMatcher,
     NodeTermMatcher,
     Requirement,
+    compile_label_map,
+    compile_node_selector,
 )
+from herz.model.objects import Pod
 from herz.plugin import Rows, View, row_count
 
 Mask = npt.NDArray[np.bool_]
 
 _MEMBERSHIP = (IN, "=", "==")
 _NON_MEMBERSHIP = (NOT_IN, "!=")
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredNodes:
+    """On which nodes a pod may be: its node selector, and its required node affinity.
+
+    Args:
+        labels: the node selector.
+        affinity: the required terms; None where the pod has none.
+    """
+
+    labels: LabelMatcher
+    affinity: NodeMatcher | None
+
+    def matches(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether one node meets both."""
+        return self.labels.matches(labels) and (
+            self.affinity is None or self.affinity.matches(name, labels)
+        )
+
+
+def required_nodes(pod: Pod) -> RequiredNodes | None:
+    """What the pod requires of nodes; None when nothing."""
+    labels, affinity = pod.spec.node_selector, pod.spec.affinity
+    own = None if affinity is None else affinity.node_affinity
+    selector = None if own is None else own.required
+    if not labels and selector is None:
+        return None
+    matcher = None if selector is None else compile_node_selector(selector)
+    return RequiredNodes(compile_label_map(labels), matcher)
+
+
+def rows_required(required: RequiredNodes, view: View, rows: Rows) -> Mask:
+    """By row: whether the node meets what the pod requires."""
+    mask = rows_matching_labels(required.labels, view, rows)
+    if required.affinity is not None:
+        mask = mask & rows_matching(required.affinity, view, rows)
+    return mask
 
 
 def rows_matching(matcher: NodeMatcher, view: View, rows: Rows) -> Mask:

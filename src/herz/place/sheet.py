@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from herz._native import Codes, Kernel, RawPoints, Table
 from herz.errors import InvariantError
+from herz.model.podinfo import PodInfo
 from herz.model.record import Stage
 from herz.place.answers import (
     Answers,
@@ -29,6 +30,9 @@ from herz.place.answers import (
 )
 from herz.place.columns import NodeTable
 from herz.plugin import Filter, Int64s, ReasonBook, Score, Verdict, View
+
+if TYPE_CHECKING:
+    from herz.place.yielding import Yielding
 
 UInt64s: TypeAlias = npt.NDArray[np.uint64]
 Best: TypeAlias = tuple[int, int, tuple[int, ...]]
@@ -68,6 +72,7 @@ class Sheet:
         scores: list[Asked],
         rows: Int64s | None = None,
         narrowed_by: tuple[str, ...] = (),
+        yielding: Yielding | None = None,
     ) -> None:
         """A sheet over all rows, or over those that rules narrowed the pod to.
 
@@ -82,6 +87,10 @@ class Sheet:
         self._shelf = shelf
         self.rows = rows
         self.narrowed_by = narrowed_by
+        self.prepared_from = 0
+        """Aspects that the rules were prepared from."""
+        self.stands: Callable[[int], bool] = _never_stands
+        """Whether the rules would be prepared alike after these aspects changed."""
         self.failed: Verdict | None = None
         """Why a score could not be prepared; it counts once a node fits."""
         self.stage: tuple[object, Stage] | None = None
@@ -89,18 +98,26 @@ class Sheet:
         self._seen = nodes.changes.end
         self._answers: list[Answers] = []
         self._prescored: list[ScoreAnswers] = []
-        self._filters, self._scores = filters, scores
+        self.filters, self._scores = filters, scores
+        self._yielding = yielding
         self.score_names = tuple(asked.rule.name for asked in scores)
+        self._epochs: list[int] = []
         # Aspects whose rows are wanted, and those that move all rows.
         self._wanted = self._whole = 0
-        columns = [self._presence(), *(self._filter(asked) for asked in filters)]
+        own: list[Codes | Kernel] = [self._presence()]
+        if yielding is not None:
+            own.append(self._follow(yielding).column)
+        self._own_count = len(own)
+        columns = [*own, *(self._filter(asked) for asked in filters)]
         kinds = [self._score(asked) for asked in scores]
         size = nodes.size if rows is None else len(rows)
         self.table = Table(size, columns, kinds)
         self._settle(None)
 
     def _presence(self) -> Codes:
-        answers = self._shelf.take(("nodes", 0, b""), lambda: Presence(self._nodes, self.rows))
+        answers = self._shelf.take(
+            ("nodes", 0, b"", None), lambda: Presence(self._nodes, self.rows)
+        )
         return self._follow(answers).column
 
     def _filter(self, asked: Asked) -> Codes | Kernel:
@@ -137,28 +154,61 @@ class Sheet:
 
     def _follow(self, answers: AnswersT) -> AnswersT:
         self._answers.append(answers)
+        self._epochs.append(answers.epoch)
         self._wanted |= answers.wanted
         self._whole |= answers.reads_all
         return answers
 
-    def refresh(self) -> None:
+    def refresh(self) -> bool:
         """Bring the sheet up to what the node table says now.
 
+        Returns:
+            False when rules must be prepared anew: the sheet is of no more use.
+
         Raises:
-            RuleError: a rule failed; the sheet is of no more use.
+            RuleError: a rule failed; likewise.
         """
         changes = self._nodes.changes
         end = changes.end
         if end == self._seen:
-            return
+            return True
         changed, rows = changes.since(self._seen, self._wanted) or (_EVERYTHING, None)
         self._seen = end
+        if changed & self.prepared_from and not self.stands(changed):
+            return False
         if not changed & self._wanted:
-            return
+            return True
         for answers in self._answers:
             if changed & answers.wanted:
                 answers.refresh()
-        self._settle(None if changed & self._whole else rows)
+        is_whole = bool(changed & self._whole) and self._is_whole()
+        self._settle(None if is_whole else rows)
+        return True
+
+    def exempt(self, pod: PodInfo) -> None:
+        """Answer as for this pod, which need not leave room to itself where it is nominated.
+
+        Raises:
+            RuleError: a rule failed; the sheet is of no more use.
+        """
+        if self._yielding is not None:
+            rows = self._yielding.exempt(pod)
+            if len(rows):
+                self._settle(rows)
+
+    def code(self, row: int) -> int | None:
+        """The code of one row; None when rules narrowed the pod to others."""
+        first = self.table.first()
+        if self.rows is None:
+            return int(first[row])
+        at = np.flatnonzero(self.rows == row)
+        return int(first[at[0]]) if len(at) else None
+
+    def _is_whole(self) -> bool:
+        """Whether some rule was asked about all rows, by this sheet or another."""
+        epochs = [answers.epoch for answers in self._answers]
+        before, self._epochs = self._epochs, epochs
+        return before != epochs
 
     def top(self, k: int, keys: UInt64s, salt: int | None) -> tuple[list[Best], int]:
         """The best rows, and how many share the highest total (`herz._native.Table.top`)."""
@@ -189,8 +239,8 @@ class Sheet:
                 case None:
                     return
                 case (filter_index, value):
-                    # Filter 0 is the table's own.
-                    asked = self._filters[filter_index - 1]
+                    # The first filters are the table's own.
+                    asked = self.filters[filter_index - self._own_count]
                     code = asked.rule.code(asked.state, value)
                     self.table.learn_code(filter_index, value, code)
                 case (score, values, low, high):
@@ -217,3 +267,8 @@ class Sheet:
         # Neither row nor value: which comes first depends on the order in which nodes arrived.
         rule = self._scores[score].rule
         raise RuleError(rule.name, f"gives points outside 0 to {rule.points_max}")
+
+
+def _never_stands(_changed: int) -> bool:
+    """Of a sheet whose maker did not say otherwise."""
+    return False

@@ -17,8 +17,9 @@ from herz.model.objects import Node
 from herz.model.podinfo import PodInfo
 from herz.place.columns import offered
 
-PARTS: Final = ("nodes", "pods", "queue", "reservations")
-"""Bound pods, pods of ours without a node, and the nodes that some of these are to get.
+PARTS: Final = ("nodes", "nominations", "objects", "pods", "queue", "reservations")
+"""Nodes; nominations, and preemption's victims; the other objects that rules read; bound pods;
+pods of ours without a node; and the nodes that some of these are to get.
 
 Sorted; the digest is over them in this order, after the knowledge."""
 
@@ -71,5 +72,9 @@ def node_element(node: Node) -> bytes:
 
 
 def placement_element(pod: PodInfo, node: str, devices: tuple[int, ...]) -> bytes:
-    """A pod on a node, with its devices."""
-    return pod.digest + node.encode() + b"\0" + ",".join(map(str, devices)).encode()
+    """A pod on a node, with its devices, and what preemption reads of its status."""
+    place = pod.digest + node.encode() + b"\0" + ",".join(map(str, devices)).encode()
+    started, is_preempted = pod.pod.status.start_time, pod.pod.is_preempted
+    if started is None and not is_preempted:
+        return place
+    return place + f"\0{started or ''}\0{'preempted' if is_preempted else ''}".encode()

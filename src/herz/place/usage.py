@@ -11,6 +11,8 @@ import numpy as np
 
 from herz._native import add_to_row
 from herz.model.podinfo import PodInfo
+from herz.model.volumes import mounts_of
+from herz.place.volumes.mounted import Mounted
 from herz.plugin import Int64s, Reads
 
 DEVICE_MILLI: Final = 1000
@@ -23,6 +25,7 @@ NO_DEVICE: Final = -(1 << 40)
 _REQUESTED: Final = int(Reads.REQUESTED)
 _PORTS: Final = int(Reads.PORTS)
 _DEVICES: Final = int(Reads.DEVICES)
+_DISKS: Final = int(Reads.DISKS)
 
 
 Demands: TypeAlias = list[tuple[int, int]]
@@ -30,7 +33,7 @@ Demands: TypeAlias = list[tuple[int, int]]
 
 
 class Usage:
-    """Requested resources, host ports and device shares by row.
+    """Requested resources, host ports, device shares and mounts by row.
 
     Shapes: `requested` (resources, rows), `nonzero` (2, rows), `devices` (rows, devices): free
     milli, negative where a device is over-committed, NO_DEVICE where there is none.
@@ -42,6 +45,7 @@ class Usage:
         self.devices: Int64s = np.full((capacity, 0), NO_DEVICE, np.int64)
         # (protocol, port) -> row -> addresses, sorted, one entry for each pod that takes it.
         self.ports: dict[tuple[str, int], dict[int, tuple[str, ...]]] = {}
+        self.mounted = Mounted()
 
     def copy(self) -> Usage:
         """An independent copy, for what-if questions. Cost: O(rows)."""
@@ -50,6 +54,7 @@ class Usage:
         other.nonzero = self.nonzero.copy()
         other.devices = self.devices.copy()
         other.ports = {key: dict(rows) for key, rows in self.ports.items()}
+        other.mounted = self.mounted.copy()
         return other
 
     def take(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> int:
@@ -63,6 +68,9 @@ class Usage:
         if devices:
             self._shift_devices(row, devices, -pod.gpu.milli)
             aspects |= _DEVICES
+        if pod.pod.spec.volumes and (mounts := mounts_of(pod.pod)):
+            self.mounted.take(mounts, row)
+            aspects |= _DISKS
         return aspects
 
     def give(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> int:
@@ -83,10 +91,13 @@ class Usage:
         if devices:
             self._shift_devices(row, devices, pod.gpu.milli)
             aspects |= _DEVICES
+        if pod.pod.spec.volumes and (mounts := mounts_of(pod.pod)):
+            self.mounted.give(mounts, row)
+            aspects |= _DISKS
         return aspects
 
     def clear(self, row: int) -> None:
-        """The row has no node any more. Its pods' ports were given back before."""
+        """The row has no node any more. Its pods' ports and mounts were given back before."""
         self.requested[:, row] = 0
         self.nonzero[:, row] = 0
         self.devices[row, :] = NO_DEVICE

@@ -5,7 +5,7 @@ An overlay copies the columns of use and shares everything else; it never writes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -13,25 +13,33 @@ import numpy.typing as npt
 
 from herz.errors import InvariantError
 from herz.model.mix import MixEdition
-from herz.model.objects import Taint
+from herz.model.objects import Namespace, Taint
 from herz.model.podinfo import PodInfo
+from herz.model.volumes import Mount
+from herz.place.catalog import Catalog
 from herz.place.columns import NodeTable
-from herz.place.ledger import Ledger
+from herz.place.ledger import Ledger, Placed
 from herz.place.mix import PodMix
+from herz.place.pods import PodCount, TermCount
 from herz.place.usage import Usage
-from herz.plugin import Int64s
+from herz.plugin import Count, CountByTerm, Int64s, ObjectT, PodQuery
 
 _NOWHERE: Mapping[int, int] = MappingProxyType({})
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _NO_PORTS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
 
 class ClusterView:
     """Nodes and their use, as they are now."""
 
-    def __init__(self, table: NodeTable, ledger: Ledger, mix: PodMix | None = None) -> None:
+    def __init__(
+        self, table: NodeTable, ledger: Ledger, catalog: Catalog, mix: PodMix | None = None
+    ) -> None:
         self._table = table
         self._ledger = ledger
+        self._catalog = catalog
         self._mix = mix
+        self._moved: list[tuple[PodInfo, int, int]] = []
 
     @property
     def _usage(self) -> Usage:
@@ -103,6 +111,51 @@ class ClusterView:
     def devices(self) -> Int64s:
         return self._usage.devices
 
+    def object(self, kind: type[ObjectT], key: str) -> ObjectT | None:
+        return self._catalog.get(kind, key)
+
+    def objects(self, kind: type[ObjectT]) -> Iterator[ObjectT]:
+        return self._catalog.all(kind)
+
+    def objects_of(self, kind: type[ObjectT], group: str) -> Iterator[ObjectT]:
+        return self._catalog.of(kind, group)
+
+    def mount_rows(self, key: str) -> Mapping[int, tuple[Mount, ...]]:
+        return self._usage.mounted.rows(key)
+
+    def mounts(self, row: int) -> Mapping[Mount, int]:
+        return self._usage.mounted.on(row)
+
+    def follow(self, query: PodQuery) -> Count:
+        return self._table.pods.follow(query)
+
+    def terms_meaning(self, pod: PodInfo) -> Sequence[CountByTerm]:
+        return self._table.pods.meaning(pod, self._namespace_labels(pod.namespace))
+
+    @property
+    def terms_version(self) -> int:
+        return self._table.pods.terms_version
+
+    def counted(self, count: Count) -> Int64s:
+        assert isinstance(count, PodCount | TermCount), "counts come from a view"
+        return count.column
+
+    def labels_version(self, key: str | None) -> int:
+        return self._table.labels.versions[key]
+
+    @property
+    def taints_version(self) -> int:
+        return self._table.taints_version
+
+    @property
+    def is_live(self) -> npt.NDArray[np.bool_]:
+        return self._table.is_live
+
+    def _namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Its labels; none where the namespace is not known, as in Kubernetes."""
+        namespace = self._catalog.get(Namespace, name)
+        return _NO_LABELS if namespace is None else namespace.metadata.labels
+
     @property
     def mix(self) -> MixEdition | None:
         return None if self._mix is None else self._mix.edition
@@ -113,31 +166,63 @@ class ClusterView:
         Raises:
             InvariantError: a pod is on no node.
         """
-        overlay = Overlay(self._table, self._ledger, self._mix, self._usage.copy())
+        overlay = Overlay(self)
         for uid in uids:
             placed = self._ledger.get(uid)
             if placed is None:
                 raise InvariantError(f"pod {uid} is on no node and cannot be left out")
-            row = self._table.rows.get(placed.node)
-            if row is not None:
-                demands = self._table.demands(placed.pod)
-                overlay.usage.give(placed.pod, row, demands, placed.devices)
+            overlay.leave_out(placed)
         return overlay
 
     def with_(self, pod: PodInfo, row: int, devices: tuple[int, ...] = ()) -> ClusterView:
         """The same cluster with this pod on this row."""
-        overlay = Overlay(self._table, self._ledger, self._mix, self._usage.copy())
-        overlay.usage.take(pod, row, self._table.demands(pod), devices)
+        overlay = Overlay(self)
+        overlay.put(pod, row, devices)
         return overlay
 
 
 class Overlay(ClusterView):
-    """A view with its own columns of use."""
+    """A view with its own columns of use, and pods put in or left out. The base does not move."""
 
-    def __init__(self, table: NodeTable, ledger: Ledger, mix: PodMix | None, usage: Usage) -> None:
-        super().__init__(table, ledger, mix)
-        self.usage = usage
+    def __init__(self, base: ClusterView) -> None:
+        super().__init__(base._table, base._ledger, base._catalog, base._mix)
+        self.usage = base._usage.copy()
+        self._moved = list(base._moved)
 
     @property
     def _usage(self) -> Usage:
         return self.usage
+
+    def leave_out(self, placed: Placed) -> None:
+        """The pod is not there."""
+        row = self._table.rows.get(placed.node)
+        if row is not None:
+            self.usage.give(placed.pod, row, self._table.demands(placed.pod), placed.devices)
+            self._moved.append((placed.pod, row, -1))
+
+    def put(self, pod: PodInfo, row: int, devices: tuple[int, ...] = ()) -> None:
+        """The pod is there."""
+        self.usage.take(pod, row, self._table.demands(pod), devices)
+        self._moved.append((pod, row, 1))
+
+    def counted(self, count: Count) -> Int64s:
+        assert isinstance(count, PodCount | TermCount), "counts come from a view"
+        column = count.column
+        for pod, row, sign in self._moved:
+            share = count.share(pod)
+            if share:
+                column = column.copy() if column is count.column else column
+                column[row] += sign * share
+        return column
+
+    def terms_meaning(self, pod: PodInfo) -> Sequence[CountByTerm]:
+        known = super().terms_meaning(pod)
+        above = self._namespace_labels(pod.namespace)
+        labels = pod.pod.metadata.labels
+        new: list[CountByTerm] = []
+        for other, _, _ in self._moved:
+            for term in other.terms:
+                is_known = any(one.term == term for one in (*known, *new))
+                if not is_known and term.matches(pod.namespace, above, labels):
+                    new.append(TermCount(term, self._table.size))
+        return (*known, *new) if new else known

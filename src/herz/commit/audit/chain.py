@@ -70,8 +70,8 @@ class Chain:
     ) -> Record:
         """Make the record of one decision and hand it on.
 
-        A "no" that is the same as the pod's last one becomes a short record, which names the
-        full one and counts.
+        Victims are always named. Another "no" that is the same as the pod's last one becomes a
+        short record, which names the full one and counts.
 
         Args:
             pod: whom it is about.
@@ -82,7 +82,7 @@ class Chain:
             verdict: the other fields of `Record`.
         """
         self.sequence += 1
-        if decided is Decided.PLACE:
+        if decided in (Decided.PLACE, Decided.PREEMPT):
             self._told.pop(pod.uid, None)
         else:
             verdict = self._shortened(pod.uid, decided, verdict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from herz.front.cli import settings, simulate
+from herz.front.cli import configuration, settings, simulate
 
 herz = typer.Typer(
     name="herz",
@@ -17,4 +17,6 @@ herz = typer.Typer(
 )
 herz.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
 herz.command("version", epilog="Example: herz version --output json")(settings.version)
+settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
+settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
 herz.add_typer(settings.config, name="config")

@@ -16,9 +16,9 @@ from herz.front.cli.printing import print_answer
 OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 
 config = typer.Typer(
-    help="What can be named on the command line.",
+    help="Settings: what can be named on the command line, and what a file of settings means.",
     no_args_is_help=True,
-    epilog="Example: herz config policies",
+    epilog="Example: herz config validate scheduler.yaml",
 )
 
 

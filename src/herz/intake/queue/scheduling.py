@@ -42,6 +42,7 @@ _BOUND: Final = State.BOUND
 _IN_ROOM: Final = frozenset(
     (State.QUEUED, State.BACKING_OFF, State.UNSCHEDULABLE, State.GATED, State.PARKED)
 )
+_TAKEABLE: Final = frozenset((State.QUEUED, State.BACKING_OFF, State.UNSCHEDULABLE))
 _SEEN_BOUND: Final = (Verb.CONFIRM, Verb.ADOPT)
 
 
@@ -217,6 +218,26 @@ class SchedulingQueue:
             pod = self._pop_early()
             if pod is None:
                 return None
+        pod.move(_POP)
+        pod.attempts += 1
+        self.events.begin(pod)
+        return pod
+
+    def take(self, uid: str) -> QueuedPod | None:
+        """A pod out of its turn, to be decided with another of its gang.
+
+        Returns:
+            The pod, in its cycle like one that was popped; None when it is unknown, gated,
+            parked, in its cycle already, or past it.
+        """
+        pod = self._pods.get(uid)
+        if pod is None or pod.state not in _TAKEABLE:
+            return None
+        self.rooms.take_out(pod)
+        if pod.state is State.UNSCHEDULABLE:
+            pod.move(Verb.BACK_OFF)
+        if pod.state is not State.QUEUED:
+            self.active.skip_ahead(pod)
         pod.move(_POP)
         pod.attempts += 1
         self.events.begin(pod)

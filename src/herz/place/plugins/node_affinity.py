@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from herz.errors import ConfigError
 from herz.model.labels import (
-    LabelMatcher,
     NodeMatcher,
     PreferenceMatcher,
-    compile_label_map,
     compile_node_selector,
     compile_preferred,
 )
@@ -21,7 +18,13 @@ from herz.model.objects import NodeAffinity as Affinity
 from herz.model.objects import NodeSelector
 from herz.model.podinfo import PodInfo
 from herz.place.plugins.arguments import Arguments, read_arguments
-from herz.place.selecting import rows_matching, rows_matching_labels, rows_matching_term
+from herz.place.selecting import (
+    RequiredNodes,
+    required_nodes,
+    rows_matching,
+    rows_matching_term,
+    rows_required,
+)
 from herz.plugin import (
     SCORE_MAX,
     SKIP,
@@ -56,18 +59,6 @@ class NodeAffinityArguments(Arguments, frozen=True):
     added_affinity: Affinity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Required:
-    labels: LabelMatcher
-    affinity: NodeMatcher | None
-
-    def matches(self, name: str, labels: Mapping[str, str]) -> bool:
-        """One node at a time, for hints."""
-        return self.labels.matches(labels) and (
-            self.affinity is None or self.affinity.matches(name, labels)
-        )
-
-
 class NodeAffinity(Filter, Normalize, Hints):
     """Required terms filter, preferred terms score the sum of their weights."""
 
@@ -97,7 +88,7 @@ class NodeAffinity(Filter, Normalize, Hints):
 
     def prepare(self, pod: PodInfo, view: View) -> Any:
         """The compiled terms; narrowed when every term names its nodes (DaemonSet pods)."""
-        required = _required(pod)
+        required = required_nodes(pod.pod)
         if required is None and self._added is None:
             return SKIP
         selector = _node_selector(pod)
@@ -108,14 +99,11 @@ class NodeAffinity(Filter, Normalize, Hints):
             return Verdict(Kind.NEVER_FITS, self.name, (REASON_CONFLICT,))
         return Narrowed(tuple(sorted(names)), required)
 
-    def filter(self, state: _Required | None, view: View, rows: Rows) -> Codes:
+    def filter(self, state: RequiredNodes | None, view: View, rows: Rows) -> Codes:
         """A code where the profile's affinity, or else the pod's, is not met."""
         codes = np.zeros(row_count(view, rows), np.int16)
         if state is not None:
-            mask = rows_matching_labels(state.labels, view, rows)
-            if state.affinity is not None:
-                mask &= rows_matching(state.affinity, view, rows)
-            codes[~mask] = self._pod_code
+            codes[~rows_required(state, view, rows)] = self._pod_code
         if self._added is not None:
             codes[~rows_matching(self._added, view, rows)] = self._added_code
         return codes
@@ -154,7 +142,7 @@ class NodeAffinity(Filter, Normalize, Hints):
         name, labels = change.new.name, change.new.metadata.labels
         if self._added is not None and not self._added.matches(name, labels):
             return False
-        required = _required(pod)
+        required = required_nodes(pod.pod)
         return required is None or required.matches(name, labels)
 
     def _matches_now(self, pod: PodInfo, change: Change) -> bool:
@@ -165,15 +153,6 @@ def _node_selector(pod: PodInfo) -> NodeSelector | None:
     affinity = pod.pod.spec.affinity
     own = affinity.node_affinity if affinity is not None else None
     return None if own is None else own.required
-
-
-def _required(pod: PodInfo) -> _Required | None:
-    labels = pod.pod.spec.node_selector
-    selector = _node_selector(pod)
-    if not labels and selector is None:
-        return None
-    affinity = None if selector is None else compile_node_selector(selector)
-    return _Required(compile_label_map(labels), affinity)
 
 
 def _named_nodes(selector: NodeSelector) -> set[str] | None:

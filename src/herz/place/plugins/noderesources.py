@@ -96,6 +96,7 @@ class _Demands:
 
     names: tuple[str, ...]
     kernel: Kernel
+    amounts: Mapping[str, int]
     codes: dict[int, int] = field(default_factory=dict)
 
 
@@ -131,7 +132,8 @@ class NodeResourcesFit(Filter, Score, Hints):
         scalars = [name for name in sorted(asked) if name not in (*PLAIN, "pods")]
         names = ("pods", *(name for name in PLAIN if name in asked), *scalars)
         amounts = [(view.resource(name), asked.get(name, 1)) for name in names]
-        return _Demands(names, Kernel.lacking(amounts))
+        by_name = {name: asked.get(name, 1) for name in names}
+        return _Demands(names, Kernel.lacking(amounts), by_name)
 
     def filter(self, state: _Demands, view: View, rows: Rows) -> Codes:
         """A code for each combination of resources that the row lacks."""
@@ -140,6 +142,10 @@ class NodeResourcesFit(Filter, Score, Hints):
         for position in masks.nonzero()[0].tolist():
             codes[position] = self.code(state, masks.item(position))
         return codes
+
+    def asks(self, state: _Demands) -> Mapping[str, int]:
+        """What the pod asks of each resource."""
+        return state.amounts
 
     def kernel(self, state: _Demands) -> Kernel:
         """What answers for `filter`, but for the codes."""
@@ -175,12 +181,16 @@ class NodeResourcesFit(Filter, Score, Hints):
     def hints(self) -> Mapping[EventKind, Hint | None]:
         """Something became free, or a node came or grew that could hold the pod when empty."""
         return {
-            EventKind.ASSIGNED_POD_DELETE: None,
+            EventKind.ASSIGNED_POD_DELETE: self._has_room_now,
             EventKind.ASSIGNED_POD_UPDATE: _takes_less,
             EventKind.NODE_ADD: self._could_hold,
             EventKind.NODE_UPDATE: self._could_hold_now,
             EventKind.UNSCHEDULED_POD_UPDATE: None,
         }
+
+    def _has_room_now(self, pod: PodInfo, change: Change) -> bool:
+        # What is ignored here is not counted there.
+        return self.ignores_any or change.may_hold is None or change.may_hold(pod)
 
     def _could_hold(self, pod: PodInfo, change: Change) -> bool:
         allocatable = node_allocatable(change.new)

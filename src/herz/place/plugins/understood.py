@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from herz.model.objects import PodVolume
 from herz.model.podinfo import PodInfo
 from herz.place.columns import AMOUNT_MAX
 from herz.place.plugins.arguments import Arguments, read_arguments
@@ -26,6 +25,9 @@ from herz.plugin import (
     View,
     row_count,
 )
+
+VOLCANO_GROUP: Final = "scheduling.k8s.io/group-name"
+"""The annotation by which Volcano's pods name their group."""
 
 
 class UnderstoodArguments(Arguments, frozen=True):
@@ -70,35 +72,10 @@ class Understood(Filter, Hints):
 
 def _refused(pod: PodInfo) -> Iterator[str]:
     spec = pod.pod.spec
-    affinity = spec.affinity
     if spec.resource_claims:
         yield "dynamic resource claims"
-    if spec.topology_spread_constraints:
-        yield "topology spread constraints"
-    if affinity is not None and affinity.pod_affinity is not None:
-        yield "pod affinity"
-    if affinity is not None and affinity.pod_anti_affinity is not None:
-        yield "pod anti-affinity"
-    if spec.scheduling_group is not None:
-        yield "a scheduling group"
-    if any(_is_placing(volume) for volume in spec.volumes):
-        yield "volumes that restrict placement"
+    if VOLCANO_GROUP in pod.pod.metadata.annotations:
+        yield f"a Volcano PodGroup ({VOLCANO_GROUP})"
     for name, amount in pod.requests.items():
         if amount > AMOUNT_MAX:
             yield f"more than 2^52 of {name}"
-
-
-def _is_placing(volume: PodVolume) -> bool:
-    """Whether the volume may only be used on some nodes; image volumes may on all."""
-    kinds = (
-        volume.persistent_volume_claim,
-        volume.ephemeral,
-        volume.gce_persistent_disk,
-        volume.aws_elastic_block_store,
-        volume.azure_disk,
-        volume.cinder,
-        volume.iscsi,
-        volume.rbd,
-        volume.csi,
-    )
-    return any(kind is not None for kind in kinds)

@@ -9,16 +9,30 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from herz.model.effects import Bind, Effect, EmitEvent, PatchPodStatus, WakeAt
+from herz.model.effects import (
+    Bind,
+    DeletePod,
+    Effect,
+    EmitEvent,
+    Evict,
+    Nominate,
+    PatchClaim,
+    PatchPodStatus,
+    PatchVolume,
+    WakeAt,
+)
 from herz.model.events import BindFinished, BindOutcome, WorldEvent
 from herz.model.objects import Condition
 from herz.world.sim.cluster import Cluster, Fate, PodState
 from herz.world.sim.controllers import Controllers
 from herz.world.sim.engine import Engine, Rank
 from herz.world.sim.faults import Dice
+from herz.world.sim.removals import Removals
 from herz.world.sim.scenario import Timing
+from herz.world.sim.storage import Storage
 
 _CONFLICT = "Operation cannot be fulfilled: the object has been modified (injected)"
+_FAILED = "Internal error occurred (injected)"
 _NOT_LANDED = "the pod has no such node when read after the time-out"
 _TIMEOUT = "context deadline exceeded (injected)"
 
@@ -35,6 +49,8 @@ class ApiServer:
         dice: faults.
         timing: latencies.
         controllers: take over what becomes of bound and deleted pods.
+        removals: carry out what makes room.
+        storage: carries out what is asked of claims and volumes.
         deliver: takes the answers.
     """
 
@@ -45,6 +61,8 @@ class ApiServer:
         dice: Dice,
         timing: Timing,
         controllers: Controllers,
+        removals: Removals,
+        storage: Storage,
         deliver: Callable[[WorldEvent], None],
     ) -> None:
         self._engine = engine
@@ -52,6 +70,8 @@ class ApiServer:
         self._dice = dice
         self._timing = timing
         self._controllers = controllers
+        self._removals = removals
+        self._storage = storage
         self._deliver = deliver
         self.effects: dict[str, int] = {}
         self.event_reasons: dict[str, int] = {}
@@ -67,6 +87,12 @@ class ApiServer:
         elif isinstance(effect, EmitEvent):
             reason = effect.reason
             self.event_reasons[reason] = self.event_reasons.get(reason, 0) + 1
+        elif isinstance(effect, Nominate):
+            self._removals.nominate(effect)
+        elif isinstance(effect, DeletePod | Evict):
+            self._removals.take(effect)
+        elif isinstance(effect, PatchClaim | PatchVolume):
+            self._storage.patch(effect)
         else:
             # A WakeAt is the driver's; counting it is all that is to be done here.
             assert isinstance(effect, WakeAt), effect
@@ -83,9 +109,17 @@ class ApiServer:
         if dice.strikes("bind_refused"):
             self._answer(now_ns + took_ns, request, BindOutcome.REFUSED, _CONFLICT)
             return
+        if dice.strikes("bind_failed"):
+            self._answer(now_ns + took_ns, request, BindOutcome.UNKNOWN, _FAILED)
+            confirmed_ns = now_ns + took_ns + timing.confirm_ns
+            self._engine.at(confirmed_ns, Rank.API, self._confirm, request)
+            return
         if dice.strikes("bind_lost"):
             self._give_up(request)
             return
+        if dice.strikes("bind_throttled"):
+            # The client keeps the 429 to itself, and asks again when it may.
+            took_ns += timing.retry_after_ns
         is_answer_lost = dice.strikes("bind_landed")
         if is_answer_lost:
             self._give_up(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from herz.errors import ConfigError
+from herz.world.sim.chaos import chaos_scenario
 from herz.world.sim.manifests import manifest_scenario
 from herz.world.sim.openb import openb_scenario
 from herz.world.sim.scenario import Scenario
@@ -12,14 +13,15 @@ from herz.world.sim.scenario_file import read_scenario_file
 from herz.world.sim.swf import swf_scenario
 
 FOLDER = Path(__file__).parent / "scenarios"
+CHAOS = "chaos"
 TRACES = ("openb", "swf")
 OPENB_LIST = "default"
 OPENB_LOAD = 1.3
 
 
 def scenario_names() -> tuple[str, ...]:
-    """The built-in names: those of files, then those of traces, which need a data folder."""
-    return (*sorted(path.stem for path in FOLDER.glob("*.toml")), *TRACES)
+    """The built-in names: files and what is made by seed, then traces, which need a folder."""
+    return (*sorted((*(path.stem for path in FOLDER.glob("*.toml")), CHAOS)), *TRACES)
 
 
 def load_scenario(
@@ -47,6 +49,8 @@ def load_scenario(
         if value is not None:
             fix = f"leave it out; it belongs to {' and '.join(TRACES)}"
             raise ConfigError(f"{name} takes no such option", where=option, value=value, fix=fix)
+    if name == CHAOS:
+        return chaos_scenario()
     built_in = FOLDER / f"{name}.toml"
     if "/" not in name and built_in.is_file():
         return read_scenario_file(built_in)

@@ -50,6 +50,7 @@ class Churn:
             NodeChange.RETURN: self._return,
             NodeChange.DRAIN: self._drain,
             NodeChange.DELETE: self._delete,
+            NodeChange.CORDON: self._cordon,
             NodeChange.TAINT: self._taint,
             NodeChange.UNTAINT: self._untaint,
             NodeChange.LABEL: self._label,
@@ -201,9 +202,12 @@ class Churn:
         """The node is as it was at first; the pods that stayed on it run on."""
         self._cluster.put_node(self._first[state.node.name])
 
-    def _drain(self, state: NodeState, _: NodeAction) -> None:
+    def _cordon(self, state: NodeState, _: NodeAction) -> None:
         spec = replace(state.node.spec, unschedulable=True)
         self._cluster.put_node(replace(state.node, spec=spec))
+
+    def _drain(self, state: NodeState, action: NodeAction) -> None:
+        self._cordon(state, action)
         for index, pod in enumerate(self._pods_on(state)):
             at_ns = self._engine.now_ns + index * self._timing.drain_gap_ns
             self._engine.at(at_ns, Rank.NODE, self._controllers.evict, pod)

@@ -44,6 +44,10 @@ class Controllers:
             self._engine.at(now_ns + arrival.lifetime_ns, Rank.USER, self._expire, state)
         if arrival.ungate_ns is not None and state.pod.is_gated:
             self._engine.at(now_ns + arrival.ungate_ns, Rank.USER, self._ungate, state)
+        if arrival.patience_ns is not None:
+            self._engine.at(now_ns + arrival.patience_ns, Rank.USER, self._give_up, state)
+        if arrival.relabel_ns is not None:
+            self._engine.at(now_ns + arrival.relabel_ns, Rank.USER, self._relabel, state)
         if state.fate is Fate.RUNNING and arrival.run_ns is not None:
             self._engine.at(now_ns + arrival.run_ns, Rank.KUBELET, self._complete, state)
         return state
@@ -84,6 +88,13 @@ class Controllers:
         if state.fate is Fate.RUNNING:
             self.delete(state, Fate.EVICTED)
             self._make_anew(state, self._timing.grace_ns + self._timing.replace_ns)
+
+    def preempt(self, state: PodState) -> None:
+        """Delete the pod for one of higher priority, and have it made anew."""
+        if state.fate is Fate.TERMINATING or state.is_gone:
+            return
+        self.delete(state, Fate.PREEMPTED)
+        self._make_anew(state, self._timing.grace_ns + self._timing.replace_ns)
 
     def lose(self, state: PodState) -> None:
         """The pod is gone with its node; its workload makes another."""
@@ -134,6 +145,18 @@ class Controllers:
             spec = replace(state.pod.spec, scheduling_gates=())
             self._cluster.update(state, replace(state.pod, spec=spec))
 
+    def _give_up(self, state: PodState) -> None:
+        """The user waits no longer."""
+        if state.fate is Fate.PENDING:
+            self.delete(state)
+
+    def _relabel(self, state: PodState) -> None:
+        """The user gives the pod other labels, wherever it is by now."""
+        if not state.is_gone:
+            self._dice.count("pod_relabelled")
+            meta = replace(state.pod.metadata, labels=state.arrival.labels)
+            self._cluster.update(state, replace(state.pod, metadata=meta))
+
     def _make_anew(self, state: PodState, delay_ns: int) -> None:
         after_end = state.arrival.after_end
         if after_end is AfterEnd.NOTHING:
@@ -178,4 +201,5 @@ class Controllers:
             after_end=arrival.after_end,
             ungate_ns=arrival.ungate_ns,
             unlisted=arrival.unlisted,
+            patience_ns=arrival.patience_ns,
         )

@@ -12,21 +12,31 @@ import time
 from collections.abc import Sequence
 
 from herz.errors import ConfigError, InvariantError
-from herz.model.effects import Bind, Effect, WakeAt
-from herz.model.events import BindFinished, ObjectApplied, ObjectDeleted, WorldEvent
-from herz.model.objects import Pod
+from herz.model.effects import Effect, WakeAt
+from herz.model.events import (
+    BindFinished,
+    ObjectApplied,
+    ObjectDeleted,
+    PatchRefused,
+    RemovalRefused,
+    WorldEvent,
+)
+from herz.model.objects import Pod, PodDisruptionBudget
 from herz.ports import Machine, Progress
 from herz.world.sim.apiserver import ApiServer
-from herz.world.sim.checkers import EndChecker, History, ViewChecker
+from herz.world.sim.checkers import DecisionSink, History, Referee
 from herz.world.sim.churn import Churn
 from herz.world.sim.cluster import Cluster, Fate, PodState
 from herz.world.sim.collect import Collector, VerdictSink, pod_counts
 from herz.world.sim.controllers import Controllers
+from herz.world.sim.disruptions import Disruptions
 from herz.world.sim.engine import Engine, Rank
 from herz.world.sim.faults import Dice
 from herz.world.sim.one_by_one import OneByOneChecker
+from herz.world.sim.removals import Removals
 from herz.world.sim.result import SECOND_NS, DigestSink
 from herz.world.sim.scenario import PodArrival, Protocol, Scenario
+from herz.world.sim.storage import Storage
 from herz.world.sim.watch import Watch
 
 _PROGRESS_EVERY = 64
@@ -35,6 +45,8 @@ _VERBS: dict[type, str] = {
     ObjectApplied: "applied",
     ObjectDeleted: "deleted",
     BindFinished: "bind",
+    PatchRefused: "refused",
+    RemovalRefused: "refused",
 }
 
 
@@ -54,7 +66,7 @@ class Driver:
         scenario: what happens.
         seed: of all of the world's randomness.
         machine: the scheduler.
-        sinks: the digest and the verdicts, which the machine's records go to.
+        sinks: the digest, the verdicts and the decisions, which the machine's records go to.
         progress: told how far the run is; may be None.
     """
 
@@ -63,7 +75,7 @@ class Driver:
         scenario: Scenario,
         seed: int,
         machine: Machine,
-        sinks: tuple[DigestSink, VerdictSink],
+        sinks: tuple[DigestSink, VerdictSink, DecisionSink],
         progress: Progress | None = None,
     ) -> None:
         # One seed, three generators: what comes must not depend on how often faults were drawn.
@@ -78,8 +90,26 @@ class Driver:
         watch = Watch(self.engine, dice, timing.watch_ns, timing.stall_ns, self._deliver)
         self.cluster = Cluster(self.engine, watch)
         self._controllers = Controllers(self.engine, self.cluster, dice, timing)
+        self._disruptions = Disruptions(self.engine, watch)
+        removals = Removals(
+            self.engine,
+            self.cluster,
+            dice,
+            timing,
+            self._controllers,
+            self._disruptions,
+            self._deliver,
+        )
+        self._storage = Storage(self.engine, self.cluster, watch, self._deliver)
         self.api = ApiServer(
-            self.engine, self.cluster, dice, timing, self._controllers, self._deliver
+            self.engine,
+            self.cluster,
+            dice,
+            timing,
+            self._controllers,
+            removals,
+            self._storage,
+            self._deliver,
         )
         self._churn = Churn(self.engine, self.cluster, self._controllers, churn_dice, timing)
         self.collector = Collector(self.cluster, scenario.limits.samples_max)
@@ -90,7 +120,12 @@ class Driver:
         self._sinks = sinks
         self._progress = progress
         self._history = History(scenario.name, seed, scenario.limits.history_max)
-        self._view = ViewChecker(self._history)
+        self._decisions = sinks[2]
+        self._referee = Referee(
+            self._history,
+            is_strict=scenario.is_strict,
+            is_budget_hard=scenario.is_budget_hard,
+        )
         self._one_by_one: OneByOneChecker | None = None
         self._turn: PodState | None = None
         # Bound: `_WAKES_MAX`; a time is kept once.
@@ -142,7 +177,10 @@ class Driver:
     def _open(self) -> None:
         content, scenario = self.content, self.scenario
         for thing in content.objects:
-            self._deliver(ObjectApplied(time_ns=0, object=thing))
+            if isinstance(thing, PodDisruptionBudget):
+                self._disruptions.add(thing)
+            self._deliver(ObjectApplied(time_ns=0, object=self._storage.add(thing)))
+        self._storage.open()
         for node in content.nodes:
             self._churn.add(node)
         # The machine knows the nodes before the first pod comes, as after a first list.
@@ -161,8 +199,9 @@ class Driver:
         capacity = self.content.gpu_arrivals_capacity
         self.collector.finish(now_ns, self._machine.ready, capacity)
         is_lost_checked = stopped == "drained" and self.scenario.is_every_fit_expected
-        end = EndChecker(self.cluster, self._history)
-        end.check(pod_counts(self.cluster), is_lost_checked=is_lost_checked)
+        self._referee.close(
+            self._machine, self.cluster, pod_counts(self.cluster), is_at_rest=is_lost_checked
+        )
         self._report()
 
     def _plan_arrival(self, _: None) -> None:
@@ -183,11 +222,16 @@ class Driver:
 
     def _deliver(self, event: WorldEvent) -> None:
         """Give the machine an event; checkers see it first."""
-        kind = event.outcome if isinstance(event, BindFinished) else type(event.object)
+        kind: object = RemovalRefused
+        if isinstance(event, BindFinished):
+            kind = event.outcome
+        elif not isinstance(event, PatchRefused | RemovalRefused):
+            kind = type(event.object)
         counted = (type(event), kind)
         self._events[counted] = self._events.get(counted, 0) + 1
         self._history.add(event.time_ns, event)
-        self._view.see(event)
+        self._referee.see(event)
+        self._disruptions.see(event)
         if self._one_by_one is not None and counted == (ObjectApplied, Pod):
             turn = self._turn
             if turn is not None and turn.fate is Fate.PENDING:
@@ -233,19 +277,19 @@ class Driver:
         started = time.perf_counter()
         effects = self._machine.step(now_ns, self._step_limit)
         meter.step_seconds += time.perf_counter() - started
+        for effect in effects:
+            self._history.add(now_ns, effect)
+        self._referee.judge(effects, self._decisions.taken())
+        self._referee.account(self._machine)
         for sink in self._sinks:
             sink.flush()
         return effects
 
     def _carry_out(self, effect: Effect) -> None:
-        now_ns = self.engine.now_ns
-        self._history.add(now_ns, effect)
         if self._one_by_one is not None:
             self._one_by_one.judge(effect)
-        if isinstance(effect, Bind):
-            self._view.judge(effect)
-        elif isinstance(effect, WakeAt):
-            self._keep_wake(max(effect.time_ns, now_ns + 1))
+        if isinstance(effect, WakeAt):
+            self._keep_wake(max(effect.time_ns, self.engine.now_ns + 1))
         self.api.carry_out(effect)
 
     def _end_turn(self) -> None:

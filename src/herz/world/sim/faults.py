@@ -20,12 +20,18 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bind_refused: the API answers 409 though the bind was right.
         bind_lost: the request times out and was not carried out.
         bind_landed: the request times out, but was carried out.
+        bind_failed: the API answers 500 and did not do it, which the client has yet to find out.
+        bind_throttled: 429 with Retry-After: the request is sent again after
+            `Timing.retry_after_ns`.
         bind_slow: request and answer take `Timing.slow_factor` times as long.
         watch_duplicated: a watch event is delivered twice.
         watch_merged: the watch lags by `Timing.stall_ns`, and what changes in the object meanwhile
             is delivered as one change.
         recreation_merged: a deletion is left out when the same name is made anew behind it.
+        watch_gap: a kind's watch ends (410 Gone): what happens within `Timing.stall_ns` is not
+            told; then a new list tells how each object is now, and which are gone.
         watch_stalled: a kind's events are held up for `Timing.stall_ns`, in order.
+        removal_refused: the API answers 500 to the removal of a pod that is preempted.
         deleted_in_flight: a pod is deleted while its bind is under way.
         recreated_in_flight: the same, and a pod of that name with a new uid takes its place.
         node_changes_per_hour: a count, not a rate: random node changes (cordon and drain, removal,
@@ -35,11 +41,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bind_refused: int = 0
     bind_lost: int = 0
     bind_landed: int = 0
+    bind_failed: int = 0
+    bind_throttled: int = 0
     bind_slow: int = 0
     watch_duplicated: int = 0
     watch_merged: int = 0
     recreation_merged: int = 0
+    watch_gap: int = 0
     watch_stalled: int = 0
+    removal_refused: int = 0
     deleted_in_flight: int = 0
     recreated_in_flight: int = 0
     node_changes_per_hour: int = 0
@@ -51,11 +61,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             bind_refused=30_000,
             bind_lost=20_000,
             bind_landed=20_000,
+            bind_failed=20_000,
+            bind_throttled=20_000,
             bind_slow=50_000,
             watch_duplicated=50_000,
             watch_merged=200_000,
             recreation_merged=200_000,
+            watch_gap=2_000,
             watch_stalled=10_000,
+            removal_refused=50_000,
             deleted_in_flight=20_000,
             recreated_in_flight=20_000,
             node_changes_per_hour=60,
@@ -66,6 +80,8 @@ _BIND_FAULTS = (
     "bind_refused",
     "bind_lost",
     "bind_landed",
+    "bind_failed",
+    "bind_throttled",
     "bind_slow",
     "deleted_in_flight",
     "recreated_in_flight",

@@ -233,13 +233,22 @@ def devices_in(annotations: Iterable[tuple[str, str]]) -> tuple[int, ...]:
 
 def static_refusal(pod: Pod, node: Node) -> str:
     """Why this node is none for the pod whatever runs on it; empty when it may be one."""
-    spec = pod.spec
-    if node.spec.unschedulable and not _is_tolerated(_UNSCHEDULABLE, spec.tolerations):
+    if node.spec.unschedulable and not _is_tolerated(_UNSCHEDULABLE, pod.spec.tolerations):
         return "node(s) were unschedulable"
+    return taint_refusal(pod, node) or affinity_refusal(pod, node)
+
+
+def taint_refusal(pod: Pod, node: Node) -> str:
+    """The node's taint that keeps the pod away; empty when none does."""
     for taint in node.spec.taints:
-        if taint.effect in _REPELLING and not _is_tolerated(taint, spec.tolerations):
+        if taint.effect in _REPELLING and not _is_tolerated(taint, pod.spec.tolerations):
             return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
-    labels = node.metadata.labels
+    return ""
+
+
+def affinity_refusal(pod: Pod, node: Node) -> str:
+    """What the pod asks of its node's labels and name, and is not met; empty when all is."""
+    spec, labels = pod.spec, node.metadata.labels
     for key, value in spec.node_selector.items():
         if labels.get(key) != value:
             return f"node selector {key}={value}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from herz.errors import ConfigError
 from herz.model.record import PolicyReference
 from herz.ports import MachineFactory, Progress
+from herz.world.sim.checkers import DecisionSink
 from herz.world.sim.collect import (
     VerdictSink,
     class_results,
@@ -39,9 +40,10 @@ def simulate(
     """
     if seed < 0:
         raise ConfigError("a seed is not negative", where="seed", value=seed, fix="use 0 or more")
-    digest, verdicts = DigestSink(), VerdictSink()
-    machine = factory(seed, (digest, verdicts))
-    driver = Driver(scenario, seed, machine, (digest, verdicts), progress)
+    digest, verdicts, decisions = DigestSink(), VerdictSink(), DecisionSink()
+    sinks = (digest, verdicts, decisions)
+    machine = factory(seed, sinks)
+    driver = Driver(scenario, seed, machine, sinks, progress)
     stopped = driver.run()
     return _result(driver, digest, verdicts, PolicyName.of(policy), seed, stopped)
 

@@ -60,6 +60,9 @@ class PodArrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         after_end: what its controller does when it is lost.
         ungate_ns: from arrival to the removal of its scheduling gates; None never.
         unlisted: top-level fields of its spec that this release does not know.
+        patience_ns: from arrival to its deletion if it has no node by then; None waits on.
+        relabel_ns: from arrival to a change of its labels to `labels`; None never.
+        labels: what they are then.
     """
 
     time_ns: int
@@ -70,6 +73,9 @@ class PodArrival(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     after_end: AfterEnd = AfterEnd.NOTHING
     ungate_ns: int | None = None
     unlisted: tuple[str, ...] = ()
+    patience_ns: int | None = None
+    relabel_ns: int | None = None
+    labels: dict[str, str] = {}
 
 
 class NodeChange(StrEnum):
@@ -86,6 +92,8 @@ class NodeChange(StrEnum):
     """Cordoned, and its pods evicted one after another."""
     DELETE = "delete"
     """Gone from the API, with its pods."""
+    CORDON = "cordon"
+    """No new pods; those that are there stay."""
     TAINT = "taint"
     """The taints are added."""
     UNTAINT = "untaint"
@@ -121,6 +129,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         replace_ns: from a pod's loss to the pod that its controller makes instead.
         drain_gap_ns: between two evictions of a drain.
         timeout_ns: after which a request is given up; nothing lands later than that.
+        retry_after_ns: what a 429 asks a client to wait.
         confirm_ns: from a given-up request to the read that tells what became of it.
         slow_factor: how much longer a slow answer takes.
         stall_ns: how long a stalled watch stands still.
@@ -138,6 +147,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     replace_ns: int = SECOND_NS
     drain_gap_ns: int = 200 * MILLISECOND_NS
     timeout_ns: int = 5 * SECOND_NS
+    retry_after_ns: int = SECOND_NS
     confirm_ns: int = SECOND_NS
     slow_factor: int = 50
     stall_ns: int = 400 * MILLISECOND_NS
@@ -219,6 +229,9 @@ class Scenario:
         classes: the classes of its pods, in the order of the report.
         is_every_fit_expected: whether a pod that waits at the end of a drained run though the
             independent check finds room for it counts as lost.
+        is_strict: whether the machine is held to every default rule of Kubernetes, to priority
+            order and to its own account of what it holds: for policies that have these rules.
+        is_budget_hard: whether preemption must hold to disruption budgets, as the policy says.
         workload: shapes of the pods and how often they come, where the source publishes that:
             policies that are defined over a known workload are given it.
     """
@@ -232,6 +245,8 @@ class Scenario:
     limits: Limits = field(default_factory=Limits)
     classes: tuple[str, ...] = ("default",)
     is_every_fit_expected: bool = True
+    is_strict: bool = False
+    is_budget_hard: bool = False
     workload: tuple[tuple[PodShape, int], ...] = ()
 
     def __post_init__(self) -> None:

@@ -52,11 +52,15 @@ class FaultsTable(Table, frozen=True, kw_only=True):
     bind_refused: float = 0.0
     bind_lost: float = 0.0
     bind_landed: float = 0.0
+    bind_failed: float = 0.0
+    bind_throttled: float = 0.0
     bind_slow: float = 0.0
     watch_duplicated: float = 0.0
     watch_merged: float = 0.0
     recreation_merged: float = 0.0
+    watch_gap: float = 0.0
     watch_stalled: float = 0.0
+    removal_refused: float = 0.0
     deleted_in_flight: float = 0.0
     recreated_in_flight: float = 0.0
     node_changes_per_hour: Count = 0
@@ -193,7 +197,9 @@ class IncidentTable(Table, frozen=True, kw_only=True):
     """
 
     at: str
-    kind: Literal["fail", "drain", "delete", "taint", "untaint", "label", "allocatable", "return"]
+    kind: Literal[
+        "fail", "drain", "delete", "cordon", "taint", "untaint", "label", "allocatable", "return"
+    ]
     nodes: tuple[Text, ...] = ()
     from_: str = msgspec.field(default="", name="from")
     zone: str = ""

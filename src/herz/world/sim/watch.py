@@ -59,6 +59,9 @@ class Watch:
         self._free_ns: dict[str, int] = {}
         self._stalls = dice.rates.watch_stalled > 0
         self._doubles = dice.rates.watch_duplicated > 0
+        self._breaks = dice.rates.watch_gap > 0
+        # What a broken watch of a kind has missed, by object; a kind without a gap is not here.
+        self._missed: dict[str, dict[tuple[str, str], Change]] = {}
         self._merges = dice.rates.watch_merged > 0 or dice.rates.recreation_merged > 0
         # Bound: one entry for each object with an undelivered change; kept while merging is on.
         self._last: dict[tuple[str, str], Change] = {}
@@ -74,6 +77,11 @@ class Watch:
 
     def _send(self, thing: object, *, is_deletion: bool) -> None:
         kind = type(thing).__name__
+        if self._breaks and self._is_missed(kind, thing, is_deletion=is_deletion):
+            return
+        self._pass_on(kind, thing, is_deletion=is_deletion)
+
+    def _pass_on(self, kind: str, thing: object, *, is_deletion: bool) -> None:
         if not self._merges:
             # The plain way, which most runs go: nothing to compare, only the order to keep.
             self._schedule(kind, Change(thing, (kind, ""), is_deletion))
@@ -93,6 +101,25 @@ class Watch:
         self._free_ns[kind] = due_ns
         self._engine.at(due_ns, Rank.WATCH, self._hand_over, change)
         change.is_doubled = self._doubles and self._dice.strikes("watch_duplicated")
+
+    def _is_missed(self, kind: str, thing: object, *, is_deletion: bool) -> bool:
+        """Whether a gap swallows the change; a new gap may begin with it."""
+        missed = self._missed.get(kind)
+        if missed is None:
+            if not self._dice.strikes("watch_gap"):
+                return False
+            missed = self._missed[kind] = {}
+            self._engine.at(self._engine.now_ns + self._stall_ns, Rank.API, self._relist, kind)
+        # By uid: the list shows that an object of another uid has taken the place of one.
+        key = (cast(Pod, thing).metadata.key, _uid(thing))
+        missed.pop(key, None)
+        missed[key] = Change(thing, key, is_deletion)
+        return True
+
+    def _relist(self, kind: str) -> None:
+        """The gap is over: tell how each object that changed in it is now."""
+        for change in self._missed.pop(kind).values():
+            self._pass_on(kind, change.object, is_deletion=change.is_deletion)
 
     def _merge(self, change: Change) -> None:
         """Void the change before this one where the two come as one.

@@ -373,32 +373,18 @@ def test_priority_sort_gives_the_order_of_the_buckets() -> None:
 # ---- Understood -------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("dynamic resource claims", {"resourceClaims": [{"name": "x"}]}),
-    ("topology spread constraints", {"topologySpreadConstraints": [{"maxSkew": 1}]}),
-    ("pod affinity", {"affinity": {"podAffinity": {}}}),
-    ("pod anti-affinity", {"affinity": {"podAntiAffinity": {}}}),
-    ("a scheduling group", {"schedulingGroup": {"podGroupName": "g"}}),
-    *(
-        ("volumes that restrict placement", {"volumes": [{"name": "v", kind: content}]})
-        for kind, content in (
-            ("persistentVolumeClaim", {"claimName": "c"}),
-            ("ephemeral", {}),
-            ("gcePersistentDisk", {"pdName": "d"}),
-            ("awsElasticBlockStore", {"volumeID": "d"}),
-            ("azureDisk", {"diskName": "d", "diskURI": "u"}),
-            ("cinder", {"volumeID": "d"}),
-            ("iscsi", {"targetPortal": "t", "iqn": "i", "lun": 0}),
-            ("rbd", {"monitors": ["m"], "image": "i"}),
-            ("csi", {"driver": "d"}),
-        )
+    ("dynamic resource claims", {"spec": {"resourceClaims": [{"name": "x"}]}}),
+    (
+        "a Volcano PodGroup (scheduling.k8s.io/group-name)",
+        {"annotations": {"scheduling.k8s.io/group-name": "g"}},
     ),
 ]
 
 
-@pytest.mark.parametrize(("what", "spec"), REFUSED, ids=str)
-def test_what_is_not_understood_is_refused_by_name(what: str, spec: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("what", "given"), REFUSED, ids=str)
+def test_what_is_not_understood_is_refused_by_name(what: str, given: dict[str, Any]) -> None:
     here = world("Understood").nodes(make_node("a"), make_node("b"))
-    found = here.decide(make_pod("p", spec=spec))
+    found = here.decide(make_pod("p", **given))
     assert isinstance(found, NoFit)
     assert found.kind is Kind.NEVER_FITS
     assert found.message == (
@@ -416,10 +402,10 @@ def test_a_request_beyond_all_bounds_is_refused() -> None:
 
 def test_several_refusals_are_all_told_and_image_volumes_are_fine() -> None:
     here = world("Understood").nodes(make_node("a"))
-    spec = {"resourceClaims": [{"name": "x"}], "affinity": {"podAffinity": {}}}
-    found = here.decide(make_pod("p", spec=spec))
-    assert "dynamic resource claims" in placed(found)
-    assert "pod affinity" in placed(found)
+    asked = {name: given for _, kinds in REFUSED for name, given in kinds.items()}
+    found = here.decide(make_pod("p", **asked))
+    for what, _ in REFUSED:
+        assert what in placed(found)
     fine = {"volumes": [{"name": "v", "image": {"reference": "r"}}, {"name": "w", "emptyDir": {}}]}
     assert placed(here.decide(make_pod("q", spec=fine))) == "a"
 

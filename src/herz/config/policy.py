@@ -1,4 +1,4 @@
-"""Settings: the policy, as a value with a digest, and how it is read from a file.
+"""The policy, as a value with a digest, and how it is read from Herz' own kind of file.
 
 A policy is everything that decides besides the cluster: the rules with their weights and
 arguments, and the bounds of the queue and of the order. Its digest names it in every record.
@@ -22,6 +22,18 @@ PLUGINS_MAX: Final = 200
 BYTES_MAX: Final = 1 << 20
 """Bound: a larger policy file is refused unread."""
 
+POINTS: Final = (
+    "preEnqueue",
+    "queueSort",
+    "filter",
+    "postFilter",
+    "score",
+    "reserve",
+    "permit",
+    "preBind",
+)
+"""Kubernetes' extension points at which Herz asks rules."""
+
 
 class PluginEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One rule of a policy.
@@ -30,11 +42,13 @@ class PluginEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: the rule's name.
         weight: of its points, 1 to 10,000; None for the rule's default; 0 switches its score off.
         args: its arguments, under Kubernetes' names.
+        off: the extension points at which it is not asked, of `POINTS`.
     """
 
     name: str
     weight: int | None = None
     args: dict[str, Any] = {}
+    off: tuple[str, ...] = ()
 
 
 class BackoffPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +70,20 @@ class OrderPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dropped_percent_max: int = 15
 
 
+class StarvationPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Room kept for pods that were refused for capacity (docs/reference/starvation.md).
+
+    Args:
+        after_seconds: for how long a pod is refused before; 0: no room is ever kept.
+        ends_after_seconds: how long room is kept.
+        nodes_percent: of how many of the nodes at most, but for at least one.
+    """
+
+    after_seconds: int = 600
+    ends_after_seconds: int = 1800
+    nodes_percent: int = 5
+
+
 class QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The scheduling queue.
 
@@ -65,6 +93,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sort: name of a QueueSort rule; None for the built-in priority buckets.
         backoff: durations and limits.
         order: bounds of the ladder.
+        starvation: room kept for pods that wait for long.
     """
 
     batch_max: int = 1024
@@ -72,6 +101,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sort: str | None = None
     backoff: BackoffPolicy = BackoffPolicy()
     order: OrderPolicy = OrderPolicy()
+    starvation: StarvationPolicy = StarvationPolicy()
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,18 +151,34 @@ def parse_policy(given: object, *, where: str) -> Policy:
         raise ConfigError(
             what, where=f"{where} {place}".rstrip(), fix="see docs/reference/policy.md"
         ) from error
-    _check(policy, where)
+    check_policy(policy, where)
     return policy
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a settings file.
+
+    Raises:
+        ConfigError: it cannot be read, or is too large.
+    """
+    try:
+        if path.stat().st_size > BYTES_MAX:
+            raise ConfigError("file too large", where=str(path), fix="keep it under 1 MiB")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        fix = "give a readable TOML, YAML or JSON file, or the name of a built-in policy"
+        raise ConfigError(f"cannot read: {error}", where=str(path), fix=fix) from error
 
 
 def _read(path: Path) -> object:
     try:
-        if path.stat().st_size > BYTES_MAX:
-            raise ConfigError("policy file too large", where=str(path), fix="keep it under 1 MiB")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        fix = "give a readable TOML, YAML or JSON file, or the name of a built-in policy"
-        raise ConfigError(f"cannot read: {error}", where=str(path), fix=fix) from error
+        text = read_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"cannot read: {error}", where=str(path), fix="save it as UTF-8"
+        ) from error
     try:
         match path.suffix:
             case ".toml":
@@ -148,7 +194,12 @@ def _read(path: Path) -> object:
     raise ConfigError("unknown kind of file", where=str(path), value=path.suffix, fix=fix)
 
 
-def _check(policy: Policy, where: str) -> None:
+def check_policy(policy: Policy, where: str) -> None:
+    """Refuse what the types alone allow.
+
+    Raises:
+        ConfigError: a value is out of range, or a rule named twice; names its place.
+    """
     if not policy.name:
         raise ConfigError("no name", where=f"{where} name", fix="give the policy a name")
     if not 1 <= len(policy.plugins) <= PLUGINS_MAX:
@@ -163,6 +214,21 @@ def _check(policy: Policy, where: str) -> None:
         if entry.weight is not None and not 0 <= entry.weight <= WEIGHT_MAX:
             fix = f"give a weight from 0 to {WEIGHT_MAX}"
             raise ConfigError("weight out of range", where=place, value=entry.weight, fix=fix)
+        for point in entry.off:
+            if point not in POINTS:
+                fix = f"use one of {', '.join(POINTS)}"
+                raise ConfigError(
+                    "unknown extension point", where=f"{place}.off", value=point, fix=fix
+                )
+    starvation = policy.queue.starvation
+    if starvation.after_seconds < 0 or starvation.ends_after_seconds < 1:
+        fix = "use seconds; 0 in after_seconds keeps no room at all"
+        place = f"{where} queue.starvation"
+        raise ConfigError("duration out of range", where=place, fix=fix)
+    if not 0 <= starvation.nodes_percent <= 100:
+        place = f"{where} queue.starvation.nodes_percent"
+        value, fix = starvation.nodes_percent, "give a percentage from 0 to 100"
+        raise ConfigError("percentage out of range", where=place, value=value, fix=fix)
     if policy.queue.flush_seconds < 1 or policy.queue.backoff.initial_seconds < 1:
         fix = "use at least 1 second"
         raise ConfigError("duration out of range", where=f"{where} queue", fix=fix)

@@ -1,0 +1,70 @@
+"""Settings: what a user writes down before a scheduler starts.
+
+`policy` is Herz' own kind of file, `kubescheduler` and `profiles` read kube-scheduler's into the
+same policies, `files` tells them apart. No rule is known here: what there is to enable is handed
+in as `Rules`.
+"""
+
+from herz.config.files import pick_policy, read_settings, split_profile
+from herz.config.intree import EXTENDS
+from herz.config.kubescheduler import (
+    Configuration,
+    LeaderElection,
+    Profile,
+    complete_configuration,
+    is_configuration,
+    parse_configuration,
+)
+from herz.config.policy import (
+    BYTES_MAX,
+    PLUGINS_MAX,
+    POINTS,
+    WEIGHT_MAX,
+    BackoffPolicy,
+    OrderPolicy,
+    PluginEntry,
+    Policy,
+    QueuePolicy,
+    StarvationPolicy,
+    check_policy,
+    parse_policy,
+    read_bytes,
+    read_policy,
+)
+from herz.config.profiles import Rules
+from herz.config.wire import (
+    ClientConnectionConfiguration,
+    KubeSchedulerConfiguration,
+    LeaderElectionConfiguration,
+)
+
+__all__ = [
+    "BYTES_MAX",
+    "EXTENDS",
+    "PLUGINS_MAX",
+    "POINTS",
+    "WEIGHT_MAX",
+    "BackoffPolicy",
+    "ClientConnectionConfiguration",
+    "Configuration",
+    "KubeSchedulerConfiguration",
+    "LeaderElection",
+    "LeaderElectionConfiguration",
+    "OrderPolicy",
+    "PluginEntry",
+    "Policy",
+    "Profile",
+    "QueuePolicy",
+    "Rules",
+    "StarvationPolicy",
+    "check_policy",
+    "complete_configuration",
+    "is_configuration",
+    "parse_configuration",
+    "parse_policy",
+    "pick_policy",
+    "read_bytes",
+    "read_policy",
+    "read_settings",
+    "split_profile",
+]

@@ -1,0 +1,143 @@
+"""`make sim`: the scenario `chaos` over many seeds, on all cores; what failed, and how to see it.
+
+A violated checker does not end the sweep: its seed is shown with the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from herz import app
+from herz.errors import InvariantError
+from herz.world.sim.result import RunResult
+
+SCENARIO = "chaos"
+LINE_EVERY_S = 10.0
+SHOWN_MAX = 20
+"""Violations that are shown; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one seed.
+
+    Args:
+        seed: which.
+        seconds: of processor time.
+        violation: what was violated, one line; empty when nothing was.
+        counts: what happened, by name.
+    """
+
+    seed: int
+    seconds: float
+    violation: str
+    counts: dict[str, int]
+
+
+def run_seed(seed: int, policy: str) -> Outcome:
+    """Run one seed; a violated checker is an answer here."""
+    started, violation, counts = time.process_time(), "", {}
+    try:
+        summary = app.run_simulation(
+            scenario=SCENARIO,
+            policy=policy,
+            seed=seed,
+            runs=1,
+            data=None,
+            list_name=None,
+            load=None,
+            progress=None,
+        )
+        counts = counts_of(summary.runs[0])
+    except InvariantError as error:
+        violation = str(error).partition("\n")[0]
+    except AssertionError as error:
+        violation = f"assertion: {error}".partition("\n")[0]
+    return Outcome(seed, time.process_time() - started, violation, counts)
+
+
+def counts_of(run: RunResult) -> dict[str, int]:
+    """What happened in a run, in the terms of its minima (docs/reference/simulator.md)."""
+    pods, faults = run.pods, run.faults
+    ended = pods.completed + pods.failed + pods.deleted + pods.evicted + pods.preempted
+    nodes = run.events.get("applied Node", 0) + run.events.get("deleted Node", 0) - len(run.nodes)
+    aside = ("pod_relabelled", "refused_by_node")
+    return {
+        "decisions": run.decisions,
+        "nodes": len(run.nodes),
+        "pod events": pods.arrived + ended + faults.get("pod_relabelled", 0),
+        "node events": nodes,
+        "API faults": sum(count for name, count in faults.items() if name not in aside),
+        "preemptions": run.effects.get("DeletePod", 0) + run.effects.get("Evict", 0),
+    }
+
+
+def sweep(seeds: Sequence[int], policy: str, workers: int) -> list[Outcome]:
+    """Run the seeds, and tell now and then how far it is."""
+    done: list[Outcome] = []
+    shown_s = began_s = time.monotonic()
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        for outcome in pool.map(run_seed, seeds, [policy] * len(seeds)):
+            done.append(outcome)
+            if outcome.violation:
+                _tell(f"seed {outcome.seed}: {outcome.violation}")
+            now_s = time.monotonic()
+            if now_s - shown_s >= LINE_EVERY_S:
+                shown_s = now_s
+                failed = sum(bool(one.violation) for one in done)
+                left_s = (now_s - began_s) / len(done) * (len(seeds) - len(done))
+                note = f"{len(done)} of {len(seeds)} seeds, {failed} violated, {left_s:.0f} s left"
+                _tell(f"sim: {note}")
+    return done
+
+
+def report(outcomes: Sequence[Outcome], policy: str) -> Iterable[str]:
+    """The lines of the summary."""
+    failed = [one for one in outcomes if one.violation]
+    sound = [one for one in outcomes if not one.violation]
+    yield f"{'seeds':<14}{len(outcomes):>12}"
+    yield f"{'violations':<14}{len(failed):>12}"
+    if sound:
+        yield f"{'a seed':<14}{'least':>12}{'mean':>12}{'most':>12}{'sum':>14}"
+        for name in sound[0].counts:
+            values = [one.counts[name] for one in sound]
+            mean = sum(values) // len(values)
+            yield f"{name:<14}{min(values):>12}{mean:>12}{max(values):>12}{sum(values):>14}"
+    slowest = max(outcomes, key=lambda one: one.seconds)
+    mean_s = sum(one.seconds for one in outcomes) / len(outcomes)
+    yield f"processor time: {mean_s:.2f} s a seed; slowest {slowest.seed}: {slowest.seconds:.2f} s"
+    for one in islice(failed, SHOWN_MAX):
+        yield f"seed {one.seed}: {one.violation}"
+        yield f"  herz simulate {SCENARIO} --policy {policy} --seed {one.seed}"
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the sweep; 1 when a checker was violated."""
+    parser = argparse.ArgumentParser(prog="herz.front.sweep", description=__doc__)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--policy", default="default", help="a built-in policy, or a file")
+    given = parser.parse_args(arguments)
+    seeds = range(given.first, given.first + given.seeds)
+    if not seeds:
+        parser.error("--seeds: at least one")
+    outcomes = sweep(seeds, given.policy, given.workers)
+    for line in report(outcomes, given.policy):
+        sys.stdout.write(f"{line}\n")
+    return int(any(one.violation for one in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

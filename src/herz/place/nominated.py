@@ -1,0 +1,169 @@
+"""Nominations: which waiting pods have room made, or being made, for them on which node.
+
+Step reserve, ahead of time: a nomination holds nothing. Pods of lower priority leave the room to
+the nominated pod when they are filtered; a pod of higher priority may take it. Nominations come
+from preemption, and from `status.nominatedNodeName` as the API shows it: a restart loses none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from herz.model.podinfo import PodInfo
+from herz.place.columns import NodeTable
+from herz.place.snapshot import SnapshotDigest
+from herz.plugin import Int64s, Reads
+
+_PART: Final = "nominations"
+_PREEMPTION: Final = int(Reads.PREEMPTION)
+
+
+class Nominations:
+    """Nominated pods by node, and the victims whose deletion was asked for.
+
+    Args:
+        nodes: the node table, whose readers are told which rows changed.
+        snapshot: the digest that follows every change.
+    """
+
+    def __init__(self, nodes: NodeTable, snapshot: SnapshotDigest) -> None:
+        self._nodes = nodes
+        self._snapshot = snapshot
+        self._by_uid: dict[str, tuple[PodInfo, str]] = {}
+        self._by_node: dict[str, dict[str, PodInfo]] = {}
+        # Bound: one for each priority that a nominated pod has.
+        self._priorities: dict[int, int] = {}
+        # What the API last showed of a pod that waits. Invariant: never an empty name.
+        self._shown: dict[str, str] = {}
+        # Victim to preemptor, from the decision until the victim is gone or spared.
+        self._victims: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def node_of(self, uid: str) -> str:
+        """The node that the pod is nominated to; empty when it is not."""
+        known = self._by_uid.get(uid)
+        return "" if known is None else known[1]
+
+    def concern(self, pod: PodInfo) -> bool:
+        """Whether another pod is nominated to which this one must leave room somewhere."""
+        if not self._by_uid:
+            return False
+        count = sum(n for priority, n in self._priorities.items() if priority >= pod.priority)
+        own = self._by_uid.get(pod.uid)
+        return count > (own is not None and own[0].priority >= pod.priority)
+
+    def is_any(self, node: str) -> bool:
+        """Whether a pod is nominated to the node."""
+        return node in self._by_node
+
+    def on(self, node: str, priority: int, exempt: str = "") -> list[PodInfo]:
+        """Pods nominated to the node, of at least this priority, but for one uid."""
+        known = self._by_node.get(node)
+        if known is None:
+            return []
+        found = [p for uid, p in known.items() if p.priority >= priority and uid != exempt]
+        # Tie: by uid. In which order they were nominated decides nothing.
+        return sorted(found, key=lambda pod: (-pod.priority, pod.uid))
+
+    def below(self, node: str, priority: int) -> list[PodInfo]:
+        """Pods nominated to the node that have a lower priority, by uid."""
+        known = self._by_node.get(node, {})
+        return sorted((p for p in known.values() if p.priority < priority), key=lambda p: p.uid)
+
+    def nodes(self) -> list[str]:
+        """The nodes that pods are nominated to."""
+        return list(self._by_node)
+
+    def see(self, pod: PodInfo) -> None:
+        """The API shows the pod, which has no node.
+
+        What Herz has decided since stands until the API shows something else than before.
+        """
+        shown = pod.pod.status.nominated_node_name
+        before = self._shown.get(pod.uid, "")
+        known = self._by_uid.get(pod.uid)
+        if shown != before:
+            if shown:
+                self._shown[pod.uid] = shown
+                self.put(pod, shown)
+            else:
+                del self._shown[pod.uid]
+                self.drop(pod.uid)
+        elif known is not None and known[0].digest != pod.digest:
+            self.put(pod, known[1])
+
+    def put(self, pod: PodInfo, node: str) -> None:
+        """Nominate the pod to the node, and to no other."""
+        self.drop(pod.uid)
+        self._by_uid[pod.uid] = (pod, node)
+        self._by_node.setdefault(node, {})[pod.uid] = pod
+        self._priorities[pod.priority] = self._priorities.get(pod.priority, 0) + 1
+        self._snapshot.add(_PART, _element(pod.uid, node))
+        self._note(node)
+
+    def drop(self, uid: str) -> str:
+        """End the pod's nomination; the node that it was for, empty when there was none."""
+        known = self._by_uid.pop(uid, None)
+        if known is None:
+            return ""
+        pod, node = known
+        on_node = self._by_node[node]
+        del on_node[uid]
+        if not on_node:
+            del self._by_node[node]
+        left = self._priorities[pod.priority] - 1
+        if left:
+            self._priorities[pod.priority] = left
+        else:
+            del self._priorities[pod.priority]
+        self._snapshot.remove(_PART, _element(uid, node))
+        self._note(node)
+        return node
+
+    def settle(self, uid: str) -> str:
+        """The pod has a node, or is gone; the node that it was nominated to, or empty."""
+        self._shown.pop(uid, None)
+        return self.drop(uid)
+
+    # ---- victims --------------------------------------------------------------------------
+
+    def sentence(self, victim: str, preemptor: str) -> None:
+        """The victim's deletion was asked for, to make room for the preemptor."""
+        self.spare(victim)
+        self._victims[victim] = preemptor
+        self._snapshot.add(_PART, _element(victim, "", preemptor))
+
+    def spare(self, victim: str) -> str:
+        """The victim stays, or is gone; the preemptor's uid, empty when it was no victim."""
+        preemptor = self._victims.pop(victim, "")
+        if preemptor:
+            self._snapshot.remove(_PART, _element(victim, "", preemptor))
+        return preemptor
+
+    def is_victim(self, uid: str) -> bool:
+        """Whether the pod's deletion was asked for."""
+        return uid in self._victims
+
+    def _note(self, node: str) -> None:
+        row = self._nodes.rows.get(node)
+        if row is not None:
+            self._nodes.note(row, _PREEMPTION)
+
+
+def devices_for(pod: PodInfo, free: Int64s) -> tuple[int, ...]:
+    """The shared accelerators that a nominated pod is counted on: those with most left.
+
+    Args:
+        pod: the pod; it may ask for more than is left as long as its victims are there.
+        free: milli left by device of its row, negative where there is no device.
+    """
+    if not pod.gpu.count:
+        return ()
+    order = sorted((-int(left), device) for device, left in enumerate(free) if left > -(1 << 39))
+    return tuple(sorted(device for _, device in order[: pod.gpu.count]))
+
+
+def _element(*names: str) -> bytes:
+    return "\0".join(names).encode()

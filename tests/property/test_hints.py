@@ -1,0 +1,375 @@
+"""Hints against the exhaustive answer: a pod that would fit is never left asleep.
+
+After every event of a random life, each pod in the unschedulable room is decided once more by a
+framework that remembers nothing. Time ends no wait here: no life is long enough for the flush.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from herz.app import build_plugins
+from herz.config import Policy
+from herz.intake.queue.item import QueuedPod
+from herz.intake.queue.lifecycle import State
+from herz.model.effects import Bind, DeletePod
+from herz.model.events import BindOutcome, RemovalRefused
+from herz.model.objects import Pod
+from herz.model.podinfo import PodInfo
+from herz.place.framework import Framework
+from herz.place.gang import Gang, Gangs
+from herz.place.outcome import Choice, NoFit
+from herz.plugin import ReasonBook
+from tests.support import strategies as some
+from tests.support.lives import EVERY, KINDS, LITTLE, Kind, node_of, object_of, pod_of, tweaked
+from tests.support.machine import KUBERNETES, SECOND, Harness, make_policy, only
+from tests.support.objects import make_node
+
+NODES = [f"n{number}" for number in range(3)]
+ASPECTS = ("labels", "taints", "unschedulable", "allocatable", "declared_features")
+LABELS: tuple[dict[str, str], ...] = (some.WEB, some.DB, {"app": "other"}, {"version": "2"})
+PLAIN: Kind = (LITTLE, {})
+
+DEFAULTS = {
+    "PodTopologySpread": {
+        "defaultingType": "List",
+        "defaultConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+        ],
+    }
+}
+ALONE = {
+    rule: (make_policy((rule,), {r: a for r, a in DEFAULTS.items() if r == rule}), (*kinds, PLAIN))
+    for rule, kinds in KINDS.items()
+    if rule != "GangScheduling"
+}
+WHOLE: Mapping[str, tuple[Policy, Sequence[Kind]]] = {
+    "all rules": (make_policy(KUBERNETES, DEFAULTS), EVERY),
+    "preemption": (make_policy((*KUBERNETES, "DefaultPreemption"), DEFAULTS), EVERY),
+    "gangs": (
+        make_policy(("TaintToleration", "NodeResourcesFit", "InterPodAffinity", "GangScheduling")),
+        (*KINDS["GangScheduling"], *KINDS["TaintToleration"], *KINDS["NodeResourcesFit"][:2]),
+    ),
+}
+
+Step = tuple[Any, ...]
+BOUND = BindOutcome.BOUND
+
+
+def a_step(chance: Random) -> Step:
+    """Any event."""
+    name, number = chance.choice(NODES), chance.randrange(6)
+    steps: tuple[tuple[int, Step], ...] = (
+        (3, ("node", node_of(chance, name))),
+        (6, ("tweak", node_of(chance, name), chance.choice(ASPECTS))),
+        (1, ("drop", name)),
+        (4, waits(chance)),
+        (4, lies(chance)),
+        (1, ("seen", number, name)),
+        (3, ("gone", chance.choice("ph"), number)),
+        (4, ("labels", chance.choice("pph"), number, chance.choice(LABELS))),
+        (1, ("ending", number)),
+        (1, ("resized", number, chance.choice(["100m", "2"]))),
+        (2, ("tolerates", number)),
+        (1, ("changes", number)),
+        (1, ("nominated", number, chance.choice(["", *NODES]))),
+        (3, ("object", object_of(chance))),
+        (1, ("no object", object_of(chance))),
+        (2, ("time", chance.randrange(9), chance.choice(list(BindOutcome)))),
+        (2, ("killed", chance.random() < 0.5)),
+    )
+    return chance.choices([step for _, step in steps], [weight for weight, _ in steps])[0]
+
+
+def waits(chance: Random) -> Step:
+    """A pod comes that is to be placed."""
+    return "waits", chance.randrange(6), chance.randrange(99), chance.choice([0, 0, 5])
+
+
+def lies(chance: Random) -> Step:
+    """A pod is seen on a node."""
+    space = chance.choice(["shop", "shop", "bank"])
+    return "lies", chance.randrange(6), chance.randrange(99), chance.choice(NODES), space
+
+
+def history_of(seed: int) -> list[Step]:
+    """A crowd on few nodes, most of it decided; then events, with decisions between them."""
+    chance = Random(seed)
+    steps: list[Step] = [("node", node_of(chance, name)) for name in NODES[: chance.randint(1, 3)]]
+    steps += [("object", object_of(chance)) for _ in range(chance.randint(0, 3))]
+    steps += [lies(chance) for _ in range(chance.randint(0, 6))]
+    steps += [waits(chance) for _ in range(chance.randint(3, 9))]
+    steps.append(("time", 1, BOUND))
+    for _ in range(chance.randint(5, 25)):
+        steps.append(a_step(chance))
+        if chance.random() < 0.4:
+            steps.append(("time", 1, BOUND))
+    return steps
+
+
+class Life:
+    """A machine, and the API server's side of its pods.
+
+    Args:
+        policy: which rules.
+        kinds: of its pods.
+    """
+
+    def __init__(self, policy: Policy, kinds: Sequence[Kind]) -> None:
+        self.kinds = kinds
+        self.harness = Harness(policy)
+        self.book = ReasonBook()
+        self.rules = build_plugins(policy, self.book)
+        self.pods: dict[str, Pod] = {}
+        self.made_from: dict[str, Kind] = {}
+        self.open: dict[str, Bind] = {}
+        self.victims: list[str] = []
+
+    # ---- what happens ----------------------------------------------------------------------
+
+    def act(self, step: Step) -> None:
+        """One event."""
+        harness = self.harness
+        match step:
+            case ("node", node):
+                harness.apply(node)
+            case ("tweak", like, aspect):
+                row = harness.cluster.nodes.rows.get(like.name)
+                node = None if row is None else harness.cluster.nodes.nodes[row]
+                if node is not None:
+                    harness.apply(tweaked(node, like, aspect))
+            case ("drop", name):
+                harness.delete(make_node(name))
+            case ("object", thing):
+                harness.apply(thing)
+            case ("no object", thing):
+                harness.delete(thing)
+            case ("time", seconds, outcome):
+                self.decide(seconds, outcome)
+            case _:
+                self.act_on_pods(step)
+
+    def act_on_pods(self, step: Step) -> None:
+        """One event of a pod."""
+        match step:
+            case ("waits", number, kind, priority) if f"p{number}" not in self.pods:
+                chosen = self.made_from[f"p{number}"] = self.kinds[kind % len(self.kinds)]
+                self.show(pod_of(chosen, f"p{number}", priority=priority))
+            case ("lies", number, kind, node, namespace) if f"h{number}" not in self.pods:
+                chosen = self.kinds[kind % len(self.kinds)]
+                self.show(pod_of(chosen, f"h{number}", node=node, namespace=namespace))
+            case ("seen", number, node) if self.is_waiting(f"p{number}"):
+                self.show(on_node(self.pods[f"p{number}"], node))
+            case ("gone", letter, number):
+                self.remove(f"{letter}{number}")
+            case ("labels", letter, number, labels) if f"{letter}{number}" in self.pods:
+                pod = self.pods[f"{letter}{number}"]
+                meta = replace(pod.metadata, labels={**pod.metadata.labels, **labels})
+                self.show(replace(pod, metadata=meta))
+            case ("ending", number) if f"h{number}" in self.pods:
+                pod = self.pods[f"h{number}"]
+                meta = replace(pod.metadata, deletion_timestamp="2026-01-01T00:00:00Z")
+                self.show(replace(pod, metadata=meta))
+            case ("resized", number, cpu) if f"h{number}" in self.pods:
+                self.show(resized(self.pods[f"h{number}"], cpu))
+            case ("tolerates", number) if self.is_waiting(f"p{number}"):
+                pod = self.pods[f"p{number}"]
+                more = make_toleration()
+                self.show(replace(pod, spec=replace(pod.spec, tolerations=more)))
+            case ("changes", number) if self.is_waiting(f"p{number}"):
+                pod, other = self.pods[f"p{number}"], pod_of(PLAIN, "x")
+                self.show(replace(pod, spec=replace(other.spec, priority=pod.spec.priority)))
+            case ("nominated", number, node) if self.is_waiting(f"p{number}"):
+                pod = self.pods[f"p{number}"]
+                self.show(replace(pod, status=replace(pod.status, nominated_node_name=node)))
+            case ("killed", is_refused) if self.victims:
+                self.kill(self.victims.pop(0), is_refused=is_refused)
+
+    def is_waiting(self, name: str) -> bool:
+        """Whether the API shows the pod without a node."""
+        return name in self.pods and not self.pods[name].is_assigned
+
+    def show(self, pod: Pod) -> None:
+        """The API shows the pod so."""
+        self.pods[pod.metadata.name] = pod
+        if pod.is_assigned:
+            self.open.pop(pod.metadata.name, None)
+        self.harness.apply(pod)
+
+    def remove(self, name: str) -> None:
+        """The API has the pod no more."""
+        if name in self.pods:
+            self.open.pop(name, None)
+            self.harness.delete(self.pods.pop(name))
+
+    def kill(self, name: str, *, is_refused: bool) -> None:
+        """A victim goes, or stays."""
+        if not is_refused:
+            self.remove(name)
+        elif name in self.pods:
+            uid = self.pods[name].metadata.uid
+            self.harness.machine.apply(RemovalRefused(time_ns=self.harness.now, uid=uid))
+
+    def decide(self, seconds: int, outcome: BindOutcome) -> None:
+        """Let time pass, decide, and answer the binds; an unknown answer is bound the next time."""
+        self.answer(BindOutcome.BOUND)
+        effects = self.harness.step(seconds * SECOND)
+        self.victims += [one.name for one in only(DeletePod, effects)]
+        self.open |= {one.name: one for one in only(Bind, effects)}
+        self.answer(outcome)
+
+    def answer(self, outcome: BindOutcome) -> None:
+        """The API answers the open binds."""
+        for name, bind in list(self.open.items()):
+            self.harness.answer(bind, outcome)
+            if outcome is not BindOutcome.UNKNOWN:
+                del self.open[name]
+            if outcome is BindOutcome.BOUND:
+                self.show(on_node(self.pods[name], bind.node))
+
+    # ---- what must hold --------------------------------------------------------------------
+
+    def problem(self, step: Step) -> str:
+        """Who sleeps and would fit; empty when nobody does.
+
+        While a bind is under way the answer may be better than what has been told: that comes
+        with the API's word, as in Kubernetes.
+        """
+        self.harness.queue.verify()
+        assert self.harness.queue.counters.flushed == 0, "a life shorter than the flush"
+        if any(not placed.is_bound for placed in self.placed()):
+            return ""
+        for queued in self.harness.queue:
+            if queued.state is not State.UNSCHEDULABLE:
+                continue
+            node = self.would_fit(queued)
+            if node:
+                kind = self.made_from[queued.item.name]
+                by = f"rejected by {queued.rejected_by}, waiting for {queued.pending_by}"
+                return f"{queued.reference} {kind!r} sleeps, {by}; after {step!r} it fits on {node}"
+        return ""
+
+    def placed(self) -> list[Any]:
+        ledger = self.harness.cluster.ledger
+        return [ledger.get(uid) for uid in ledger.nodes()]
+
+    def would_fit(self, queued: QueuedPod) -> str:
+        """The node on which the pod would be placed now; empty when it would not."""
+        pod, cluster = queued.item, self.harness.cluster
+        assert isinstance(pod, PodInfo)
+        framework = Framework(
+            cluster.nodes,
+            cluster.view,
+            self.rules,
+            self.book,
+            salt=7,
+            nominations=cluster.nominations,
+        )
+        gang = self.gang(pod, framework) if pod.pod_group else None
+        if isinstance(gang, tuple):
+            return self.would_fit_together(pod, *gang)
+        if isinstance(gang, NoFit):
+            return ""
+        found = framework.decide(pod)
+        return found.node if isinstance(found, Choice) else ""
+
+    def gang(self, pod: PodInfo, framework: Framework) -> tuple[Gangs, Gang] | NoFit | None:
+        gangs = Gangs(self.harness.cluster, framework)
+        for queued in self.harness.queue:
+            if isinstance(queued.item, PodInfo) and queued.item.pod_group:
+                gangs.see(queued.item)
+        judged = gangs.judge(pod, self.harness.now)
+        return (gangs, judged) if isinstance(judged, Gang) else judged
+
+    def would_fit_together(self, pod: PodInfo, gangs: Gangs, gang: Gang) -> str:
+        """One that is awake brings all of its gang along."""
+        found = [self.harness.queue.get(uid) for uid in gang.members]
+        states = {one.state for one in found if one is not None}
+        if states & {State.QUEUED, State.BACKING_OFF}:
+            return ""
+        taken = [one for one in found if one is not None and one.state is State.UNSCHEDULABLE]
+        taken.sort(key=lambda one: (-one.item.priority, one.sequence))
+        infos = [one.item for one in taken if isinstance(one.item, PodInfo)]
+        together = gangs.place(gang, infos)
+        by_uid = {info.uid: info for info in infos}
+        for uid, held in together.placed.items():
+            self.harness.cluster.forget(uid)
+            if held.nominated:
+                self.harness.cluster.nominations.put(by_uid[uid], held.nominated)
+        placed = together.placed.get(pod.uid)
+        return "" if placed is None else placed.choice.node
+
+
+def on_node(pod: Pod, node: str) -> Pod:
+    return replace(pod, spec=replace(pod.spec, node_name=node))
+
+
+def resized(pod: Pod, cpu: str) -> Pod:
+    asking = pod_of(({"cpu": cpu}, {}), "asking").spec.containers[0].resources
+    containers = tuple(replace(one, resources=asking) for one in pod.spec.containers)
+    return replace(pod, spec=replace(pod.spec, containers=containers))
+
+
+def make_toleration() -> Any:
+    return pod_of(
+        (LITTLE, {"spec": {"tolerations": [{"operator": "Exists"}]}}), "x"
+    ).spec.tolerations
+
+
+def problem(policy: Policy, kinds: Sequence[Kind], history: Sequence[Step]) -> str:
+    """What is wrong in this life; empty when nothing is."""
+    life = Life(policy, kinds)
+    for step in history:
+        life.act(step)
+        found = life.problem(step)
+        if found:
+            return found
+    return ""
+
+
+def live(policy: Policy, kinds: Sequence[Kind], seed: int) -> None:
+    """Fails with a life that is as short as leaving steps out can make it."""
+    history = history_of(seed)
+    found = problem(policy, kinds, history)
+    at = len(history) if found else 0
+    while at:  # Bound: the steps.
+        at -= 1
+        shorter = [*history[:at], *history[at + 1 :]]
+        still = problem(policy, kinds, shorter)
+        if still:
+            history, found = shorter, still
+    steps = "\n".join(repr(step) for step in history)
+    assert not found, f"{found}\nafter this life:\n{steps}"
+
+
+RANDOM = settings(
+    deadline=None,
+    max_examples=60,
+    # The test makes a life shorter itself: a smaller seed is no shorter life.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+seeds = st.integers(0, (1 << 32) - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", sorted(ALONE))
+@RANDOM
+@given(seed=seeds)
+def test_a_pod_that_one_rule_rejected_is_woken_when_it_would_fit(rule: str, seed: int) -> None:
+    live(*ALONE[rule], seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", sorted(WHOLE))
+@settings(RANDOM, max_examples=25)
+@given(seed=seeds)
+def test_a_pod_of_the_whole_machine_is_woken_when_it_would_fit(machine: str, seed: int) -> None:
+    live(*WHOLE[machine], seed)
