@@ -93,6 +93,11 @@ class PodIndex:
         """Moves when a term comes that no pod had, or goes with the last pod that had it."""
         self._matched: dict[tuple[object, ...], _Matched] = {}
 
+    @property
+    def has_terms(self) -> bool:
+        """Whether a pod on a row has a term."""
+        return bool(self._terms)
+
     def grow(self, size: int) -> None:
         """Make room for more rows."""
         self._size = size
@@ -133,8 +138,6 @@ class PodIndex:
 
     def meaning(self, pod: PodInfo, namespace_labels: Labels) -> tuple[TermCount, ...]:
         """The counts of the terms, of pods on rows, that mean this pod."""
-        if not self._terms:
-            return ()
         labels = pod.group.labels
         key = (pod.namespace, labels, tuple(sorted(namespace_labels.items())))
         known = self._matched.get(key)

@@ -113,6 +113,8 @@ class Starvation:
     def advance(self, now_ns: int) -> list[PodInfo]:
         """Let time pass: the pods whose reservations end now. They wait anew."""
         over: list[PodInfo] = []
+        if not self._kept:
+            return over
         for priority in [p for p, kept in self._kept.items() if kept.until_ns <= now_ns]:
             kept = self._kept.pop(priority)
             self._since.get(priority, {}).pop(kept.holder, None)
@@ -122,6 +124,8 @@ class Starvation:
 
     def due(self, now_ns: int) -> list[PodInfo]:
         """Pods whose time has come to be refused once more, so that room is kept for them."""
+        if not self._since:
+            return []
         found = [pod for at_ns, pod in self._next() if at_ns <= now_ns]
         self._woken.update(_holder(pod) for pod in found)
         return found
@@ -135,12 +139,14 @@ class Starvation:
 
     def next_wake_ns(self) -> int | None:
         """When a reservation next ends, or somebody has waited for long enough."""
+        if not self._since:
+            return None
         ends = (kept.until_ns for kept in self._kept.values())
         return min((*ends, *(at_ns for at_ns, _ in self._next())), default=None)
 
     def nodes_for(self, pod: PodInfo) -> str:
         """Names of the nodes that are kept for the pod or its gang; empty when none is."""
-        kept = self._kept.get(pod.priority)
+        kept = self._kept.get(pod.priority) if self._kept else None
         if kept is None or kept.holder != _holder(pod):
             return ""
         nominated = {self._cluster.nominations.node_of(uid) for uid in kept.pods}

@@ -130,7 +130,8 @@ class ClusterView:
         return self._table.pods.follow(query)
 
     def terms_meaning(self, pod: PodInfo) -> Sequence[CountByTerm]:
-        return self._table.pods.meaning(pod, self._namespace_labels(pod.namespace))
+        pods = self._table.pods
+        return pods.meaning(pod, self._namespace_labels(pod.namespace)) if pods.has_terms else ()
 
     @property
     def terms_version(self) -> int:

@@ -60,7 +60,8 @@ class PodTopologySpread(Filter, PreScore, Versioned, Based, Hints):
     """DoNotSchedule filters, ScheduleAnyway scores."""
 
     name: ClassVar[str] = "PodTopologySpread"
-    reads: ClassVar[Reads] = Reads.LABELS
+    # A label that makes domains moves the answers for all rows, and with them the version.
+    reads: ClassVar[Reads] = Reads.NOTHING
     reads_all: ClassVar[Reads] = Reads.PODS | Reads.LABELS | Reads.TAINTS
     reads_prepare: ClassVar[Reads] = Reads.OWNERS
 
