@@ -19,7 +19,6 @@ from herz.place.plugins.arguments import Arguments, read_arguments
 from herz.plugin import (
     SCORE_MAX,
     SKIP,
-    SKIP_NOW,
     Based,
     Change,
     Codes,
@@ -112,7 +111,7 @@ class InterPodAffinity(Filter, Normalize, Versioned, Based, Hints):
     # A label that makes domains moves the answers for all rows, and with them the version.
     reads: ClassVar[Reads] = Reads.NOTHING
     reads_all: ClassVar[Reads] = Reads.PODS | Reads.LABELS
-    reads_prepare: ClassVar[Reads] = Reads.NAMESPACES | Reads.PODS
+    reads_prepare: ClassVar[Reads] = Reads.NAMESPACES
 
     def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
         given = read_arguments(self.name, args, InterPodAffinityArguments)
@@ -137,17 +136,16 @@ class InterPodAffinity(Filter, Normalize, Versioned, Based, Hints):
         return pod.namespace, pod.group.labels, affinity.pod_affinity, affinity.pod_anti_affinity
 
     def basis(self, pod: PodInfo, view: View) -> object:
-        """Whether others' terms mean it, its namespace's labels, and those that its terms name."""
+        """Its namespace's labels, and the namespaces that its terms name."""
         own = view.object(Namespace, pod.namespace)
         labels = () if own is None else tuple(sorted(own.metadata.labels.items()))
-        is_meant = bool(view.terms_meaning(pod))
-        return is_meant, labels, tuple([_namespaces(term, view) for term in pod.terms])
+        return labels, tuple([_namespaces(term, view) for term in pod.terms])
 
     def prepare(self, pod: PodInfo, view: View) -> Any:
-        """The required terms; skipped until pods come that keep this one away."""
+        """The required terms; never skipped, since pods may come that keep this one away."""
         if pod.terms_problem:
             return Verdict(Kind.NEVER_FITS, self.name, (f"parsing pod: {pod.terms_problem}",))
-        return Required(pod, view) if pod.terms or view.terms_meaning(pod) else SKIP_NOW
+        return Required(pod, view)
 
     def filter(self, state: Required, view: View, rows: Rows) -> Codes:
         """The first that is not met: affinity, anti-affinity, other pods' anti-affinity."""
@@ -172,11 +170,7 @@ class InterPodAffinity(Filter, Normalize, Versioned, Based, Hints):
     def prepare_score(self, pod: PodInfo, view: View) -> Any:
         """The preferred terms."""
         state = Preferred(pod, view)
-        if state.own:
-            return state
-        if self._ignores_others:
-            return SKIP
-        return state if view.terms_meaning(pod) else SKIP_NOW
+        return SKIP if self._ignores_others and not state.own else state
 
     def score(self, state: Preferred, view: View, rows: Rows) -> Int64s:
         """The sum of the weights of the terms met, anti-affinity counting against."""
