@@ -30,8 +30,8 @@ pub(crate) struct Scorer {
     pub(crate) weight: i64,
     most: i64,
     source: Source,
-    /// Lowest and highest raw value over the rows that fit; (0, 0) when no row fits.
-    extent: (i64, i64),
+    /// Lowest and highest raw value over the rows that fit; `None` when no row fits.
+    extent: Option<(i64, i64)>,
     /// The version of the answers that the extent was read from.
     seen: Option<u64>,
     /// Points by raw value under this extent, ascending.
@@ -48,14 +48,15 @@ impl Scorer {
             weight: i64::from(weight),
             most: i64::from(most),
             source,
-            extent: (0, 0),
+            extent: None,
             seen: None,
             learned: Vec::new(),
         }
     }
 
+    /// Lowest and highest raw value over the rows that fit; zeros when no row fits.
     pub(crate) fn extent(&self) -> (i64, i64) {
-        self.extent
+        self.extent.unwrap_or((0, 0))
     }
 
     pub(crate) fn is_scaled(&self) -> bool {
@@ -72,27 +73,36 @@ impl Scorer {
 
     /// Brings the extent up to date; says whether it moved, and with it all points.
     ///
-    /// `flipped`: the rows that began or ceased to fit since the last call.
-    pub(crate) fn measure(&mut self, first: &[i16], flipped: &[usize]) -> bool {
+    /// `rows` are those on which a value or the fit may have changed since the last call;
+    /// `is_flipped`: whether the fit of one did.
+    pub(crate) fn measure(&mut self, first: &[i16], rows: Rows, is_flipped: bool) -> bool {
         let Source::Scaled(answers) = &self.source else {
             return false;
         };
         let raw = answers.read();
-        let (low, high) = self.extent;
-        let is_at_rim = |&row: &usize| raw.values[row] <= low || raw.values[row] >= high;
-        if self.seen == Some(raw.version) && !flipped.iter().any(is_at_rim) {
+        let is_new = self.seen.is_none();
+        if self.seen == Some(raw.version) && !is_flipped {
             return false;
         }
         self.seen = Some(raw.version);
-        let (mut low, mut high) = (i64::MAX, i64::MIN);
-        for (&value, &code) in raw.values.iter().zip(first) {
-            if code == 0 {
-                low = low.min(value);
-                high = high.max(value);
+        let fits = |row: usize| first[row] == 0;
+        let widened = match self.extent {
+            Some((low, high)) if !is_new => {
+                let (mut least, mut most) = (low, high);
+                rows.each(|_, row| {
+                    if fits(row) {
+                        least = least.min(raw.values[row]);
+                        most = most.max(raw.values[row]);
+                    }
+                });
+                // The other rows are as they were, so an end that some row still has is right.
+                let has = |end| (0..first.len()).any(|row| fits(row) && raw.values[row] == end);
+                (has(least) && has(most)).then_some((least, most))
             }
-        }
-        let found = if low > high { (0, 0) } else { (low, high) };
-        if found == self.extent {
+            _ => None,
+        };
+        let found = widened.or_else(|| whole_extent(&raw.values, first));
+        if found == self.extent && !is_new {
             return false;
         }
         self.extent = found;
@@ -177,4 +187,10 @@ impl Scorer {
         self.learned.sort_unstable();
         true
     }
+}
+
+fn whole_extent(values: &[i64], first: &[i16]) -> Option<(i64, i64)> {
+    let fitting = || values.iter().zip(first).filter(|(_, code)| **code == 0);
+    let ends = fitting().map(|(value, _)| *value);
+    Some((ends.clone().min()?, ends.max()?))
 }

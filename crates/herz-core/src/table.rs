@@ -74,8 +74,8 @@ pub struct Table {
     /// First code that is not 0, in the filters' order.
     // Invariant: after `settle_codes`, equals what the filters say for every row.
     first: Vec<i16>,
-    /// The rows that began or ceased to fit since the points were settled.
-    flipped: Vec<usize>,
+    /// Whether a row began or ceased to fit since the points were settled.
+    is_flipped: bool,
     scorers: Vec<Scorer>,
     /// Whether an extent moved, so that the totals of all rows are to be made anew.
     is_moved: bool,
@@ -107,7 +107,7 @@ impl Table {
             size,
             filters: filters.into_iter().map(|f| (f, Learned::new())).collect(),
             first: vec![-1; size],
-            flipped: Vec::new(),
+            is_flipped: false,
             scorers: scorers.into_iter().map(scorer).collect(),
             is_moved: false,
             total: vec![-1; size],
@@ -157,7 +157,7 @@ impl Table {
     pub fn settle_codes(&mut self, rows: Rows, books: &Books) -> Result<(), Open> {
         assert!(rows.within(self.size));
         let judges = Judges::new(&self.filters, books);
-        let (first, counts, flipped) = (&mut self.first, &mut self.counts, &mut self.flipped);
+        let (first, counts, is_flipped) = (&mut self.first, &mut self.counts, &mut self.is_flipped);
         let mut open = None;
         rows.each(|_, row| {
             let code = match judges.code(row) {
@@ -168,9 +168,7 @@ impl Table {
             if was == code {
                 return;
             }
-            if (was == 0) != (code == 0) {
-                flipped.push(row);
-            }
+            *is_flipped |= (was == 0) != (code == 0);
             if was >= 0 {
                 counts[was as usize] -= 1;
             }
@@ -193,9 +191,9 @@ impl Table {
     /// When a row is out of range, or a kernel names no column.
     pub fn settle_points(&mut self, rows: Rows, books: &Books) -> Result<(), Open> {
         assert!(rows.within(self.size));
-        let flipped = std::mem::take(&mut self.flipped);
+        let is_flipped = std::mem::take(&mut self.is_flipped);
         for scorer in &mut self.scorers {
-            self.is_moved |= scorer.measure(&self.first, &flipped);
+            self.is_moved |= scorer.measure(&self.first, rows, is_flipped);
         }
         let rows = if self.is_moved {
             Rows::All(self.size)
