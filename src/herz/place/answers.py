@@ -56,7 +56,8 @@ class Answers(ABC):
         # A rule with a basis has it in the key of its answers.
         is_fixed = rule is None or hasattr(rule, "basis")
         self.reads_prepare = 0 if is_fixed else int(getattr(rule, "reads_prepare", 0))
-        self.wanted = int(Reads.NODES if rule is None else rule.reads) | self.reads_all
+        self.reads = int(Reads.NODES if rule is None else rule.reads)
+        self.wanted = self.reads | self.reads_all
         self.epoch = 0
         """How often all rows were asked about."""
         self._nodes = nodes
@@ -74,7 +75,7 @@ class Answers(ABC):
         end = changes.end
         if end == self._seen:
             return
-        found = changes.since(self._seen, self.wanted)
+        found = changes.since(self._seen, self.reads)
         if found is None or (found[0] & self.reads_all and self._is_moved()):
             self.epoch += 1
             self.ask(None)

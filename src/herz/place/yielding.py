@@ -53,8 +53,9 @@ class Yielding(Answers):
         self._exempt_at = nominations.node_of(pod.uid)
         for asked in filters:
             self.reads_all |= int(asked.rule.reads_all)
-            self.wanted |= int(asked.rule.reads) | int(asked.rule.reads_all)
-        self.wanted |= int(Reads.PREEMPTION)
+            self.reads |= int(asked.rule.reads)
+        self.reads |= int(Reads.PREEMPTION)
+        self.wanted = self.reads | self.reads_all
         self.column = Codes(self.size)
         self.ask(None)
 
