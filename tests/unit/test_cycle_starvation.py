@@ -186,6 +186,22 @@ def test_a_deleted_pod_gives_its_reservation_back() -> None:
     assert len(harness.cluster.nominations) == 0
 
 
+def test_a_holder_that_was_refused_for_another_reason_gives_its_reservation_back() -> None:
+    harness = full(after_seconds=60)
+    harness.apply(make_pod("large", {"cpu": "4"}, priority=5)).step()
+    wake(harness, 60)
+    assert reserved(harness)
+    harness.apply(make_node("a", unschedulable=True), make_node("b", unschedulable=True))
+    harness.apply(make_pod("large", {"cpu": "4"}, priority=5, labels={"changed": "yes"}))
+    harness.step(11 * SECOND)
+    harness.apply(make_pod("other", {"cpu": "1m"}, node="a", priority=5))
+    harness.delete(make_pod("large"))
+    harness.apply(make_node("a"), make_node("b"))
+    harness.apply(make_pod("next", {"cpu": "4"}, priority=5)).step(11 * SECOND)
+    wake(harness, 60)
+    assert list(reserved(harness)) == ["large", "next"], "the next in line gets one"
+
+
 def test_what_no_capacity_can_help_is_kept_no_room() -> None:
     harness = full(after_seconds=60)
     selector = {"nodeSelector": {"disk": "ssd"}}

@@ -99,12 +99,12 @@ class Starvation:
 
     def ended(self, pod: PodInfo) -> None:
         """The pod has a node now, or is gone."""
+        kept = self._kept.get(pod.priority) if self._kept else None
+        if kept is not None and kept.pods.pop(pod.uid, None) is not None and not kept.pods:
+            del self._kept[pod.priority]
         since = self._since.get(pod.priority)
         if since is None:
             return
-        kept = self._kept.get(pod.priority)
-        if kept is not None and kept.pods.pop(pod.uid, None) is not None and not kept.pods:
-            del self._kept[pod.priority]
         since.pop(_holder(pod), None)
         self._woken.discard(_holder(pod))
         if not since:
@@ -139,7 +139,7 @@ class Starvation:
 
     def next_wake_ns(self) -> int | None:
         """When a reservation next ends, or somebody has waited for long enough."""
-        if not self._since:
+        if not self._since and not self._kept:
             return None
         ends = (kept.until_ns for kept in self._kept.values())
         return min((*ends, *(at_ns for at_ns, _ in self._next())), default=None)
