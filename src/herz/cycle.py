@@ -21,6 +21,7 @@ from herz.commit.audit.chain import Chain
 from herz.errors import ConfigError
 from herz.intake.arrive import Arrivals
 from herz.intake.order.ladder import RUNG_FIFO, RUNG_SORTED, EdgeReference
+from herz.intake.queue.backoff import earliest
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
 from herz.intake.queue.scheduling import SchedulingQueue
@@ -131,9 +132,11 @@ class Cycle:
                 break
             snapshot = snapshot or self._digest()
             self._decide(queued, snapshot, now_ns)
-        waiting = (self._queue, self._volumes, self._starvation)
-        times = (one.next_wake_ns() for one in waiting)
-        wake_ns = min((time for time in times if time is not None), default=None)
+        wake_ns = earliest(
+            self._queue.next_wake_ns(),
+            self._volumes.next_wake_ns(),
+            self._starvation.next_wake_ns(),
+        )
         if wake_ns is not None and wake_ns != self._wake_ns:
             self._wake_ns = wake_ns
             self._effects.append(WakeAt(time_ns=wake_ns))

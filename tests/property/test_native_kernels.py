@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from herz._native import Kernel, add_to_row, has_room, mix64
+from herz._native import Kernel, has_room, mix64, shift_row
 
 COLUMNS = 4
 Matrix = npt.NDArray[np.int64]
@@ -203,17 +203,22 @@ def test_adding_to_a_row_moves_that_row_only_and_is_undone_by_the_negative(
     expected = case.used.copy()
     for column, amount in it:
         expected[column, row] += amount
-    changed = case.used.copy()
-    add_to_row(changed, it, row)
+    changed, scored = case.used.copy(), np.zeros((2, case.used.shape[1]), np.int64)
+    shift_row(changed, it, scored, (3, 4), row, 1)
     np.testing.assert_array_equal(changed, expected)
-    add_to_row(changed, [(column, -amount) for column, amount in it], row)
+    assert scored[:, row].tolist() == [3, 4]
+    assert scored.sum() == 7
+    shift_row(changed, it, scored, (3, 4), row, -1)
     np.testing.assert_array_equal(changed, case.used)
+    assert not scored.any()
 
 
 def test_adding_beyond_int64_is_refused() -> None:
-    column = np.array([[(1 << 63) - 1]], np.int64)
+    column, scored = np.array([[(1 << 63) - 1]], np.int64), np.zeros((2, 1), np.int64)
     with pytest.raises(ValueError, match="overflows"):
-        add_to_row(column, [(0, 1)], 0)
+        shift_row(column, [(0, 1)], scored, (0, 0), 0, 1)
+    with pytest.raises(ValueError, match="sign"):
+        shift_row(column, [], scored, (0, 0), 0, 2)
 
 
 def test_kernels_refuse_what_they_cannot_answer() -> None:

@@ -8,6 +8,9 @@ use crate::rows::Rows;
 pub(crate) struct Column<T> {
     pub(crate) values: Vec<T>,
     pub(crate) version: u64,
+    /// Whether every value is the default: most rules have nothing to say on most days, and
+    /// readers then need not look. It may say no where yes were right.
+    pub(crate) is_blank: bool,
 }
 
 /// A column that tables share.
@@ -20,6 +23,7 @@ impl<T: Copy + Default + PartialEq> Answers<T> {
         Self(RwLock::new(Column {
             values: vec![T::default(); size],
             version: 0,
+            is_blank: true,
         }))
     }
 
@@ -37,6 +41,8 @@ impl<T: Copy + Default + PartialEq> Answers<T> {
         let mut column = self.0.write().unwrap_or_else(PoisonError::into_inner);
         assert!(rows.len() == values.len() && rows.within(column.values.len()));
         let mut is_changed = false;
+        let is_blank = values.iter().all(|value| *value == T::default());
+        column.is_blank = is_blank && (column.is_blank || matches!(rows, Rows::All(_)));
         rows.each(|position, row| {
             is_changed |= column.values[row] != values[position];
             column.values[row] = values[position];

@@ -7,6 +7,8 @@
 //! expanded by the `ChaCha20` keystream under its SHAKE128 digest of 32 bytes: two single
 //! elements collide at 128 bits, which is the bound of the whole.
 
+use blake2::Blake2b;
+use blake2::digest::{Digest, consts::U48};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use shake::Shake128;
@@ -18,12 +20,15 @@ pub const LANES: usize = 1024;
 /// The sum over a multiset.
 pub struct LtHash {
     lanes: Box<[u16; LANES]>,
+    /// The digest of the lanes; none since they changed.
+    digest: Option<[u8; 48]>,
 }
 
 impl Default for LtHash {
     fn default() -> Self {
         Self {
             lanes: Box::new([0; LANES]),
+            digest: None,
         }
     }
 }
@@ -42,6 +47,7 @@ impl LtHash {
     /// Puts one more of the element in.
     pub fn add(&mut self, element: &[u8]) {
         let bytes = expand(element);
+        self.digest = None;
         for (lane, pair) in self.lanes.iter_mut().zip(bytes.chunks_exact(2)) {
             *lane = lane.wrapping_add(u16::from_le_bytes([pair[0], pair[1]]));
         }
@@ -50,9 +56,20 @@ impl LtHash {
     /// Takes one of the element out; the inverse of [`LtHash::add`].
     pub fn remove(&mut self, element: &[u8]) {
         let bytes = expand(element);
+        self.digest = None;
         for (lane, pair) in self.lanes.iter_mut().zip(bytes.chunks_exact(2)) {
             *lane = lane.wrapping_sub(u16::from_le_bytes([pair[0], pair[1]]));
         }
+    }
+
+    /// `BLAKE2b` of the state, 48 bytes; kept until the multiset changes.
+    pub fn digest(&mut self) -> [u8; 48] {
+        if let Some(known) = self.digest {
+            return known;
+        }
+        let made = Blake2b::<U48>::digest(self.state()).into();
+        self.digest = Some(made);
+        made
     }
 
     /// The lanes, little-endian; equal for equal multisets.

@@ -128,49 +128,44 @@ impl Kernel {
         }
     }
 
-    /// The answer for one row.
-    #[must_use]
-    pub fn value(&self, books: &Books, row: usize) -> i64 {
-        match self {
-            Kernel::Lacking(demands) => lacking(books, demands, row),
-            Kernel::Fullness(kind, resources) => fullness(books, kind, resources, row),
-            Kernel::Balance(resources) => balance(books, resources, row),
-        }
-    }
-
     /// The answers for rows.
     #[must_use]
     pub fn values(&self, books: &Books, rows: Rows) -> Vec<i64> {
         let mut out = vec![0; rows.len()];
-        match self {
-            // One loop a column here, so that the compiler can vectorise it.
-            Kernel::Lacking(demands) => lacking_rows(books, demands, rows, &mut out),
-            Kernel::Fullness(kind, resources) => {
-                rows.each(|position, row| out[position] = fullness(books, kind, resources, row));
-            }
-            Kernel::Balance(resources) => {
-                rows.each(|position, row| out[position] = balance(books, resources, row));
-            }
-        }
+        self.fill(books, rows, &mut out);
         out
     }
+
+    /// [`Kernel::values`] into a slice that is as long as the rows.
+    pub(crate) fn fill(&self, books: &Books, rows: Rows, out: &mut [i64]) {
+        match self {
+            Kernel::Lacking(demands) => lacking(books, demands, rows, out),
+            Kernel::Balance(resources) => balance(books, resources, rows, out),
+            // A loop for each kind, so that no row asks which it is.
+            Kernel::Fullness(Fullness::Least, resources) => {
+                fullness(books, resources, rows, out, |u, c| Some(least(u, c)), mean);
+            }
+            Kernel::Fullness(Fullness::Most, resources) => {
+                fullness(books, resources, rows, out, |u, c| Some(most(u, c)), mean);
+            }
+            Kernel::Fullness(Fullness::Shape(shape), resources) => {
+                let shaped = |used, capacity| shaped(shape, used, capacity);
+                fullness(books, resources, rows, out, shaped, rounded_mean);
+            }
+        }
+    }
 }
 
-#[inline]
-fn lacking(books: &Books, demands: &[(usize, i64)], row: usize) -> i64 {
-    let mut mask = 0;
-    for (bit, &(column, amount)) in demands.iter().enumerate() {
-        let (capacity, used) = (books.capacity.at(column, row), books.used.at(column, row));
-        mask |= lack(bit, amount, capacity, used);
-    }
-    mask
-}
-
-fn lacking_rows(books: &Books, demands: &[(usize, i64)], rows: Rows, out: &mut [i64]) {
-    for (bit, &(column, amount)) in demands.iter().enumerate() {
-        let (capacity, used) = (books.capacity.column(column), books.used.column(column));
-        rows.each(|position, row| out[position] |= lack(bit, amount, capacity[row], used[row]));
-    }
+fn lacking(books: &Books, demands: &[(usize, i64)], rows: Rows, out: &mut [i64]) {
+    let share = |&(column, amount): &(usize, i64)| Share::new(books, column, amount);
+    let demands: Vec<Share> = demands.iter().map(share).collect();
+    rows.each(|position, row| {
+        let mut mask = 0;
+        for (bit, demand) in demands.iter().enumerate() {
+            mask |= lack(bit, demand.amount, demand.capacity[row], demand.used[row]);
+        }
+        out[position] = mask;
+    });
 }
 
 #[inline]
@@ -180,50 +175,88 @@ fn lack(bit: usize, amount: i64, capacity: i64, used: i64) -> i64 {
     is_lacking << bit | is_never << (32 + bit)
 }
 
+/// A resource of a fullness score, its columns at hand.
+struct Filled<'a> {
+    capacity: &'a [i64],
+    used: &'a [i64],
+    amount: i64,
+    weight: i64,
+}
+
 #[inline]
-fn fullness(books: &Books, kind: &Fullness, resources: &[Weighted], row: usize) -> i64 {
-    let is_shaped = matches!(kind, Fullness::Shape(_));
-    let (mut sum, mut weights) = (0_i64, 0_i64);
-    for resource in resources {
-        let capacity = books.capacity.at(resource.column, row);
-        if capacity == 0 {
-            continue;
-        }
-        let used = if resource.is_scored {
+fn fullness(
+    books: &Books,
+    resources: &[Weighted],
+    rows: Rows,
+    out: &mut [i64],
+    points: impl Fn(i64, i64) -> Option<i64>,
+    mean: impl Fn(i64, i64) -> i64,
+) {
+    let filled = |resource: &Weighted| Filled {
+        capacity: books.capacity.column(resource.column),
+        used: if resource.is_scored {
             books.scored
         } else {
             books.used
-        };
-        let points = points(
-            kind,
-            used.at(resource.column, row) + resource.amount,
-            capacity,
-        );
-        if is_shaped && points <= 0 {
-            continue;
         }
-        sum += points * resource.weight;
-        weights += resource.weight;
+        .column(resource.column),
+        amount: resource.amount,
+        weight: resource.weight,
+    };
+    let resources: Vec<Filled> = resources.iter().map(filled).collect();
+    rows.each(|position, row| {
+        let (mut sum, mut weights) = (0_i64, 0_i64);
+        for resource in &resources {
+            let capacity = resource.capacity[row];
+            if capacity == 0 {
+                continue;
+            }
+            if let Some(points) = points(resource.used[row] + resource.amount, capacity) {
+                sum += points * resource.weight;
+                weights += resource.weight;
+            }
+        }
+        out[position] = if weights == 0 { 0 } else { mean(sum, weights) };
+    });
+}
+
+#[inline]
+fn mean(sum: i64, weights: i64) -> i64 {
+    // Divisions of 32 bits take half the time; weights and points are small in practice.
+    if sum < 1 << 32 && weights < 1 << 32 {
+        i64::from(sum as u32 / weights as u32)
+    } else {
+        sum / weights
     }
-    match (weights, is_shaped) {
-        (0, _) => 0,
-        // Divisions of 32 bits take half the time; weights and points are small in practice.
-        (_, false) if sum < 1 << 32 && weights < 1 << 32 => i64::from(sum as u32 / weights as u32),
-        (_, false) => sum / weights,
-        (_, true) => (2 * sum + weights) / (2 * weights),
+}
+
+fn rounded_mean(sum: i64, weights: i64) -> i64 {
+    (2 * sum + weights) / (2 * weights)
+}
+
+#[inline]
+fn least(used: i64, capacity: i64) -> i64 {
+    if used > capacity {
+        0
+    } else {
+        (capacity - used) * 100 / capacity
     }
 }
 
 #[inline]
-fn points(kind: &Fullness, used: i64, capacity: i64) -> i64 {
-    match kind {
-        Fullness::Least if used > capacity => 0,
-        Fullness::Least => (capacity - used) * 100 / capacity,
-        // A request beyond the capacity counts as full: pods without requests are given some.
-        Fullness::Most => used.min(capacity) * 100 / capacity,
-        Fullness::Shape(shape) if used > capacity => interpolate(shape, 100),
-        Fullness::Shape(shape) => interpolate(shape, used * 100 / capacity),
-    }
+fn most(used: i64, capacity: i64) -> i64 {
+    // A request beyond the capacity counts as full: pods without requests are given some.
+    used.min(capacity) * 100 / capacity
+}
+
+fn shaped(shape: &[(i64, i64)], used: i64, capacity: i64) -> Option<i64> {
+    let percent = if used > capacity {
+        100
+    } else {
+        used * 100 / capacity
+    };
+    let points = interpolate(shape, percent);
+    (points > 0).then_some(points)
 }
 
 fn interpolate(shape: &[(i64, i64)], at: i64) -> i64 {
@@ -239,32 +272,54 @@ fn interpolate(shape: &[(i64, i64)], at: i64) -> i64 {
     shape.last().map_or(0, |&(_, y)| y)
 }
 
-#[inline]
-fn balance(books: &Books, resources: &[(usize, i64)], row: usize) -> i64 {
-    // Nearly every policy looks at two resources: nothing is gathered for them.
-    if let &[one, other] = resources {
-        let pair = [fractions(books, one, row), fractions(books, other, row)];
-        if let [Some((a, a_with)), Some((b, b_with))] = pair {
-            return gain(apart(a, b), apart(a_with, b_with));
+/// A resource that a request takes of, its columns at hand.
+#[derive(Clone, Copy)]
+struct Share<'a> {
+    capacity: &'a [i64],
+    used: &'a [i64],
+    amount: i64,
+}
+
+impl<'a> Share<'a> {
+    fn new(books: &Books<'a>, column: usize, amount: i64) -> Self {
+        Self {
+            capacity: books.capacity.column(column),
+            used: books.used.column(column),
+            amount,
         }
     }
-    let (mut with, mut without) = ([0.0; DEMANDS_MAX], [0.0; DEMANDS_MAX]);
-    let mut count = 0;
-    for &demand in resources {
-        if let Some(found) = fractions(books, demand, row) {
+
+    /// Used fractions without and with the request; `None` when there is no capacity.
+    #[inline]
+    fn fractions(&self, row: usize) -> Option<(f64, f64)> {
+        let (capacity, used) = (self.capacity[row], self.used[row]);
+        let of = |used: i64| (used as f64 / capacity as f64).min(1.0);
+        (capacity != 0).then(|| (of(used), of(used + self.amount)))
+    }
+}
+
+fn balance(books: &Books, resources: &[(usize, i64)], rows: Rows, out: &mut [i64]) {
+    let share = |&(column, amount): &(usize, i64)| Share::new(books, column, amount);
+    let shares: Vec<Share> = resources.iter().map(share).collect();
+    // Nearly every policy looks at two resources: nothing is gathered for them.
+    if let &[one, other] = &shares[..] {
+        rows.each(|position, row| {
+            out[position] = match (one.fractions(row), other.fractions(row)) {
+                (Some((a, a_with)), Some((b, b_with))) => gain(apart(a, b), apart(a_with, b_with)),
+                _ => gain(0.0, 0.0),
+            };
+        });
+        return;
+    }
+    rows.each(|position, row| {
+        let (mut with, mut without) = ([0.0; DEMANDS_MAX], [0.0; DEMANDS_MAX]);
+        let mut count = 0;
+        for found in shares.iter().filter_map(|share| share.fractions(row)) {
             (without[count], with[count]) = found;
             count += 1;
         }
-    }
-    gain(deviation(&without[..count]), deviation(&with[..count]))
-}
-
-/// Used fractions without and with the request; `None` when there is no capacity.
-#[inline]
-fn fractions(books: &Books, (column, amount): (usize, i64), row: usize) -> Option<(f64, f64)> {
-    let (capacity, used) = (books.capacity.at(column, row), books.used.at(column, row));
-    let of = |used: i64| (used as f64 / capacity as f64).min(1.0);
-    (capacity != 0).then(|| (of(used), of(used + amount)))
+        out[position] = gain(deviation(&without[..count]), deviation(&with[..count]));
+    });
 }
 
 #[inline]
@@ -356,7 +411,8 @@ mod tests {
         ];
         for kernel in &kernels {
             assert!(kernel.fits_into(&books()));
-            let one_by_one: Vec<i64> = (0..3).map(|row| kernel.value(&books(), row)).collect();
+            let one = |row| kernel.values(&books(), Rows::Some(&[row]))[0];
+            let one_by_one: Vec<i64> = (0..3).map(one).collect();
             assert_eq!(kernel.values(&books(), Rows::All(3)), one_by_one);
             assert_eq!(
                 kernel.values(&books(), Rows::Some(&[2, 0])),

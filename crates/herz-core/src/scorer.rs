@@ -110,58 +110,56 @@ impl Scorer {
         true
     }
 
-    /// Calls `give(row, points)` for each of the rows that fits.
-    pub(crate) fn points(
-        &self,
-        first: &[i16],
-        rows: Rows,
-        books: &Books,
-        mut give: impl FnMut(usize, i64),
-    ) -> Result<(), Unready> {
-        let fits = |row: usize| first[row] == 0;
+    /// Adds the weighted points of rows, all of which fit, to `sums`, one a row.
+    pub(crate) fn add(&self, rows: &[i64], books: &Books, sums: &mut [i64]) -> Result<(), Unready> {
+        assert!(rows.len() == sums.len());
         match &self.source {
             Source::Kernel(kernel) => {
                 assert!(kernel.fits_into(books));
-                rows.each(|_, row| {
-                    if fits(row) {
-                        give(row, kernel.value(books, row));
-                    }
-                });
+                let points = kernel.values(books, Rows::Some(rows));
+                for (sum, points) in sums.iter_mut().zip(points) {
+                    *sum += self.weight * points;
+                }
             }
             Source::Plain(answers) => {
                 let (raw, range) = (answers.read(), 0..=self.most);
+                if raw.is_blank {
+                    return Ok(());
+                }
                 let mut is_right = true;
-                rows.each(|_, row| {
-                    if fits(row) {
-                        is_right &= range.contains(&raw.values[row]);
-                        give(row, raw.values[row]);
-                    }
-                });
+                for (sum, &row) in sums.iter_mut().zip(rows) {
+                    let points = raw.values[row as usize];
+                    is_right &= range.contains(&points);
+                    *sum += self.weight * points;
+                }
                 if !is_right {
                     return Err(Unready::Range);
                 }
             }
             Source::Scaled(answers) => {
                 let raw = answers.read();
+                if let (true, Some(points)) = (raw.is_blank, self.points_of(0)) {
+                    for sum in sums {
+                        *sum += self.weight * points;
+                    }
+                    return Ok(());
+                }
                 let mut unknown = Vec::new();
                 // Neighbours are mostly worth the same.
                 let mut last = None;
-                rows.each(|_, row| {
-                    if !fits(row) {
-                        return;
-                    }
-                    let value = raw.values[row];
+                for (sum, &row) in sums.iter_mut().zip(rows) {
+                    let value = raw.values[row as usize];
                     match last {
-                        Some((known, points)) if known == value => give(row, points),
-                        _ => match self.learned.binary_search_by_key(&value, |one| one.0) {
-                            Ok(at) => {
-                                last = Some(self.learned[at]);
-                                give(row, self.learned[at].1);
+                        Some((known, points)) if known == value => *sum += self.weight * points,
+                        _ => match self.points_of(value) {
+                            Some(points) => {
+                                last = Some((value, points));
+                                *sum += self.weight * points;
                             }
-                            Err(_) => unknown.push(value),
+                            None => unknown.push(value),
                         },
                     }
-                });
+                }
                 if !unknown.is_empty() {
                     unknown.sort_unstable();
                     unknown.dedup();
@@ -170,6 +168,11 @@ impl Scorer {
             }
         }
         Ok(())
+    }
+
+    fn points_of(&self, value: i64) -> Option<i64> {
+        let found = self.learned.binary_search_by_key(&value, |one| one.0);
+        found.ok().map(|at| self.learned[at].1)
     }
 
     /// Gives raw values their points; says whether all are in range, else nothing is learned.

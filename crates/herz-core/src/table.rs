@@ -6,9 +6,9 @@
 //! in [`Answers`], which tables of several kinds of request share; kernels answer in place.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::Arc;
 
-use crate::answers::{Answers, Column};
+use crate::answers::Answers;
 use crate::resources::{Books, Kernel};
 use crate::rows::Rows;
 use crate::scorer::{Scorer, Source, Unready};
@@ -156,19 +156,16 @@ impl Table {
     /// When a row is out of range, or a kernel names no column.
     pub fn settle_codes(&mut self, rows: Rows, books: &Books) -> Result<(), Open> {
         assert!(rows.within(self.size));
-        let judges = Judges::new(&self.filters, books);
-        let (first, counts, is_flipped) = (&mut self.first, &mut self.counts, &mut self.is_flipped);
-        let mut open = None;
-        rows.each(|_, row| {
-            let code = match judges.code(row) {
-                Ok(code) => code,
-                Err(unknown) => return open = Some(unknown),
-            };
+        let codes = self.judge(rows, books)?;
+        let (first, counts) = (&mut self.first, &mut self.counts);
+        let mut is_flipped = self.is_flipped;
+        rows.each(|position, row| {
+            let code = codes[position];
             let was = std::mem::replace(&mut first[row], code);
             if was == code {
                 return;
             }
-            *is_flipped |= (was == 0) != (code == 0);
+            is_flipped |= (was == 0) != (code == 0);
             if was >= 0 {
                 counts[was as usize] -= 1;
             }
@@ -179,7 +176,40 @@ impl Table {
                 counts[code as usize] += 1;
             }
         });
-        open.map_or(Ok(()), Err)
+        self.is_flipped = is_flipped;
+        Ok(())
+    }
+
+    /// The first code that is not 0, of each row: filter by filter, since a column read in one
+    /// go costs a third of one that is read a row at a time.
+    fn judge(&self, rows: Rows, books: &Books) -> Result<Vec<i16>, Open> {
+        let mut codes = vec![0_i16; rows.len()];
+        for (filter, (source, learned)) in self.filters.iter().enumerate() {
+            match source {
+                Filter::Codes(answers) => {
+                    let answers = answers.read();
+                    if answers.is_blank {
+                        continue;
+                    }
+                    // No branch: it would often be foretold wrongly.
+                    rows.each(|position, row| {
+                        let code = &mut codes[position];
+                        *code += answers.values[row] * i16::from(*code == 0);
+                    });
+                }
+                Filter::Kernel(kernel) => {
+                    assert!(kernel.fits_into(books));
+                    let values = kernel.values(books, rows);
+                    for (code, value) in codes.iter_mut().zip(values) {
+                        if *code == 0 && value != 0 {
+                            let unknown = Open::Code { filter, value };
+                            *code = *learned.get(&value).ok_or(unknown)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(codes)
     }
 
     /// The half of [`Table::settle`] that concludes points and totals.
@@ -200,8 +230,8 @@ impl Table {
         } else {
             rows
         };
-        let (first, total) = (&self.first, &mut self.total);
-        rows.each(|_, row| total[row] = if first[row] == 0 { 0 } else { -1 });
+        let fitting = self.among(rows);
+        let mut sums = vec![0; fitting.len()];
         // Those that may have to learn come first: the others' work is then done once.
         let (learning, ready): (Vec<_>, Vec<_>) = self
             .scorers
@@ -209,37 +239,46 @@ impl Table {
             .enumerate()
             .partition(|(_, scorer)| scorer.is_scaled());
         for (index, scorer) in learning.into_iter().chain(ready) {
-            let weight = scorer.weight;
             scorer
-                .points(first, rows, books, |row, points| {
-                    total[row] += weight * points;
-                })
+                .add(&fitting, books, &mut sums)
                 .map_err(|unready| open(index, scorer, unready))?;
         }
+        self.write(rows, &fitting, sums);
         self.is_moved = false;
-        self.settle_blocks(rows);
         Ok(())
     }
 
-    fn settle_blocks(&mut self, rows: Rows) {
-        match rows {
-            Rows::All(_) => (0..self.blocks.len()).for_each(|block| self.settle_block(block)),
-            Rows::Some(rows) => {
-                let mut last = usize::MAX;
-                for &row in rows {
-                    let block = row as usize / BLOCK;
-                    if block != last {
-                        self.settle_block(block);
-                        last = block;
-                    }
-                }
+    /// Those of the rows that fit.
+    fn among(&self, rows: Rows) -> Vec<i64> {
+        let mut fitting = Vec::with_capacity(rows.len());
+        rows.each(|_, row| {
+            if self.first[row] == 0 {
+                fitting.push(row as i64);
             }
-        }
+        });
+        fitting
     }
 
-    fn settle_block(&mut self, block: usize) {
-        let rows = block * BLOCK..self.size.min((block + 1) * BLOCK);
-        self.blocks[block] = self.total[rows].iter().copied().max().unwrap_or(-1);
+    /// Puts down the totals of rows; `sums` has those of the rows that fit.
+    fn write(&mut self, rows: Rows, fitting: &[i64], sums: Vec<i64>) {
+        let mut sums = fitting.iter().zip(sums).peekable();
+        // A block whose best row lost by it must be looked at again.
+        let mut stale = Vec::new();
+        rows.each(|_, row| {
+            let mine = sums.next_if(|(fits, _)| **fits == row as i64);
+            let total = mine.map_or(-1, |(_, sum)| sum);
+            let was = std::mem::replace(&mut self.total[row], total);
+            let best = &mut self.blocks[row / BLOCK];
+            if total >= *best {
+                *best = total;
+            } else if was == *best && stale.last() != Some(&(row / BLOCK)) {
+                stale.push(row / BLOCK);
+            }
+        });
+        for block in stale {
+            let rows = block * BLOCK..self.size.min((block + 1) * BLOCK);
+            self.blocks[block] = self.total[rows].iter().copied().max().unwrap_or(-1);
+        }
     }
 
     /// Gives a value of a filter's kernel its code.
@@ -268,10 +307,7 @@ impl Table {
     /// The rows that fit, ascending.
     #[must_use]
     pub fn fitting(&self) -> Vec<i64> {
-        (0..self.size)
-            .filter(|&row| self.first[row] == 0)
-            .map(|row| row as i64)
-            .collect()
+        self.among(Rows::All(self.size))
     }
 
     /// Points by row of one scorer; 0 at rows that do not fit.
@@ -280,12 +316,11 @@ impl Table {
     /// When there is no such scorer, or the table was not settled over these books.
     #[must_use]
     pub fn points(&self, scorer: usize, books: &Books) -> Vec<i64> {
+        let fitting = self.fitting();
         let mut points = vec![0; self.size];
-        let done =
-            self.scorers[scorer].points(&self.first, Rows::All(self.size), books, |row, value| {
-                points[row] = value;
-            });
-        assert!(done.is_ok(), "the table is settled");
+        for (&row, weighted) in fitting.iter().zip(self.weighted(scorer, &fitting, books)) {
+            points[row as usize] = weighted / self.scorers[scorer].weight;
+        }
         points
     }
 
@@ -314,24 +349,22 @@ impl Table {
     pub fn top(&self, k: usize, keys: &[u64], ties: Ties, books: &Books) -> (Vec<Best>, usize) {
         assert!(keys.len() >= self.size);
         let (best, tied) = search(k, &self.total, &self.blocks, keys, ties);
-        let made = best.into_iter().map(|(total, row)| Best {
+        let rows: Vec<i64> = best.iter().map(|&(_, row)| row as i64).collect();
+        let scorers = 0..self.scorers.len();
+        let points: Vec<_> = scorers.map(|s| self.weighted(s, &rows, books)).collect();
+        let made = best.iter().enumerate().map(|(at, &(total, row))| Best {
             row,
             total,
-            points: self.weighted(row, books),
+            points: points.iter().map(|scorer| scorer[at]).collect(),
         });
         (made.collect(), tied)
     }
 
-    fn weighted(&self, row: usize, books: &Books) -> Vec<i64> {
-        let at = [row as i64];
-        let mut weighted = Vec::with_capacity(self.scorers.len());
-        for scorer in &self.scorers {
-            let weight = scorer.weight;
-            let done = scorer.points(&self.first, Rows::Some(&at), books, |_, points| {
-                weighted.push(weight * points);
-            });
-            assert!(done.is_ok(), "the table is settled");
-        }
+    /// Weighted points of one scorer for rows that fit.
+    fn weighted(&self, scorer: usize, rows: &[i64], books: &Books) -> Vec<i64> {
+        let mut weighted = vec![0; rows.len()];
+        let done = self.scorers[scorer].add(rows, books, &mut weighted);
+        assert!(done.is_ok(), "the table is settled");
         weighted
     }
 }
@@ -346,45 +379,6 @@ fn open(scorer: usize, from: &Scorer, unready: Unready) -> Open {
             high,
             values,
         },
-    }
-}
-
-/// The filters, ready to be asked row by row.
-struct Judges<'a>(Vec<Judge<'a>>);
-
-enum Judge<'a> {
-    Codes(RwLockReadGuard<'a, Column<i16>>),
-    Kernel(&'a Kernel, &'a Books<'a>, &'a Learned),
-}
-
-impl<'a> Judges<'a> {
-    fn new(filters: &'a [(Filter, Learned)], books: &'a Books) -> Self {
-        let judge = |(filter, learned): &'a (Filter, Learned)| match filter {
-            Filter::Codes(codes) => Judge::Codes(codes.read()),
-            Filter::Kernel(kernel) => {
-                assert!(kernel.fits_into(books));
-                Judge::Kernel(kernel, books, learned)
-            }
-        };
-        Self(filters.iter().map(judge).collect())
-    }
-
-    /// The first code that is not 0.
-    #[inline]
-    fn code(&self, row: usize) -> Result<i16, Open> {
-        for (filter, judge) in self.0.iter().enumerate() {
-            let code = match judge {
-                Judge::Codes(codes) => codes.values[row],
-                Judge::Kernel(kernel, books, learned) => match kernel.value(books, row) {
-                    0 => 0,
-                    value => *learned.get(&value).ok_or(Open::Code { filter, value })?,
-                },
-            };
-            if code != 0 {
-                return Ok(code);
-            }
-        }
-        Ok(0)
     }
 }
 

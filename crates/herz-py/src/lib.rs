@@ -43,7 +43,7 @@ mod _native {
     #[pymodule_export]
     use crate::packing::{RequestMix, expected_rest};
     #[pymodule_export]
-    use crate::resources::{Kernel, add_to_row, has_room, levels};
+    use crate::resources::{Kernel, has_room, levels, shift_row};
     #[pymodule_export]
     use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};
 }

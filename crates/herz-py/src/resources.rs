@@ -164,12 +164,27 @@ pub fn levels(
         .collect())
 }
 
-/// Adds amounts to a row's columns, in place.
+/// Adds what a pod asks for to a row of the used columns, and what it counts in scores to the
+/// scored ones, in place; with the sign -1, takes it off.
 #[pyfunction]
-pub fn add_to_row(
-    mut columns: PyReadwriteArray2<'_, i64>,
-    amounts: Vec<(usize, i64)>,
+pub fn shift_row(
+    mut used: PyReadwriteArray2<'_, i64>,
+    demands: Vec<(usize, i64)>,
+    mut scored: PyReadwriteArray2<'_, i64>,
+    nonzero: (i64, i64),
     row: usize,
+    sign: i64,
+) -> PyResult<()> {
+    check(sign == 1 || sign == -1, "the sign is 1 or -1")?;
+    add(&mut used, &demands, row, sign)?;
+    add(&mut scored, &[(0, nonzero.0), (1, nonzero.1)], row, sign)
+}
+
+fn add(
+    columns: &mut PyReadwriteArray2<'_, i64>,
+    amounts: &[(usize, i64)],
+    row: usize,
+    sign: i64,
 ) -> PyResult<()> {
     let (count, stride) = (columns.shape()[0], columns.shape()[1]);
     check(
@@ -181,7 +196,7 @@ pub fn add_to_row(
     for (column, amount) in amounts {
         // Amounts are bounded far below an overflow; a wrap would be a silent wrong answer.
         let value = &mut values[column * stride + row];
-        *value = value.checked_add(amount).ok_or_else(|| {
+        *value = value.checked_add(sign * amount).ok_or_else(|| {
             PyValueError::new_err(format!("column {column} overflows at row {row}"))
         })?;
     }

@@ -335,6 +335,8 @@ impl Table {
     }
 }
 
+type Since<'py> = (u32, Option<Bound<'py, PyArray1<i64>>>);
+
 /// A bounded log of changed rows.
 #[pyclass(frozen, module = "herz._native")]
 pub struct ChangeLog(Mutex<changes::ChangeLog>);
@@ -362,15 +364,12 @@ impl ChangeLog {
         lock(&self.0).mask_since(position)
     }
 
-    /// (aspects changed since, rows of the wanted ones); None when the log reaches no longer back.
-    fn since<'py>(
-        &self,
-        py: Python<'py>,
-        position: u64,
-        wanted: u32,
-    ) -> Option<(u32, Bound<'py, PyArray1<i64>>)> {
-        let found = lock(&self.0).since(position, wanted);
-        found.map(|(mask, rows)| (mask, rows.into_pyarray(py)))
+    /// (aspects changed since, rows of the wanted ones or None when there are none); None when the
+    /// log reaches no longer back.
+    fn since<'py>(&self, py: Python<'py>, position: u64, wanted: u32) -> Option<Since<'py>> {
+        let (mask, rows) = lock(&self.0).since(position, wanted)?;
+        let rows = (!rows.is_empty()).then(|| rows.into_pyarray(py));
+        Some((mask, rows))
     }
 
     fn rows_since<'py>(
@@ -410,6 +409,10 @@ impl LtHash {
 
     fn state<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &lock(&self.0).state())
+    }
+
+    fn digest<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.0).digest())
     }
 }
 

@@ -79,7 +79,7 @@ class Answers(ABC):
         if found is None or (found[0] & self.reads_all and self._is_moved()):
             self.epoch += 1
             self.ask(None)
-        elif len(found[1]):
+        elif found[1] is not None and self._are_rows_moved():
             self.ask(found[1])
         self._seen = end
 
@@ -92,6 +92,10 @@ class Answers(ABC):
 
     def _is_moved(self) -> bool:
         """Whether what is read of the whole cluster moved the answers."""
+        return True
+
+    def _are_rows_moved(self) -> bool:
+        """Whether what is read of the changed rows may have moved an answer."""
         return True
 
     @abstractmethod
@@ -123,7 +127,36 @@ class Presence(Answers):
         self.column.set_live(rows, self._nodes.is_live[self._at(rows)])
 
 
-class FilterAnswers(Answers):
+class RuleAnswers(Answers):
+    """Answers of a rule for the pods of one state."""
+
+    def __init__(
+        self, rule: Reading, state: Any, nodes: NodeTable, view: View, rows: Int64s | None
+    ) -> None:
+        super().__init__(rule, nodes, rows)
+        self._rule: Any = rule
+        self._state, self._view = state, view
+        self._versioned = getattr(rule, "version", None)
+        self._row_versioned = getattr(rule, "row_version", None)
+        self._version = self._read(self._versioned)
+        self._row_version = self._read(self._row_versioned)
+
+    def _is_moved(self) -> bool:
+        before, self._version = self._version, self._read(self._versioned)
+        return self._version is None or self._version != before
+
+    def _are_rows_moved(self) -> bool:
+        if self._row_versioned is None:
+            return True
+        before, self._row_version = self._row_version, self._read(self._row_versioned)
+        return self._row_version is None or self._row_version != before
+
+    def _read(self, version: Callable[..., object] | None) -> object:
+        """What a rule says that its answers were read from; None when it does not say."""
+        return None if version is None else call(self._rule, version, self._state, self._view)
+
+
+class FilterAnswers(RuleAnswers):
     """Codes of a rule for the pods of one state."""
 
     def __init__(
@@ -135,15 +168,10 @@ class FilterAnswers(Answers):
         rows: Int64s | None,
         book: ReasonBook,
     ) -> None:
-        super().__init__(rule, nodes, rows)
-        self._rule, self._state, self._view, self._book = rule, state, view, book
-        self._version = _version(rule, state, view)
+        super().__init__(rule, state, nodes, view, rows)
+        self._book = book
         self.column = Codes(self.size)
         self.ask(None)
-
-    def _is_moved(self) -> bool:
-        before, self._version = self._version, _version(self._rule, self._state, self._view)
-        return self._version is None or self._version != before
 
     def ask(self, rows: Int64s | None) -> None:
         """Ask the rule about the rows; None: all."""
@@ -152,15 +180,13 @@ class FilterAnswers(Answers):
             raise RuleError(self.name, "gives a code that no reason has")
 
 
-class ScoreAnswers(Answers):
+class ScoreAnswers(RuleAnswers):
     """Raw points of a rule for the pods of one state."""
 
     def __init__(
         self, rule: Score, state: Any, nodes: NodeTable, view: View, rows: Int64s | None
     ) -> None:
-        super().__init__(rule, nodes, rows)
-        self._rule, self._state, self._view = rule, state, view
-        self._version = _version(rule, state, view)
+        super().__init__(rule, state, nodes, view, rows)
         self.column = RawPoints(self.size)
         if not hasattr(rule, "prescore"):
             self.ask(None)
@@ -169,13 +195,9 @@ class ScoreAnswers(Answers):
         """Ask the rule about the rows; None: all."""
         self._ask(self._state, rows)
 
-    def _is_moved(self) -> bool:
-        before, self._version = self._version, _version(self._rule, self._state, self._view)
-        return self._version is None or self._version != before
-
     def ask_among(self, fitting: Int64s) -> None:
         """Ask a rule whose points depend on which rows fit."""
-        rule: Any = self._rule
+        rule = self._rule
         state = call(rule, rule.prescore, self._state, self._view, fitting)
         if state is SKIP:
             self.column.set(None, np.zeros(self.size, np.int64))
@@ -211,11 +233,6 @@ class Shelf:
         else:
             kept.refresh()
         return kept
-
-
-def _version(rule: Any, state: Any, view: View) -> object:
-    """What a rule says that its answers were read from; None when it does not say."""
-    return call(rule, rule.version, state, view) if hasattr(rule, "version") else None
 
 
 def call(rule: Plugin, method: Callable[..., Any], *args: Any) -> Any:

@@ -235,9 +235,10 @@ class Sheet:
     def _conclude(self, settle: Callable[..., Any], rows: Int64s | None) -> None:
         view = self._view
         while True:  # Bound: each turn teaches values that were not known.
-            match settle(rows, view.allocatable, view.requested, view.nonzero):
-                case None:
-                    return
+            wanted = settle(rows, view.allocatable, view.requested, view.nonzero)
+            if wanted is None:
+                return
+            match wanted:
                 case (filter_index, value):
                     # The first filters are the table's own.
                     asked = self.filters[filter_index - self._own_count]

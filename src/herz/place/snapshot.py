@@ -31,31 +31,23 @@ class SnapshotDigest:
 
     def __init__(self) -> None:
         self._parts = {part: LtHash() for part in PARTS}
-        self._digests: dict[str, bytes] = {}
+        self._named = [(part.encode() + b"\0", self._parts[part]) for part in PARTS]
 
     def add(self, part: str, element: bytes) -> None:
         """One more element. Cost: 2 KiB of ChaCha20 (ADR 0008)."""
         self._parts[part].add(element)
-        self._digests.pop(part, None)
 
     def remove(self, part: str, element: bytes) -> None:
         """One element less; the exact inverse of `add`."""
         self._parts[part].remove(element)
-        self._digests.pop(part, None)
 
     def digest(self, knowledge: bytes) -> bytes:
         """48 bytes over all parts and the digest of the knowledge that the policy reads.
 
         Cost: one BLAKE2b of 2 KiB for each part that changed (ADR 0008).
         """
-        whole = hashlib.sha3_384(b"knowledge\0" + knowledge)
-        for part in PARTS:
-            found = self._digests.get(part)
-            if found is None:
-                state = self._parts[part].state()
-                found = self._digests[part] = hashlib.blake2b(state, digest_size=48).digest()
-            whole.update(part.encode() + b"\0" + found)
-        return whole.digest()
+        parts = [name + part.digest() for name, part in self._named]
+        return hashlib.sha3_384(b"".join((b"knowledge\0", knowledge, *parts))).digest()
 
 
 def node_element(node: Node) -> bytes:
@@ -73,7 +65,7 @@ def node_element(node: Node) -> bytes:
 
 def placement_element(pod: PodInfo, node: str, devices: tuple[int, ...]) -> bytes:
     """A pod on a node, with its devices, and what preemption reads of its status."""
-    place = pod.digest + node.encode() + b"\0" + ",".join(map(str, devices)).encode()
+    place = pod.digest + f"{node}\0{','.join(map(str, devices)) if devices else ''}".encode()
     started, is_preempted = pod.pod.status.start_time, pod.pod.is_preempted
     if started is None and not is_preempted:
         return place

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from herz._native import add_to_row
+from herz._native import shift_row
 from herz.model.podinfo import PodInfo
 from herz.model.volumes import mounts_of
 from herz.place.volumes.mounted import Mounted
@@ -59,7 +59,7 @@ class Usage:
 
     def take(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> int:
         """Put the pod's needs on the row; gives the aspects that changed."""
-        self._shift(pod, row, demands, 1)
+        shift_row(self.requested, demands, self.nonzero, pod.nonzero, row, 1)
         aspects = _REQUESTED
         for port in pod.ports:
             rows = self.ports.setdefault((port.protocol, port.port), {})
@@ -75,7 +75,7 @@ class Usage:
 
     def give(self, pod: PodInfo, row: int, demands: Demands, devices: tuple[int, ...]) -> int:
         """Take the pod's needs off the row; gives the aspects that changed."""
-        self._shift(pod, row, demands, -1)
+        shift_row(self.requested, demands, self.nonzero, pod.nonzero, row, -1)
         aspects = _REQUESTED
         for port in pod.ports:
             rows = self.ports[(port.protocol, port.port)]
@@ -129,13 +129,6 @@ class Usage:
         devices = np.full((capacity, self.devices.shape[1]), NO_DEVICE, np.int64)
         devices[:old] = self.devices
         self.devices = devices
-
-    def _shift(self, pod: PodInfo, row: int, demands: Demands, sign: int) -> None:
-        if sign < 0:
-            demands = [(column, -amount) for column, amount in demands]
-        add_to_row(self.requested, demands, row)
-        cpu, memory = pod.nonzero
-        add_to_row(self.nonzero, [(0, sign * cpu), (1, sign * memory)], row)
 
     def _shift_devices(self, row: int, devices: tuple[int, ...], milli: int) -> None:
         free = self.devices[row]

@@ -81,6 +81,15 @@ class Versioned(Reading, Protocol):
 
 
 @runtime_checkable
+class RowVersioned(Reading, Protocol):
+    """A rule that can tell cheaply whether what it declares in `reads` moved any row's answer."""
+
+    def row_version(self, state: Any, view: View) -> object:
+        """A value that differs from before whenever some row's answer may; None: cannot tell."""
+        ...
+
+
+@runtime_checkable
 class Based(Reading, Protocol):
     """A rule that can tell whether what `reads_prepare` names moved what it prepared."""
 

@@ -209,8 +209,7 @@ class BackoffQueue:
 
     def next_ns(self) -> int | None:
         """When the next pod is ready; None for no pod."""
-        times = (self.rejections.next_ns(), self.errors.next_ns())
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self.rejections.next_ns(), self.errors.next_ns())
 
     def __iter__(self) -> Iterator[QueuedPod]:
         """All the pods: rejections, then errors."""
@@ -220,3 +219,9 @@ class BackoffQueue:
     def _of(self, pod: QueuedPod) -> Timetable:
         """The timetable for the kind of the pod's last failure."""
         return self.errors if pod.error_count else self.rejections
+
+
+def earliest(*times: int | None) -> int | None:
+    """The first of the times; None when there is none."""
+    known = [time for time in times if time is not None]
+    return min(known) if known else None

@@ -15,6 +15,7 @@ from typing import Final
 from herz.errors import InvariantError
 from herz.intake.order.comparator import Comparator
 from herz.intake.queue.active import ActiveQueue
+from herz.intake.queue.backoff import earliest
 from herz.intake.queue.counters import QueueCounters, QueueCounts
 from herz.intake.queue.hints import (
     WILDCARD,
@@ -358,8 +359,7 @@ class SchedulingQueue:
 
     def next_wake_ns(self) -> int | None:
         """When `advance` next has something to do; None when time alone changes nothing."""
-        times = (self.rooms.backoff.next_ns(), self.rooms.unschedulable.next_ns())
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self.rooms.backoff.next_ns(), self.rooms.unschedulable.next_ns())
 
     # ---- looking --------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ class UnschedulablePods:
 
         Cost: O(flush times) when nothing is due, else O(pods inside).
         """
-        if not any(time <= now_ns for time in self._due):
+        if not self._due or min(self._due) > now_ns:
             return []
         return sorted(
             (pod for pod in self if pod.flush_at_ns <= now_ns), key=lambda pod: pod.sequence

@@ -83,6 +83,8 @@ class Required:
         """Moves whenever an answer may."""
         near = [*self.apart, *([] if self.together is None else [self.together])]
         others = others_meaning(self.pod, view, (TermKind.ANTI_AFFINITY,))
+        if not near and not others:
+            return (view.terms_version,)
         keys = {key for one in near for key in one.keys} | {o.term.topology_key for o in others}
         return (
             *(one.count.version for one in near),
@@ -194,6 +196,8 @@ class InterPodAffinity(Filter, Normalize, Versioned, Based, Hints):
         if isinstance(state, Required):
             return state.version(view)
         others = others_meaning(state.pod, view, self._scoring_kinds())
+        if not state.own and not others:
+            return (view.terms_version,)
         keys = {key for _, near in state.own for key in near.keys}
         keys |= {other.term.topology_key for other in others}
         return (

@@ -9,6 +9,7 @@ import numpy as np
 
 from herz.errors import ConfigError
 from herz.model.labels import (
+    LabelMatcher,
     NodeMatcher,
     PreferenceMatcher,
     compile_node_selector,
@@ -41,6 +42,7 @@ from herz.plugin import (
     Reads,
     ReasonBook,
     Rows,
+    RowVersioned,
     Verdict,
     View,
     row_count,
@@ -59,7 +61,7 @@ class NodeAffinityArguments(Arguments, frozen=True):
     added_affinity: Affinity | None = None
 
 
-class NodeAffinity(Filter, Normalize, Hints):
+class NodeAffinity(Filter, Normalize, RowVersioned, Hints):
     """Required terms filter, preferred terms score the sum of their weights."""
 
     name: ClassVar[str] = "NodeAffinity"
@@ -129,6 +131,25 @@ class NodeAffinity(Filter, Normalize, Hints):
     def normalize(self, raw: Int64s, low: int, high: int) -> Int64s:
         """In proportion to the highest sum."""
         return raw if high == 0 else SCORE_MAX * raw // high
+
+    def row_version(self, state: RequiredNodes | PreferenceMatcher | None, view: View) -> object:
+        """Of the labels that the terms ask about."""
+        terms = [] if self._added is None else [*self._added.terms]
+        matchers: list[LabelMatcher | None] = []
+        if isinstance(state, PreferenceMatcher):
+            terms = [term for _, term in state.terms]
+        elif state is not None:
+            matchers.append(state.labels)
+            terms += () if state.affinity is None else state.affinity.terms
+        if any(term.fields for term in terms):
+            return None
+        matchers += [term.labels for term in terms]
+        return tuple(
+            view.labels_version(requirement.key)
+            for matcher in matchers
+            if matcher is not None
+            for requirement in matcher.requirements
+        )
 
     def hints(self) -> Mapping[EventKind, Hint | None]:
         """A node came or changed its labels and matches now, or the pod changed."""

@@ -89,7 +89,7 @@ class Outcomes:
             or (found[0] & self._whole and (versions is None or versions != before))
         ):
             self.forget()
-        else:
+        elif found[1] is not None:
             self._state[found[1]] = _UNKNOWN
         if budgets is not self._budgets:
             self._budget(budgets)
