@@ -13,11 +13,11 @@ __all__ = [
     "RawPoints",
     "RequestMix",
     "Table",
-    "add_to_row",
     "expected_rest",
     "has_room",
     "levels",
     "mix64",
+    "shift_row",
 ]
 
 _Rows = npt.NDArray[np.int64] | None

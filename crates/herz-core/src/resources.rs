@@ -293,7 +293,11 @@ impl<'a> Share<'a> {
     #[inline]
     fn fractions(&self, row: usize) -> Option<(f64, f64)> {
         let (capacity, used) = (self.capacity[row], self.used[row]);
-        let of = |used: i64| (used as f64 / capacity as f64).min(1.0);
+        // One instruction where `f64::min` takes five, for the sake of NaN.
+        let of = |used: i64| match used as f64 / capacity as f64 {
+            over if over > 1.0 => 1.0,
+            fraction => fraction,
+        };
         (capacity != 0).then(|| (of(used), of(used + self.amount)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::answers::Answers;
+use crate::answers::{Answers, Column};
 use crate::resources::{Books, Kernel};
 use crate::rows::Rows;
 use crate::table::POINTS_MAX;
@@ -101,7 +101,7 @@ impl Scorer {
             }
             _ => None,
         };
-        let found = widened.or_else(|| whole_extent(&raw.values, first));
+        let found = widened.or_else(|| whole_extent(&raw, first));
         if found == self.extent && !is_new {
             return false;
         }
@@ -192,8 +192,13 @@ impl Scorer {
     }
 }
 
-fn whole_extent(values: &[i64], first: &[i16]) -> Option<(i64, i64)> {
-    let fitting = || values.iter().zip(first).filter(|(_, code)| **code == 0);
-    let ends = fitting().map(|(value, _)| *value);
-    Some((ends.clone().min()?, ends.max()?))
+fn whole_extent(raw: &Column<i64>, first: &[i16]) -> Option<(i64, i64)> {
+    if raw.is_blank {
+        return first.contains(&0).then_some((0, 0));
+    }
+    let fitting = raw.values.iter().zip(first).filter(|(_, code)| **code == 0);
+    fitting.fold(None, |ends, (&value, _)| {
+        let (low, high) = ends.unwrap_or((value, value));
+        Some((low.min(value), high.max(value)))
+    })
 }
