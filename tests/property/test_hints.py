@@ -281,7 +281,7 @@ class Life:
         return found.node if isinstance(found, Choice) else ""
 
     def gang(self, pod: PodInfo, framework: Framework) -> tuple[Gangs, Gang] | NoFit | None:
-        gangs = Gangs(self.harness.cluster, framework)
+        gangs = Gangs(self.harness.cluster, [framework])
         for queued in self.harness.queue:
             if isinstance(queued.item, PodInfo) and queued.item.pod_group:
                 gangs.see(queued.item)

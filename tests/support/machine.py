@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 from herz.app import (
     build_plugins,
-    hint_rules,
-    preemption,
     queue_settings,
     queue_sort,
     starvation_terms,
@@ -41,6 +39,7 @@ from herz.place.outcome import Choice, NoFit
 from herz.place.preemption.preemption import Preemption
 from herz.place.snapshot import SnapshotDigest
 from herz.plugin import Plugin, PreEnqueue, ReasonBook
+from herz.profiles import hint_rules, preemption
 
 SECOND = 1_000_000_000
 EffectT = TypeVar(
@@ -199,17 +198,17 @@ class Harness:
         )
         self.kept = Kept()
         gates = [rule for rule, _ in rules if isinstance(rule, PreEnqueue)]
-        self.chain = Chain("e" * 96, PolicyReference(policy.digest, "test", "1"), [self.kept])
+        self.chain = Chain("e" * 96, [PolicyReference(policy.digest, "test", "1")], [self.kept])
         self.machine = Cycle(
             Parts(
                 arrivals=Arrivals(gates, self.framework.sign, order_salt=b"salt"),
                 queue=self.queue,
                 cluster=self.cluster,
-                framework=self.framework,
+                frameworks=(self.framework,),
                 snapshot=self.snapshot,
                 chain=self.chain,
                 schedulers=schedulers,
-                preemption=preemption(rules, self.cluster, self.framework),
+                preemptions=(preemption(rules, self.cluster, self.framework),),
                 starvation=starvation_terms(policy),
             )
         )
