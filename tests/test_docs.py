@@ -38,12 +38,14 @@ from herz.model.events import Event, ObjectApplied
 from herz.model.meta import ObjectMeta
 from herz.model.objects import Container, Node, NodeStatus, Pod, PodSpec, ResourceRequirements
 from herz.plugin import ReasonBook
+from herz.profiles import queue_settings
 from herz.world.sim.catalogue import load_scenario
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.as_posix()
 )
+
 HOWTO = ROOT / "docs" / "howto" / "write-a-plugin.md"
 
 
@@ -167,7 +169,7 @@ def test_policy_in_the_docs_is_one(block: Block) -> None:
     if block.page != HOWTO:
         assert {entry.name for entry in policy.plugins} <= known
         app.build_plugins(policy, ReasonBook())
-    app.queue_settings(policy)
+    queue_settings(policy)
 
 
 def test_docs_have_policies() -> None:

@@ -39,10 +39,7 @@ from herz.config import (
 from herz.cycle import Cycle, Parts
 from herz.errors import ConfigError
 from herz.intake.order.comparator import Comparator
-from herz.intake.order.ladder import OrderBounds
-from herz.intake.queue.backoff import BackoffPolicy
 from herz.intake.queue.scheduling import SchedulingQueue
-from herz.intake.queue.settings import QueueSettings
 from herz.model.mix import PodShape
 from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
@@ -75,7 +72,6 @@ from herz.place.plugins.volume_binding import VolumeBinding
 from herz.place.plugins.volume_restrictions import VolumeRestrictions
 from herz.place.plugins.volume_zone import VolumeZone
 from herz.place.snapshot import SnapshotDigest
-from herz.place.starvation import StarvationTerms
 from herz.plugin import (
     SCORE_MAX,
     Plugin,
@@ -92,8 +88,10 @@ from herz.profiles import (
     build_framework,
     preemptions,
     profiles_of,
+    queue_settings,
     references,
     schedulers,
+    starvation_terms,
     switched_off,
 )
 from herz.world.sim import catalogue
@@ -102,7 +100,6 @@ from herz.world.sim.result import Summary, combine
 from herz.world.sim.run import simulate
 from herz.world.sim.scenario import Scenario
 
-SECOND_NS: Final = 1_000_000_000
 SHEET_BYTES: Final = 1 << 30
 ENTRY_POINT_GROUP: Final = "herz.plugins"
 ALIASES: Final = MappingProxyType({SCHEDULER_NAME: DEFAULT_SCHEDULER})
@@ -479,43 +476,6 @@ def build_machine(
             starvation=starvation_terms(first.policy),
             preemptions=preemptions(built, cluster, frameworks),
         )
-    )
-
-
-def queue_settings(policy: Policy) -> QueueSettings:
-    """The queue's settings as the policy has them.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    queue, backoff, order = policy.queue, policy.queue.backoff, policy.queue.order
-    total = backoff.total_seconds_max
-    return QueueSettings(
-        batch_max=queue.batch_max,
-        flush_after_ns=queue.flush_seconds * SECOND_NS,
-        backoff=BackoffPolicy(
-            initial_ns=backoff.initial_seconds * SECOND_NS,
-            max_ns=backoff.max_seconds * SECOND_NS,
-            retries_max=backoff.retries_max,
-            backoff_ns_max=None if total is None else total * SECOND_NS,
-        ),
-        order=OrderBounds(
-            rung1_steps_max=order.rung1_steps_max,
-            both_steps_max=order.both_steps_max,
-            graph_nodes_max=order.graph_nodes_max,
-            weak_thousandths_max=order.weak_thousandths_max,
-            dropped_percent_max=order.dropped_percent_max,
-        ),
-    )
-
-
-def starvation_terms(policy: Policy) -> StarvationTerms:
-    """When the policy has room kept for pods that wait for long."""
-    given = policy.queue.starvation
-    return StarvationTerms(
-        after_ns=given.after_seconds * SECOND_NS,
-        ends_after_ns=given.ends_after_seconds * SECOND_NS,
-        nodes_percent=given.nodes_percent,
     )
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from herz.config import Policies, Policy, Profile
 from herz.intake.arrive import Arrivals, ProfiledArrivals
+from herz.intake.order.ladder import OrderBounds
+from herz.intake.queue.backoff import BackoffPolicy
 from herz.intake.queue.hints import WILDCARD, Answer, HintRule, QueueEvent
 from herz.intake.queue.item import QueueItem
+from herz.intake.queue.settings import QueueSettings
 from herz.model.podinfo import PodInfo
 from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
@@ -23,6 +26,7 @@ from herz.place.framework import Framework
 from herz.place.gang import TOGETHER
 from herz.place.plugins.gang_scheduling import together_hints
 from herz.place.preemption.preemption import BYTES_MAX, Preemption
+from herz.place.starvation import StarvationTerms
 from herz.plugin import (
     EventKind,
     Hints,
@@ -33,6 +37,8 @@ from herz.plugin import (
     Reads,
     ReasonBook,
 )
+
+SECOND_NS: Final = 1_000_000_000
 
 Rules: TypeAlias = Sequence[tuple[Plugin, int]]
 """A policy's rules with their weights, in order."""
@@ -172,6 +178,46 @@ def preemption(
     return None
 
 
+# ---- the queue that all share ----------------------------------------------------------
+
+
+def queue_settings(policy: Policy) -> QueueSettings:
+    """The queue's settings as the policy has them.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    queue, backoff, order = policy.queue, policy.queue.backoff, policy.queue.order
+    total = backoff.total_seconds_max
+    return QueueSettings(
+        batch_max=queue.batch_max,
+        flush_after_ns=queue.flush_seconds * SECOND_NS,
+        backoff=BackoffPolicy(
+            initial_ns=backoff.initial_seconds * SECOND_NS,
+            max_ns=backoff.max_seconds * SECOND_NS,
+            retries_max=backoff.retries_max,
+            backoff_ns_max=None if total is None else total * SECOND_NS,
+        ),
+        order=OrderBounds(
+            rung1_steps_max=order.rung1_steps_max,
+            both_steps_max=order.both_steps_max,
+            graph_nodes_max=order.graph_nodes_max,
+            weak_thousandths_max=order.weak_thousandths_max,
+            dropped_percent_max=order.dropped_percent_max,
+        ),
+    )
+
+
+def starvation_terms(policy: Policy) -> StarvationTerms:
+    """When the policy has room kept for pods that wait for long."""
+    given = policy.queue.starvation
+    return StarvationTerms(
+        after_ns=given.after_seconds * SECOND_NS,
+        ends_after_ns=given.ends_after_seconds * SECOND_NS,
+        nodes_percent=given.nodes_percent,
+    )
+
+
 # ---- hints ------------------------------------------------------------------------------
 
 
@@ -191,19 +237,15 @@ def all_hint_rules(profiles: Sequence[Rules]) -> list[HintRule]:
     if len(profiles) == 1:
         return hint_rules(profiles[0])
     found = _common()
-    names = dict.fromkeys(rule.name for rules in profiles for rule, _ in rules)
-    for name in names:
-        # None: the profile has no such rule, or one without hints: every event counts.
+    for name in dict.fromkeys(rule.name for rules in profiles for rule, _ in rules):
+        # Empty: without the rule's word every event counts, as for the profile alone.
         tables = [
-            next((_answers(rule) or None for rule, _ in rules if rule.name == name), None)
+            next((_answers(rule) for rule, _ in rules if rule.name == name), {})
             for rules in profiles
         ]
-        known = [table for table in tables if table is not None]
-        if not known:
-            continue
-        own = any(rule.name == name and not _answers(rule) for p in profiles for rule, _ in p)
-        kinds = (WILDCARD,) if own else tuple(dict.fromkeys(kind for t in known for kind in t))
-        found.append(HintRule(name, kinds, _by_profile(tables)))
+        if any(tables):
+            kinds = tuple(dict.fromkeys(kind for table in tables for kind in table))
+            found.append(HintRule(name, kinds if all(tables) else (WILDCARD,), _by_profile(tables)))
     return found
 
 
@@ -224,17 +266,18 @@ def _answers(rule: Plugin) -> dict[str, Answer | None]:
     return {kind: cast("Answer | None", hint) for kind, hint in rule.hints().items()}
 
 
-def _by_profile(tables: Sequence[Mapping[str, Answer | None] | None]) -> Answer:
+def _by_profile(tables: Sequence[Mapping[str, Answer | None]]) -> Answer:
     """Asks the rule of the pod's own profile."""
 
     def answer(item: QueueItem, event: QueueEvent) -> bool:
         assert isinstance(item, PodInfo), "the queue holds what arrive made"
         table = tables[item.profile]
-        if table is None:
-            return True
-        if event.kind not in table:
-            return False
-        own = table[event.kind]
+        own = table.get(event.kind, _never) if table else None
         return own is None or own(item, event)
 
     return answer
+
+
+def _never(_item: QueueItem, _event: QueueEvent) -> bool:
+    """Of events that the rule did not ask for."""
+    return False

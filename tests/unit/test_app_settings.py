@@ -15,7 +15,6 @@ from herz.app import (
     load_policy,
     load_settings,
     points,
-    queue_settings,
     queue_sort,
     with_workload,
 )
@@ -25,6 +24,7 @@ from herz.model.effects import Bind
 from herz.model.events import ObjectApplied
 from herz.model.mix import PodShape
 from herz.plugin import ReasonBook
+from herz.profiles import queue_settings
 from tests.support.machine import Kept
 from tests.support.objects import make_node, make_pod
 
