@@ -368,7 +368,8 @@ def check_served(policy: Policy | Policies, scenario: Scenario) -> None:
             "no profile decides pods of the scenario",
             where=f"scenario {scenario.name}, spec.schedulerName",
             value=", ".join(others),
-            fix=f"add profiles of that name to {policy.name}, or pick one for all: FILE#NAME",
+            fix=f"name a profile so ({SCHEDULER_NAME} may be {DEFAULT_SCHEDULER}), or pick one for "
+            "all pods: FILE#NAME",
         )
 
 

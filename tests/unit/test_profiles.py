@@ -409,10 +409,11 @@ def test_room_is_kept_where_the_pods_own_profile_lets_it() -> None:
 
 def test_each_profile_has_its_own_time_for_volumes() -> None:
     policies = together(
+        policy("careless"),
         *(
             policy(name, KUBERNETES, {"VolumeBinding": {"bindTimeoutSeconds": seconds}})
             for name, seconds in (("patient", 100), ("quick", 10))
-        )
+        ),
     )
     harness = Harness(policies).apply(make_node("a", labels={"zone": "a"}))
     harness.apply(make_class(LOCAL, "kubernetes.io/no-provisioner"))
