@@ -38,6 +38,8 @@ class Policies(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, profiles: Sequence[Profile]) -> Policies:
         """The profiles, which were checked, in whatever order."""
+        queue = profiles[0].policy.queue
+        assert all(profile.policy.queue == queue for profile in profiles), "there is one queue"
         return cls(tuple(sorted(profiles, key=lambda profile: profile.scheduler_name)))
 
     @property

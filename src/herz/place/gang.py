@@ -125,7 +125,7 @@ class Gangs:
         ledger = self._cluster.ledger
         # Uids in order: which pod came first decides nothing here.
         waiting = tuple(uid for uid in sorted(members) if ledger.get(uid) is None)
-        if mixed := _mixed([members[uid] for uid in waiting]):
+        if len(self._frameworks) > 1 and (mixed := _mixed([members[uid] for uid in waiting])):
             return self._no_fit(Kind.ERROR, mixed)
         placed = len(members) - len(waiting)
         needed = max(group.min_count - placed, 0)
