@@ -82,12 +82,12 @@ def test_all_profiles_are_loaded_where_all_are_meant(tmp_path: Path) -> None:
 
 
 def test_a_wrong_policy_of_several_is_named(tmp_path: Path) -> None:
-    text = "profiles: [{name: b, plugins: [{name: NodeName}]}, {name: a, plugins: [{name: No}]}]"
+    text = "profiles: [{name: b, plugins: [{name: NodeName}]}, {name: a, plugins: [{name: Nope}]}]"
     path = write(tmp_path, text, "own.yaml")
     with pytest.raises(ConfigError, match="unknown rule") as caught:
         load_policies(path)
     assert caught.value.where == f"{path} policy a plugins"
-    assert caught.value.value == "No"
+    assert caught.value.value == "Nope"
 
 
 def test_a_policy_has_no_profiles_to_pick(tmp_path: Path) -> None:
