@@ -141,13 +141,16 @@ class Cluster:
     def has_room(self, pod: PodInfo, row: int) -> bool:
         """Whether the row has what the pod asks for, if pods of lower priority left."""
         is_unchecked = self.ledger.is_unchecked
-        asked = [n for n in pod.requests if is_unchecked is None or not is_unchecked(pod, n)]
+        asked = {
+            name: amount
+            for name, amount in pod.requests.items()
+            if is_unchecked is None or not is_unchecked(pod, name)
+        }
         free = {
             name: int(self.nodes.allocatable[column, row] - self.nodes.usage.requested[column, row])
             for name, column in ((name, self.nodes.resource(name)) for name in asked)
         }
-        wanted = ((name, pod.requests[name]) for name in asked)
-        lacks = {name: n - free[name] for name, n in wanted if n > free[name]}
+        lacks = {name: n - free[name] for name, n in asked.items() if n > free[name]}
         if not lacks:
             return True
         on_row = self.ledger.on(self.nodes.names[row])
