@@ -27,10 +27,12 @@ from herz.config import (
     BackoffPolicy,
     OrderPolicy,
     PluginEntry,
+    Policies,
     Policy,
     QueuePolicy,
     StarvationPolicy,
     is_configuration,
+    parse_policies,
     parse_policy,
 )
 from herz.model.effects import Bind, Effect, PatchPodStatus
@@ -38,12 +40,14 @@ from herz.model.events import Event, ObjectApplied
 from herz.model.meta import ObjectMeta
 from herz.model.objects import Container, Node, NodeStatus, Pod, PodSpec, ResourceRequirements
 from herz.plugin import ReasonBook
+from herz.profiles import profiles_of, queue_settings
 from herz.world.sim.catalogue import load_scenario
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.as_posix()
 )
+
 HOWTO = ROOT / "docs" / "howto" / "write-a-plugin.md"
 
 
@@ -162,12 +166,18 @@ POLICIES = [block for block in ALL if is_policy(block) and block.file != "pyproj
 @pytest.mark.parametrize("block", POLICIES, ids=lambda block: block.label)
 def test_policy_in_the_docs_is_one(block: Block) -> None:
     read: Callable[[str], object] = tomllib.loads if block.language == "toml" else yaml.safe_load
-    policy = parse_policy(read(block.text), where=block.label)
+    given: Any = read(block.text)
+    found: Policy | Policies = (
+        parse_policies(given, where=block.label)
+        if "profiles" in given
+        else parse_policy(given, where=block.label)
+    )
     known = set(app.PLUGINS)
-    if block.page != HOWTO:
-        assert {entry.name for entry in policy.plugins} <= known
-        app.build_plugins(policy, ReasonBook())
-    app.queue_settings(policy)
+    for policy in [profile.policy for profile in profiles_of(found)]:
+        if block.page != HOWTO:
+            assert {entry.name for entry in policy.plugins} <= known
+            app.build_plugins(policy, ReasonBook())
+        queue_settings(policy)
 
 
 def test_docs_have_policies() -> None:

@@ -9,11 +9,12 @@ import dataclasses
 import hashlib
 import platform
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -21,34 +22,30 @@ import numpy as np
 from herz import plugin as contract
 from herz.commit.audit.chain import Chain
 from herz.config import (
+    DEFAULT_SCHEDULER,
     EXTENDS,
     POINTS,
     Configuration,
     PluginEntry,
+    Policies,
     Policy,
+    Profile,
     Rules,
+    pick_policies,
     pick_policy,
     read_settings,
     split_profile,
 )
 from herz.cycle import Cycle, Parts
 from herz.errors import ConfigError
-from herz.intake.arrive import Arrivals
 from herz.intake.order.comparator import Comparator
-from herz.intake.order.ladder import OrderBounds
-from herz.intake.queue.backoff import BackoffPolicy
-from herz.intake.queue.hints import Answer, HintRule
 from herz.intake.queue.scheduling import SchedulingQueue
-from herz.intake.queue.settings import QueueSettings
 from herz.model.mix import PodShape
 from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
-from herz.place.explain import NO_NODES
-from herz.place.framework import Framework
-from herz.place.gang import TOGETHER
 from herz.place.mix import PodMix
 from herz.place.plugins.default_preemption import DefaultPreemption
-from herz.place.plugins.gang_scheduling import GangScheduling, together_hints
+from herz.place.plugins.gang_scheduling import GangScheduling
 from herz.place.plugins.gpu_bestfit import GpuBestFit
 from herz.place.plugins.gpu_fragmentation import (
     GpuFragmentation,
@@ -74,30 +71,40 @@ from herz.place.plugins.understood import Understood
 from herz.place.plugins.volume_binding import VolumeBinding
 from herz.place.plugins.volume_restrictions import VolumeRestrictions
 from herz.place.plugins.volume_zone import VolumeZone
-from herz.place.preemption.preemption import Preemption
 from herz.place.snapshot import SnapshotDigest
-from herz.place.starvation import StarvationTerms
 from herz.plugin import (
     SCORE_MAX,
-    EventKind,
-    Hints,
     Plugin,
     PostFilter,
-    PreEnqueue,
     QueueSort,
-    Reading,
-    Reads,
     ReasonBook,
     Score,
 )
 from herz.ports import Progress, RecordSink
+from herz.profiles import (
+    Built,
+    all_hint_rules,
+    arrivals,
+    build_framework,
+    preemptions,
+    profiles_of,
+    queue_settings,
+    references,
+    schedulers,
+    starvation_terms,
+    switched_off,
+)
 from herz.world.sim import catalogue
+from herz.world.sim.make import SCHEDULER_NAME
 from herz.world.sim.result import Summary, combine
 from herz.world.sim.run import simulate
+from herz.world.sim.scenario import Scenario
 
-SECOND_NS: Final = 1_000_000_000
 SHEET_BYTES: Final = 1 << 30
 ENTRY_POINT_GROUP: Final = "herz.plugins"
+ALIASES: Final = MappingProxyType({SCHEDULER_NAME: DEFAULT_SCHEDULER})
+"""Whose pods a made scenario's pods are, unless a profile has their scheduler name."""
+
 
 PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] = {
     rule.name: rule
@@ -182,24 +189,40 @@ def policy_names() -> tuple[str, ...]:
 
 
 def load_policy(name_or_path: str) -> Policy:
-    """A built-in policy by name, or one from a file; its rules and arguments are checked.
+    """A built-in policy by name, or the only one of a file; its rules and arguments are checked.
 
     Raises:
         ConfigError: there is no such policy or file, or something in it is not allowed.
     """
-    policy = BUILT_IN.get(name_or_path)
-    if policy is None:
-        if "/" not in name_or_path and "." not in name_or_path:
-            fix = f"use one of {', '.join(policy_names())}, or the path of a policy file"
-            raise ConfigError("unknown policy", where="--policy", value=name_or_path, fix=fix)
-        path, scheduler = split_profile(name_or_path)
-        return pick_policy(load_settings(Path(path)), path, scheduler)
-    check(policy)
+    return _built_in(name_or_path) or pick_policy(*_loaded(name_or_path))
+
+
+def load_policies(name_or_path: str) -> Policy | Policies:
+    """The same, with all profiles where a file has several.
+
+    Raises:
+        ConfigError: there is no such policy or file, or something in it is not allowed.
+    """
+    return _built_in(name_or_path) or pick_policies(*_loaded(name_or_path))
+
+
+def _built_in(name: str) -> Policy | None:
+    policy = BUILT_IN.get(name)
+    if policy is not None:
+        check(policy)
+    elif "/" not in name and "." not in name:
+        fix = f"use one of {', '.join(policy_names())}, or the path of a policy file"
+        raise ConfigError("unknown policy", where="--policy", value=name, fix=fix)
     return policy
 
 
-def load_settings(path: Path | None) -> Policy | Configuration:
-    """What a file of settings holds, checked: a policy, or kube-scheduler's configuration.
+def _loaded(name: str) -> tuple[Policy | Policies | Configuration, str, str]:
+    path, scheduler = split_profile(name)
+    return load_settings(Path(path)), path, scheduler
+
+
+def load_settings(path: Path | None) -> Policy | Policies | Configuration:
+    """What a file of settings holds, checked: policies, or kube-scheduler's configuration.
 
     Args:
         path: the file; None for kube-scheduler's defaults.
@@ -215,7 +238,9 @@ def load_settings(path: Path | None) -> Policy | Configuration:
         try:
             check(profile.policy)
         except ConfigError as error:
-            raise error.at(f"{path} profiles[{index}]") from error
+            # Policies are sorted: their names, which the errors have, say which is meant.
+            place = f" profiles[{index}]" if isinstance(settings, Configuration) else ""
+            raise error.at(f"{path}{place}") from error
     return settings
 
 
@@ -304,24 +329,59 @@ def run_simulation(
         ConfigError: the scenario or the policy is not there, or wrong.
         InvariantError: a checker of the simulator was violated.
     """
-    chosen = load_policy(policy)
+    chosen = load_policies(policy)
     share = None if load is None else load / 1000
     loaded = catalogue.load_scenario(scenario, data=data, list_name=list_name, load=share)
-    chosen = with_workload(chosen, loaded.workload)
+    check_served(chosen, loaded)
+    chosen = _each(chosen, lambda one: with_workload(one, loaded.workload))
     loaded = dataclasses.replace(loaded, is_budget_hard=is_budget_hard(chosen))
     reference = PolicyReference(chosen.digest, chosen.name, chosen.version)
+    machine = partial(build_machine, chosen, aliases=ALIASES)
     return combine(
         [
-            simulate(loaded, partial(build_machine, chosen), reference, number, progress)
+            simulate(loaded, machine, reference, number, progress)
             for number in range(seed, seed + runs)
         ]
     )
 
 
-def is_budget_hard(policy: Policy) -> bool:
-    """Whether the policy's preemption holds to disruption budgets."""
-    rules = (rule for rule, _ in build_plugins(policy, ReasonBook()))
-    return any(isinstance(rule, PostFilter) and rule.terms.is_budget_hard for rule in rules)
+def _each(policy: Policy | Policies, change: Callable[[Policy], Policy]) -> Policy | Policies:
+    """The policy, or each profile's, changed."""
+    if isinstance(policy, Policy):
+        return change(policy)
+    return Policies.of([Profile(one.scheduler_name, change(one.policy)) for one in policy.profiles])
+
+
+def check_served(policy: Policy | Policies, scenario: Scenario) -> None:
+    """Refuse a scenario of whose pods the profiles decide none, or too few for its own ends.
+
+    Raises:
+        ConfigError: its pods name schedulers that no profile has.
+    """
+    if isinstance(policy, Policy):
+        return
+    served = {profile.scheduler_name for profile in policy.profiles}
+    served |= {name for name, to in ALIASES.items() if to in served}
+    others = [name for name in scenario.schedulers if name not in served]
+    if others and (scenario.is_every_fit_expected or len(others) == len(scenario.schedulers)):
+        raise ConfigError(
+            "no profile decides pods of the scenario",
+            where=f"scenario {scenario.name}, spec.schedulerName",
+            value=", ".join(others),
+            fix=f"name a profile so ({SCHEDULER_NAME} may be {DEFAULT_SCHEDULER}), or pick one for "
+            "all pods: FILE#NAME",
+        )
+
+
+def is_budget_hard(policy: Policy | Policies) -> bool:
+    """Whether preemption holds to disruption budgets, whichever profile's."""
+    return all(
+        any(
+            isinstance(rule, PostFilter) and rule.terms.is_budget_hard
+            for rule, _ in build_plugins(profile.policy, ReasonBook())
+        )
+        for profile in profiles_of(policy)
+    )
 
 
 def with_workload(policy: Policy, counts: Sequence[tuple[PodShape, int]]) -> Policy:
@@ -363,25 +423,22 @@ def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
     return built
 
 
-def switched_off(policy: Policy) -> frozenset[tuple[str, str]]:
-    """(Rule's name, extension point) where the policy does not ask a rule."""
-    return frozenset((entry.name, point) for entry in policy.plugins for point in entry.off)
-
-
 def build_machine(
-    policy: Policy,
+    policy: Policy | Policies,
     seed: int,
     sinks: Sequence[RecordSink],
     *,
     sheet_bytes: int = SHEET_BYTES,
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Cycle:
     """A scheduler, ready for events.
 
     Args:
-        policy: what decides.
+        policy: what decides; several profiles decide the pods of their scheduler names only.
         seed: stands for the log's life: it keys the ties and the permutation digest.
         sinks: who gets each record.
         sheet_bytes: memory for what rules said of nodes, kept between pods; decides nothing.
+        aliases: other scheduler names, and which of several profiles decides their pods.
 
     Raises:
         ConfigError: the policy names what is not there; or asserts are switched off.
@@ -389,98 +446,37 @@ def build_machine(
     if sys.flags.optimize:
         fix = "run without -O and PYTHONOPTIMIZE"
         raise ConfigError("asserts are switched off", where="python", fix=fix)
-    book = ReasonBook()
-    plugins = build_plugins(policy, book)
+    built = []
+    for profile in profiles_of(policy):
+        book = ReasonBook()
+        rules = build_plugins(profile.policy, book)
+        built.append(Built(profile.scheduler_name, profile.policy, rules, book))
     snapshot = SnapshotDigest()
-    reads = (rule.reads_all for rule, _ in plugins if isinstance(rule, Reading))
-    cluster = Cluster(snapshot, PodMix() if any(read & Reads.MIX for read in reads) else None)
+    cluster = Cluster(snapshot, PodMix() if any(one.reads_mix for one in built) else None)
     salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
-    ties = int.from_bytes(salt[:8], "big") if policy.ties == "hash" else None
-    off = switched_off(policy)
-    framework = Framework(
-        cluster.nodes,
-        cluster.view,
-        plugins,
-        book,
-        salt=ties,
-        cache_bytes=sheet_bytes,
-        off=off,
-        nominations=cluster.nominations,
-    )
-    gates = [
-        rule
-        for rule, _ in plugins
-        if isinstance(rule, PreEnqueue) and (rule.name, "preEnqueue") not in off
-    ]
-    reference = PolicyReference(policy.digest, policy.name, policy.version)
+    ties, share = int.from_bytes(salt[:8], "big"), sheet_bytes // len(built)
+    frameworks = tuple(build_framework(one, cluster, salt=ties, cache_bytes=share) for one in built)
+    names = schedulers(built, aliases)
+    first = built[0]
     return Cycle(
         Parts(
-            arrivals=Arrivals(gates, framework.sign, order_salt=salt),
+            arrivals=arrivals(built, frameworks, names, order_salt=salt),
             queue=SchedulingQueue(
-                queue_settings(policy),
-                hints=hint_rules(plugins),
-                comparator=queue_sort(policy, plugins),
+                queue_settings(first.policy),
+                hints=all_hint_rules([one.rules for one in built]),
+                comparator=queue_sort(first.policy, first.rules),
             ),
             cluster=cluster,
-            framework=framework,
+            frameworks=frameworks,
             snapshot=snapshot,
-            chain=Chain(engine_digest(), reference, sinks),
-            schedulers=None,
-            own_rules=frozenset(rule.name for rule, _ in plugins if rule.name not in EXTENDS),
-            starvation=starvation_terms(policy),
-            preemption=preemption(plugins, cluster, framework, off=off),
+            chain=Chain(engine_digest(), references(policy), sinks),
+            schedulers=None if names is None else frozenset(names),
+            own_rules=frozenset(
+                rule.name for one in built for rule, _ in one.rules if rule.name not in EXTENDS
+            ),
+            starvation=starvation_terms(first.policy),
+            preemptions=preemptions(built, cluster, frameworks),
         )
-    )
-
-
-def preemption(
-    plugins: Sequence[tuple[Plugin, int]],
-    cluster: Cluster,
-    framework: Framework,
-    *,
-    off: Collection[tuple[str, str]] = (),
-) -> Preemption | None:
-    """What makes room for pods that fit nowhere; None when no rule of the policy does."""
-    for rule, _ in plugins:
-        if isinstance(rule, PostFilter) and (rule.name, "postFilter") not in off:
-            return Preemption(cluster, framework, rule.terms)
-    return None
-
-
-def queue_settings(policy: Policy) -> QueueSettings:
-    """The queue's settings as the policy has them.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    queue, backoff, order = policy.queue, policy.queue.backoff, policy.queue.order
-    total = backoff.total_seconds_max
-    return QueueSettings(
-        batch_max=queue.batch_max,
-        flush_after_ns=queue.flush_seconds * SECOND_NS,
-        backoff=BackoffPolicy(
-            initial_ns=backoff.initial_seconds * SECOND_NS,
-            max_ns=backoff.max_seconds * SECOND_NS,
-            retries_max=backoff.retries_max,
-            backoff_ns_max=None if total is None else total * SECOND_NS,
-        ),
-        order=OrderBounds(
-            rung1_steps_max=order.rung1_steps_max,
-            both_steps_max=order.both_steps_max,
-            graph_nodes_max=order.graph_nodes_max,
-            weak_thousandths_max=order.weak_thousandths_max,
-            dropped_percent_max=order.dropped_percent_max,
-        ),
-    )
-
-
-def starvation_terms(policy: Policy) -> StarvationTerms:
-    """When the policy has room kept for pods that wait for long."""
-    given = policy.queue.starvation
-    return StarvationTerms(
-        after_ns=given.after_seconds * SECOND_NS,
-        ends_after_ns=given.ends_after_seconds * SECOND_NS,
-        nodes_percent=given.nodes_percent,
     )
 
 
@@ -501,19 +497,6 @@ def queue_sort(policy: Policy, plugins: Sequence[tuple[Plugin, int]]) -> Compara
     return Comparator(rule.name, rule.less)
 
 
-def hint_rules(plugins: Sequence[tuple[Plugin, int]]) -> list[HintRule]:
-    """Which events each rule wants its rejected pods to hear of."""
-    rules = [HintRule(NO_NODES, (EventKind.NODE_ADD,))]
-    for kind, hint in together_hints().items():
-        rules.append(HintRule(TOGETHER, (kind,), cast("Answer | None", hint)))
-    for rule, _ in plugins:
-        if isinstance(rule, Hints):
-            for kind, hint in rule.hints().items():
-                # The queue's items are PodInfos and its events Changes: cycle.py puts them in.
-                rules.append(HintRule(rule.name, (kind,), cast("Answer | None", hint)))
-    return rules
-
-
 @cache
 def engine_digest() -> str:
     """What decides besides policy and cluster, as one hash: Herz' code, Python and numpy.
@@ -521,7 +504,7 @@ def engine_digest() -> str:
     The decision packages' sources and the native library are read once a process.
     """
     home = Path(__file__).parent
-    names = ["app.py", "cycle.py", "preempting.py", "errors.py"]
+    names = ["app.py", "cycle.py", "preempting.py", "profiles.py", "errors.py"]
     files = [home / name for name in names] + sorted(home.glob("_native*.so"))
     for package in ("commit", "config", "intake", "model", "place", "plugin"):
         files += sorted((home / package).rglob("*.py"))

@@ -19,7 +19,7 @@ from herz import signals
 from herz.commit import bind
 from herz.commit.audit.chain import Chain
 from herz.errors import ConfigError
-from herz.intake.arrive import Arrivals
+from herz.intake.arrive import Arrivals, ProfiledArrivals
 from herz.intake.order.ladder import RUNG_FIFO, RUNG_SORTED, EdgeReference
 from herz.intake.queue.backoff import earliest
 from herz.intake.queue.item import QueuedPod
@@ -46,6 +46,7 @@ from herz.place.framework import Framework
 from herz.place.gang import Gang, Gangs
 from herz.place.outcome import Choice, NoFit
 from herz.place.preemption.preemption import Preempted, Preemption
+from herz.place.rulings import is_barred_by, is_unchecked_by
 from herz.place.snapshot import SnapshotDigest
 from herz.place.starvation import NEVER_KEPT, Starvation, StarvationTerms
 from herz.place.volumes.binder import Outcome, VolumeBinder
@@ -59,16 +60,17 @@ _UNSORTED: Final = Order(batch=0, rung=1)
 class Parts:
     """What a cycle is made of; `herz.app` builds it."""
 
-    arrivals: Arrivals
+    arrivals: Arrivals | ProfiledArrivals
     queue: SchedulingQueue
     cluster: Cluster
-    framework: Framework
+    frameworks: tuple[Framework, ...]
+    """By profile (`PodInfo.profile`)."""
     snapshot: SnapshotDigest
     chain: Chain
     schedulers: frozenset[str] | None
     """Values of `spec.schedulerName` that are ours; None: all."""
-    preemption: Preemption | None = None
-    """Has room made for pods that fit nowhere; None: they wait."""
+    preemptions: tuple[Preemption | None, ...] = (None,)
+    """By profile, has room made for pods that fit nowhere; None: they wait."""
     own_rules: frozenset[str] = frozenset()
     """The rules that kube-scheduler does not have."""
     starvation: StarvationTerms = NEVER_KEPT
@@ -82,15 +84,15 @@ class Cycle:
         self._arrivals = parts.arrivals
         self._queue = parts.queue
         self._cluster = parts.cluster
-        self._framework = parts.framework
+        self._frameworks = parts.frameworks
         self._snapshot = parts.snapshot
         self._chain = parts.chain
         self._schedulers = parts.schedulers
         self._own_rules = parts.own_rules
-        self._gangs = Gangs(parts.cluster, parts.framework)
-        self._starvation = Starvation(parts.cluster, parts.framework, parts.starvation)
-        parts.cluster.is_barred = parts.framework.is_barred
-        parts.cluster.ledger.is_unchecked = parts.framework.is_unchecked
+        self._gangs = Gangs(parts.cluster, parts.frameworks)
+        self._starvation = Starvation(parts.cluster, parts.frameworks, parts.starvation)
+        parts.cluster.is_barred = is_barred_by(parts.frameworks)
+        parts.cluster.ledger.is_unchecked = is_unchecked_by(parts.frameworks)
         self._effects: list[Effect] = []
         self._orders: tuple[object, Order] = (None, _UNSORTED)
         self._wake_ns = -1
@@ -98,9 +100,9 @@ class Cycle:
         self._uids: dict[str, str] = {}
         # Sequence of the record behind each bind that is under way, by uid.
         self._binds: dict[str, int] = {}
-        self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.framework)
+        self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.frameworks)
         self.counters: Counter[str] = Counter()
-        self._preempting = Preempting(parts.preemption, parts.queue, parts.cluster, self.counters)
+        self._preempting = Preempting(parts.preemptions, parts.queue, parts.cluster, self.counters)
 
     # ---- decisions ------------------------------------------------------------------------
 
@@ -151,9 +153,10 @@ class Cycle:
         if gang is not None:
             self._decide_gang(queued, pod, gang, snapshot, now_ns)
             return
-        found = self._framework.decide(pod)
+        framework = self._frameworks[pod.profile]
+        found = framework.decide(pod)
         if isinstance(found, Choice):
-            devices = self._framework.choose_devices(pod, found.row)
+            devices = framework.choose_devices(pod, found.row)
             if isinstance(devices, NoFit):
                 found = devices
             elif self._cluster.reserve(pod, found.row, devices):
@@ -161,7 +164,7 @@ class Cycle:
                 return
             else:
                 self.counters[signals.RESERVATIONS_REFUSED] += 1
-                found = self._framework.no_room(found)
+                found = framework.no_room(found)
         is_kept = bool(self._starvation.nodes_for(pod))
         room = self._preempting.seek(pod, found, self._effects, now_ns, is_kept=is_kept)
         if isinstance(room, Preempted):
@@ -207,7 +210,7 @@ class Cycle:
         snapshot: str,
         now_ns: int,
     ) -> None:
-        plan = self._framework.plan_volumes(pod, choice.row)
+        plan = self._frameworks[pod.profile].plan_volumes(pod, choice.row)
         if isinstance(plan, NoFit):
             self._tell(self._cluster.forget(pod.uid), now_ns)
             self._turn_down(queued, pod, plan, snapshot, now_ns)

@@ -7,6 +7,7 @@ is made for it. Each method is one whole act; its effects go to the end of the g
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -26,7 +27,7 @@ class Preempting:
     """Asks for room, makes it, and takes nominations back.
 
     Args:
-        preemption: finds the room; None: the policy does not preempt.
+        preemptions: by profile, what finds the room; None: its policy does not preempt.
         queue: where victims and preemptors are kept.
         cluster: where they are, and the nominations.
         counters: what happened so far.
@@ -34,12 +35,12 @@ class Preempting:
 
     def __init__(
         self,
-        preemption: Preemption | None,
+        preemptions: Sequence[Preemption | None],
         queue: SchedulingQueue,
         cluster: Cluster,
         counters: Counter[str],
     ) -> None:
-        self._preemption = preemption
+        self._preemptions = preemptions
         self._queue = queue
         self._cluster = cluster
         self._counters = counters
@@ -57,10 +58,11 @@ class Preempting:
             is_kept: whether room is kept for it for another reason: its nomination stands.
         """
         is_refused = found.kind in (Kind.UNFIT, Kind.NEVER_FITS)
-        if self._preemption is None or not is_refused or found.rejected_by == (NO_NODES,):
+        preemption = self._preemptions[pod.profile]
+        if preemption is None or not is_refused or found.rejected_by == (NO_NODES,):
             return found
         self._counters[signals.PREEMPTION_ATTEMPTS] += 1
-        room = self._preemption.run(pod)
+        room = preemption.run(pod)
         if isinstance(room, Preempted):
             return room
         if room.is_hopeless and not is_kept:
@@ -81,8 +83,9 @@ class Preempting:
         self._end_victims(pod, room, effects)
 
     def _end_victims(self, pod: PodInfo, room: Preempted, effects: list[Effect]) -> None:
-        assert self._preemption is not None, "somebody chose the victims"
-        is_evicted = self._preemption.terms.is_budget_hard
+        preemption = self._preemptions[pod.profile]
+        assert preemption is not None, "somebody chose the victims"
+        is_evicted = preemption.terms.is_budget_hard
         nominations = self._cluster.nominations
         for placed in room.victims:
             victim = placed.pod

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from herz.app import build_plugins, preemption
+from herz.app import build_plugins
 from herz.config import PluginEntry, Policy
 from herz.intake.arrive import Arrivals
 from herz.model.decode import convert
@@ -19,6 +19,7 @@ from herz.place.preemption.outcomes import NO_VICTIM
 from herz.place.preemption.preemption import NO_VICTIMS, NotPreempted, Preempted, Preemption
 from herz.place.snapshot import SnapshotDigest
 from herz.plugin import Kind, ReasonBook
+from herz.profiles import preemption
 from tests.oracle.oracle import Case, cases
 from tests.oracle.test_oracle_rules import CATALOGUED, RULES
 

@@ -239,7 +239,7 @@ def test_another_engine_policy_or_term_makes_another_chain() -> None:
         ("e", PolicyReference("@sha256:1", "one", "1"), 0),
         ("e", policy, 1),
     ):
-        chain = Chain(engine, given_policy, [], term=term)
+        chain = Chain(engine, [given_policy], [], term=term)
         chain.append(pod, Decided.WAIT, Order(batch=0, rung=1), "00", 1, message="no")
         heads.add(chain.head)
     assert len(heads) == 4

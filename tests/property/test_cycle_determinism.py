@@ -42,6 +42,29 @@ def test_a_second_machine_in_one_process_writes_the_same_records(policy: str) ->
     assert run(policy).lines == run(policy).lines
 
 
+PROFILES = """\
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles: [%s, %s]
+"""
+PLAIN = "{schedulerName: plain}"
+PACK = (
+    "{schedulerName: pack, pluginConfig: [{name: NodeResourcesFit, "
+    "args: {scoringStrategy: {type: MostAllocated}}}]}"
+)
+
+
+@pytest.mark.slow
+def test_profiles_in_any_order_write_the_same_records_in_any_process(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(PROFILES % (PLAIN, PACK))
+    (tmp_path / "two.yaml").write_text(PROFILES % (PACK, PLAIN))
+    here = b"\n".join(run(str(tmp_path / "one.yaml")).lines)
+    for name in ("plain", "pack"):
+        assert here.count(b'"name":"%s"' % name.encode()) > 10
+    assert in_a_process("0", str(tmp_path / "one.yaml")) == here
+    assert in_a_process("4711", str(tmp_path / "two.yaml")) == here
+
+
 @pytest.mark.slow
 def test_another_seed_moves_ties_only_and_is_seen() -> None:
     assert run(seed=5).lines != run(seed=6).lines

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from herz.app import build_plugins
-from herz.config import Policy
+from herz.config import Policies, Policy, Profile
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
 from herz.model.effects import Bind, DeletePod
@@ -27,6 +27,7 @@ from herz.place.framework import Framework
 from herz.place.gang import Gang, Gangs
 from herz.place.outcome import Choice, NoFit
 from herz.plugin import ReasonBook
+from herz.profiles import Built, build_framework, profiles_of
 from tests.support import strategies as some
 from tests.support.lives import EVERY, KINDS, LITTLE, Kind, node_of, object_of, pod_of, tweaked
 from tests.support.machine import KUBERNETES, SECOND, Harness, make_policy, only
@@ -50,7 +51,20 @@ ALONE = {
     for rule, kinds in KINDS.items()
     if rule != "GangScheduling"
 }
-WHOLE: Mapping[str, tuple[Policy, Sequence[Kind]]] = {
+LAX = make_policy(
+    ("TaintToleration", "NodeResourcesFit", "NodePorts", "GangScheduling"),
+    {"NodeResourcesFit": {"ignoredResources": ["example.com/special"]}},
+)
+WHOLE: Mapping[str, tuple[Policy | Policies, Sequence[Kind]]] = {
+    "profiles": (
+        Policies.of(
+            [
+                Profile("a", make_policy((*KUBERNETES, "DefaultPreemption"), DEFAULTS)),
+                Profile("b", LAX),
+            ]
+        ),
+        EVERY,
+    ),
     "all rules": (make_policy(KUBERNETES, DEFAULTS), EVERY),
     "preemption": (make_policy((*KUBERNETES, "DefaultPreemption"), DEFAULTS), EVERY),
     "gangs": (
@@ -118,15 +132,18 @@ class Life:
     """A machine, and the API server's side of its pods.
 
     Args:
-        policy: which rules.
+        policy: which rules; of several profiles, pods choose one by their number.
         kinds: of its pods.
     """
 
-    def __init__(self, policy: Policy, kinds: Sequence[Kind]) -> None:
+    def __init__(self, policy: Policy | Policies, kinds: Sequence[Kind]) -> None:
         self.kinds = kinds
         self.harness = Harness(policy)
-        self.book = ReasonBook()
-        self.rules = build_plugins(policy, self.book)
+        self.built = []
+        for profile in profiles_of(policy):
+            book = ReasonBook()
+            rules = build_plugins(profile.policy, book)
+            self.built.append(Built(profile.scheduler_name, profile.policy, rules, book))
         self.pods: dict[str, Pod] = {}
         self.made_from: dict[str, Kind] = {}
         self.open: dict[str, Bind] = {}
@@ -161,10 +178,11 @@ class Life:
         match step:
             case ("waits", number, kind, priority) if f"p{number}" not in self.pods:
                 chosen = self.made_from[f"p{number}"] = self.kinds[kind % len(self.kinds)]
-                self.show(pod_of(chosen, f"p{number}", priority=priority))
+                self.show(self.named(pod_of(chosen, f"p{number}", priority=priority), number))
             case ("lies", number, kind, node, namespace) if f"h{number}" not in self.pods:
                 chosen = self.kinds[kind % len(self.kinds)]
-                self.show(pod_of(chosen, f"h{number}", node=node, namespace=namespace))
+                made = pod_of(chosen, f"h{number}", node=node, namespace=namespace)
+                self.show(self.named(made, number))
             case ("seen", number, node) if self.is_waiting(f"p{number}"):
                 self.show(on_node(self.pods[f"p{number}"], node))
             case ("gone", letter, number):
@@ -185,12 +203,18 @@ class Life:
                 self.show(replace(pod, spec=replace(pod.spec, tolerations=more)))
             case ("changes", number) if self.is_waiting(f"p{number}"):
                 pod, other = self.pods[f"p{number}"], pod_of(PLAIN, "x")
-                self.show(replace(pod, spec=replace(other.spec, priority=pod.spec.priority)))
+                spec = replace(other.spec, priority=pod.spec.priority)
+                self.show(self.named(replace(pod, spec=spec), number))
             case ("nominated", number, node) if self.is_waiting(f"p{number}"):
                 pod = self.pods[f"p{number}"]
                 self.show(replace(pod, status=replace(pod.status, nominated_node_name=node)))
             case ("killed", is_refused) if self.victims:
                 self.kill(self.victims.pop(0), is_refused=is_refused)
+
+    def named(self, pod: Pod, number: int) -> Pod:
+        """The pod, with the scheduler that its number chooses."""
+        name = self.built[number % len(self.built)].scheduler_name
+        return replace(pod, spec=replace(pod.spec, scheduler_name=name))
 
     def is_waiting(self, name: str) -> bool:
         """Whether the API shows the pod without a node."""
@@ -264,24 +288,19 @@ class Life:
         """The node on which the pod would be placed now; empty when it would not."""
         pod, cluster = queued.item, self.harness.cluster
         assert isinstance(pod, PodInfo)
-        framework = Framework(
-            cluster.nodes,
-            cluster.view,
-            self.rules,
-            self.book,
-            salt=7,
-            nominations=cluster.nominations,
-        )
-        gang = self.gang(pod, framework) if pod.pod_group else None
+        frameworks = [build_framework(one, cluster, salt=7) for one in self.built]
+        gang = self.gang(pod, frameworks) if pod.pod_group else None
         if isinstance(gang, tuple):
             return self.would_fit_together(pod, *gang)
         if isinstance(gang, NoFit):
             return ""
-        found = framework.decide(pod)
+        found = frameworks[pod.profile].decide(pod)
         return found.node if isinstance(found, Choice) else ""
 
-    def gang(self, pod: PodInfo, framework: Framework) -> tuple[Gangs, Gang] | NoFit | None:
-        gangs = Gangs(self.harness.cluster, framework)
+    def gang(
+        self, pod: PodInfo, frameworks: Sequence[Framework]
+    ) -> tuple[Gangs, Gang] | NoFit | None:
+        gangs = Gangs(self.harness.cluster, frameworks)
         for queued in self.harness.queue:
             if isinstance(queued.item, PodInfo) and queued.item.pod_group:
                 gangs.see(queued.item)
@@ -323,7 +342,7 @@ def make_toleration() -> Any:
     ).spec.tolerations
 
 
-def problem(policy: Policy, kinds: Sequence[Kind], history: Sequence[Step]) -> str:
+def problem(policy: Policy | Policies, kinds: Sequence[Kind], history: Sequence[Step]) -> str:
     """What is wrong in this life; empty when nothing is."""
     life = Life(policy, kinds)
     for step in history:
@@ -334,7 +353,7 @@ def problem(policy: Policy, kinds: Sequence[Kind], history: Sequence[Step]) -> s
     return ""
 
 
-def live(policy: Policy, kinds: Sequence[Kind], seed: int) -> None:
+def live(policy: Policy | Policies, kinds: Sequence[Kind], seed: int) -> None:
     """Fails with a life that is as short as leaving steps out can make it."""
     history = history_of(seed)
     found = problem(policy, kinds, history)

@@ -7,14 +7,10 @@ from typing import Any, TypeVar
 
 from herz.app import (
     build_plugins,
-    hint_rules,
-    preemption,
-    queue_settings,
     queue_sort,
-    starvation_terms,
 )
 from herz.commit.audit.chain import Chain
-from herz.config import PluginEntry, Policy
+from herz.config import PluginEntry, Policies, Policy
 from herz.cycle import Cycle, Parts
 from herz.intake.arrive import Arrivals
 from herz.intake.queue.scheduling import SchedulingQueue
@@ -33,14 +29,27 @@ from herz.model.effects import (
 from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
 from herz.model.objects import KubernetesObject, Node, Pod
 from herz.model.podinfo import PodInfo
-from herz.model.record import PolicyReference, Record
+from herz.model.record import Record
 from herz.place.cluster import Cluster
 from herz.place.framework import Framework
 from herz.place.mix import PodMix
 from herz.place.outcome import Choice, NoFit
 from herz.place.preemption.preemption import Preemption
 from herz.place.snapshot import SnapshotDigest
-from herz.plugin import Plugin, PreEnqueue, ReasonBook
+from herz.plugin import Plugin, ReasonBook
+from herz.profiles import (
+    Built,
+    all_hint_rules,
+    arrivals,
+    build_framework,
+    preemption,
+    preemptions,
+    profiles_of,
+    queue_settings,
+    references,
+    starvation_terms,
+)
+from herz.profiles import schedulers as schedulers_of
 
 SECOND = 1_000_000_000
 EffectT = TypeVar(
@@ -169,48 +178,47 @@ class Harness:
     """A machine, driven by hand.
 
     Args:
-        policy: which rules.
-        extra: rules of the test's own, with weights.
-        schedulers: whose pods are ours; None: all.
+        policy: which rules; or several profiles, which decide the pods of their names.
+        extra: rules of the test's own, with weights, in every profile.
+        schedulers: whose pods are ours; None: all, or those of the profiles' names.
     """
 
     def __init__(
         self,
-        policy: Policy | None = None,
+        policy: Policy | Policies | None = None,
         extra: Rules = (),
         *,
         schedulers: frozenset[str] | None = None,
     ) -> None:
         policy = policy or make_policy()
-        book = ReasonBook()
-        rules = [*build_plugins(policy, book), *extra]
+        built = []
+        for one in profiles_of(policy):
+            book = ReasonBook()
+            rules = [*build_plugins(one.policy, book), *extra]
+            built.append(Built(one.scheduler_name, one.policy, rules, book))
+        first, names = built[0], schedulers_of(built, {})
         self.snapshot = SnapshotDigest()
         self.cluster = Cluster(self.snapshot)
-        self.framework = Framework(
-            self.cluster.nodes,
-            self.cluster.view,
-            rules,
-            book,
-            salt=7,
-            nominations=self.cluster.nominations,
-        )
+        self.frameworks = tuple(build_framework(one, self.cluster, salt=7) for one in built)
+        self.framework = self.frameworks[0]
         self.queue = SchedulingQueue(
-            queue_settings(policy), hints=hint_rules(rules), comparator=queue_sort(policy, rules)
+            queue_settings(first.policy),
+            hints=all_hint_rules([one.rules for one in built]),
+            comparator=queue_sort(first.policy, first.rules),
         )
         self.kept = Kept()
-        gates = [rule for rule, _ in rules if isinstance(rule, PreEnqueue)]
-        self.chain = Chain("e" * 96, PolicyReference(policy.digest, "test", "1"), [self.kept])
+        self.chain = Chain("e" * 96, references(policy), [self.kept])
         self.machine = Cycle(
             Parts(
-                arrivals=Arrivals(gates, self.framework.sign, order_salt=b"salt"),
+                arrivals=arrivals(built, self.frameworks, names, order_salt=b"salt"),
                 queue=self.queue,
                 cluster=self.cluster,
-                framework=self.framework,
+                frameworks=self.frameworks,
                 snapshot=self.snapshot,
                 chain=self.chain,
-                schedulers=schedulers,
-                preemption=preemption(rules, self.cluster, self.framework),
-                starvation=starvation_terms(policy),
+                schedulers=schedulers if names is None else frozenset(names),
+                preemptions=preemptions(built, self.cluster, self.frameworks),
+                starvation=starvation_terms(first.policy),
             )
         )
         self.now = 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from herz.app import build_machine, load_policy
+from msgspec.structs import replace
+
+from herz.app import build_machine, load_policies
 from herz.model.effects import Bind
 from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
 from herz.model.objects import Node
+from herz.profiles import profiles_of
 from tests.support.machine import SECOND, Kept
 from tests.support.objects import MEBIBYTE, make_node, make_pod
 from tests.support.strategies import KINDS, TAINTS, pod_of
@@ -33,13 +36,18 @@ def small_nodes() -> list[Node]:
 def run(policy: str = "default", seed: int = 5, nodes: Sequence[Node] = ()) -> Kept:
     """The records of the small case."""
     kept = Kept()
-    machine = build_machine(load_policy(policy), seed, [kept])
+    chosen = load_policies(policy)
+    machine = build_machine(chosen, seed, [kept])
     for node in nodes or small_nodes():
         machine.apply(ObjectApplied(time_ns=0, object=node))
     pods = [pod_of(number % len(KINDS), f"p{number}") for number in range(60)]
     pods += [make_pod(f"g{n}", {"cpu": "100m", "herz.dev/gpu-milli": "400"}) for n in range(6)]
     pods[7] = make_pod("p7", {"cpu": "1"}, annotations={"herz.dev/after": "p9,p11"})
     pods[9] = make_pod("p9", {"cpu": "1"}, annotations={"herz.dev/after": "p7"}, priority=3)
+    names = [profile.scheduler_name for profile in profiles_of(chosen)]
+    for number, pod in enumerate(pods):
+        spec = replace(pod.spec, scheduler_name=names[number % len(names)])
+        pods[number] = replace(pod, spec=spec)
     now = 0
     for number, pod in enumerate(pods):
         machine.apply(ObjectApplied(time_ns=now, object=pod, unlisted=("fresh",)[: number % 2]))

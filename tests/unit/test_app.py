@@ -18,7 +18,6 @@ from herz.app import (
     build_machine,
     build_plugins,
     engine_digest,
-    hint_rules,
     load_policy,
     policy_names,
     third_party,
@@ -27,6 +26,7 @@ from herz.config import PluginEntry, Policy
 from herz.errors import ConfigError
 from herz.place.explain import NO_NODES
 from herz.plugin import EventKind, ReasonBook
+from herz.profiles import hint_rules
 from tests.support.machine import Kept, make_policy
 
 RULE = """

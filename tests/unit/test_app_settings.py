@@ -12,19 +12,27 @@ from herz.app import (
     asked,
     build_machine,
     build_plugins,
+    load_policies,
     load_policy,
     load_settings,
     points,
-    queue_settings,
     queue_sort,
     with_workload,
 )
-from herz.config import Configuration, PluginEntry, Policy, QueuePolicy, parse_policy
+from herz.config import (
+    Configuration,
+    PluginEntry,
+    Policies,
+    Policy,
+    QueuePolicy,
+    parse_policy,
+)
 from herz.errors import ConfigError
 from herz.model.effects import Bind
 from herz.model.events import ObjectApplied
 from herz.model.mix import PodShape
 from herz.plugin import ReasonBook
+from herz.profiles import queue_settings
 from tests.support.machine import Kept
 from tests.support.objects import make_node, make_pod
 
@@ -61,6 +69,25 @@ def test_one_of_several_profiles_is_picked_by_its_name(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=what) as caught:
             load_policy(given)
         assert caught.value.fix == f"pick one: {path}#a, {path}#b"
+
+
+def test_all_profiles_are_loaded_where_all_are_meant(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{HEAD}profiles: [{{schedulerName: b}}, {{schedulerName: a}}]\n")
+    found = load_policies(path)
+    assert isinstance(found, Policies)
+    assert [profile.scheduler_name for profile in found.profiles] == ["a", "b"]
+    assert load_policies(f"{path}#b") == load_policy(f"{path}#b")
+    assert load_policies("default") is BUILT_IN["default"]
+    assert build_machine(found, 1, [Kept()]).step(0, 1) == []
+
+
+def test_a_wrong_policy_of_several_is_named(tmp_path: Path) -> None:
+    text = "profiles: [{name: b, plugins: [{name: NodeName}]}, {name: a, plugins: [{name: Nope}]}]"
+    path = write(tmp_path, text, "own.yaml")
+    with pytest.raises(ConfigError, match="unknown rule") as caught:
+        load_policies(path)
+    assert caught.value.where == f"{path} policy a plugins"
+    assert caught.value.value == "Nope"
 
 
 def test_a_policy_has_no_profiles_to_pick(tmp_path: Path) -> None:

@@ -5,16 +5,17 @@ same policies, `files` tells them apart. No rule is known here: what there is to
 in as `Rules`.
 """
 
-from herz.config.files import pick_policy, read_settings, split_profile
+from herz.config.files import pick_policies, pick_policy, read_settings, split_profile
 from herz.config.intree import EXTENDS
 from herz.config.kubescheduler import (
+    DEFAULT_SCHEDULER,
     Configuration,
     LeaderElection,
-    Profile,
     complete_configuration,
     is_configuration,
     parse_configuration,
 )
+from herz.config.policies import PROFILES_MAX, Policies, Profile, parse_policies
 from herz.config.policy import (
     BYTES_MAX,
     PLUGINS_MAX,
@@ -29,6 +30,7 @@ from herz.config.policy import (
     check_policy,
     parse_policy,
     read_bytes,
+    read_plain,
     read_policy,
 )
 from herz.config.profiles import Rules
@@ -40,9 +42,11 @@ from herz.config.wire import (
 
 __all__ = [
     "BYTES_MAX",
+    "DEFAULT_SCHEDULER",
     "EXTENDS",
     "PLUGINS_MAX",
     "POINTS",
+    "PROFILES_MAX",
     "WEIGHT_MAX",
     "BackoffPolicy",
     "ClientConnectionConfiguration",
@@ -52,6 +56,7 @@ __all__ = [
     "LeaderElectionConfiguration",
     "OrderPolicy",
     "PluginEntry",
+    "Policies",
     "Policy",
     "Profile",
     "QueuePolicy",
@@ -61,9 +66,12 @@ __all__ = [
     "complete_configuration",
     "is_configuration",
     "parse_configuration",
+    "parse_policies",
     "parse_policy",
+    "pick_policies",
     "pick_policy",
     "read_bytes",
+    "read_plain",
     "read_policy",
     "read_settings",
     "split_profile",

@@ -10,13 +10,14 @@ from herz.config.kubescheduler import (
     is_configuration,
     parse_configuration,
 )
-from herz.config.policy import Policy, read_bytes, read_policy
+from herz.config.policies import Policies, parse_policies
+from herz.config.policy import Policy, parse_policy, read_bytes, read_plain
 from herz.config.profiles import Rules
 from herz.config.wire import KubeSchedulerConfiguration
 from herz.errors import ConfigError
 
 
-def read_settings(path: Path | None, rules: Rules) -> Policy | Configuration:
+def read_settings(path: Path | None, rules: Rules) -> Policy | Policies | Configuration:
     """What the file holds; without one, kube-scheduler's defaults.
 
     Raises:
@@ -27,7 +28,10 @@ def read_settings(path: Path | None, rules: Rules) -> Policy | Configuration:
     data = read_bytes(path)
     if is_configuration(data):
         return parse_configuration(data, rules, source=str(path))
-    return read_policy(path)
+    given = read_plain(path)
+    if isinstance(given, dict) and "profiles" in given:
+        return parse_policies(given, where=str(path))
+    return parse_policy(given, where=str(path))
 
 
 def split_profile(text: str) -> tuple[str, str]:
@@ -37,7 +41,7 @@ def split_profile(text: str) -> tuple[str, str]:
     return (path, scheduler) if path and not Path(text).exists() else (text, "")
 
 
-def pick_policy(settings: Policy | Configuration, path: str, scheduler: str) -> Policy:
+def pick_policy(settings: Policy | Policies | Configuration, path: str, scheduler: str) -> Policy:
     """The policy of the scheduler name; empty: the only one.
 
     Raises:
@@ -45,7 +49,7 @@ def pick_policy(settings: Policy | Configuration, path: str, scheduler: str) -> 
     """
     if isinstance(settings, Policy):
         if scheduler:
-            fix = f"give {path} alone: only a KubeSchedulerConfiguration has profiles"
+            fix = f"give {path} alone: it has one policy"
             raise ConfigError("policy without profiles", where=path, value=scheduler, fix=fix)
         return settings
     policies = {profile.scheduler_name: profile.policy for profile in settings.profiles}
@@ -56,3 +60,16 @@ def pick_policy(settings: Policy | Configuration, path: str, scheduler: str) -> 
         fix = "pick one: " + ", ".join(f"{path}#{name}" for name in policies)
         raise ConfigError(what, where=path, value=scheduler or None, fix=fix)
     return policies[scheduler]
+
+
+def pick_policies(
+    settings: Policy | Policies | Configuration, path: str, scheduler: str
+) -> Policy | Policies:
+    """The policy of the scheduler name; empty: all that there are.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if scheduler or isinstance(settings, Policy) or len(settings.profiles) == 1:
+        return pick_policy(settings, path, scheduler)
+    return Policies.of(settings.profiles)

@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from herz.config.durations import duration_ns, duration_text
-from herz.config.policy import BYTES_MAX, BackoffPolicy, Policy
+from herz.config.policies import PROFILES_MAX, Profile
+from herz.config.policy import BYTES_MAX, BackoffPolicy
 from herz.config.profiles import Rules, Translated, translate
 from herz.config.wire import (
     API_GROUP,
@@ -39,13 +40,6 @@ _MARK: Final = re.compile(
     rb"""|^["']?apiVersion["']?[ \t]*:[ \t]*["']?kubescheduler\.config\.k8s\.io/""",
     re.MULTILINE,
 )
-
-
-class Profile(msgspec.Struct, frozen=True):
-    """A profile: pods choose it by `spec.schedulerName`, the policy decides them."""
-
-    scheduler_name: str
-    policy: Policy
 
 
 class LeaderElection(msgspec.Struct, frozen=True):
@@ -352,6 +346,9 @@ def _named(profiles: tuple[KubeSchedulerProfile, ...]) -> list[KubeSchedulerProf
     found = list(profiles) or [KubeSchedulerProfile()]
     if len(found) == 1 and found[0].scheduler_name is None:
         found = [msgspec.structs.replace(found[0], scheduler_name=DEFAULT_SCHEDULER)]
+    if len(found) > PROFILES_MAX:
+        fix = f"keep {PROFILES_MAX} at most"
+        raise ConfigError("too many profiles", where="profiles", value=len(found), fix=fix)
     seen: dict[str, int] = {}
     for index, profile in enumerate(found):
         where = f"profiles[{index}].schedulerName"

@@ -134,7 +134,7 @@ def read_policy(path: Path) -> Policy:
     Raises:
         ConfigError: the file cannot be read or parsed, or a key or value is not allowed.
     """
-    return parse_policy(_read(path), where=str(path))
+    return parse_policy(read_plain(path), where=str(path))
 
 
 def parse_policy(given: object, *, where: str) -> Policy:
@@ -172,7 +172,12 @@ def read_bytes(path: Path) -> bytes:
         raise ConfigError(f"cannot read: {error}", where=str(path), fix=fix) from error
 
 
-def _read(path: Path) -> object:
+def read_plain(path: Path) -> object:
+    """What a TOML, YAML or JSON file holds.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed.
+    """
     try:
         text = read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -6,7 +6,7 @@ Everything that is computed from a pod alone is computed here, once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -44,12 +44,16 @@ class Arrivals:
         gates: the rules that may keep a pod out of the queue.
         sign: gives a pod's signature.
         order_salt: keys the permutation digest.
+        profile: index of the profile that the rules are of.
     """
 
-    def __init__(self, gates: Sequence[PreEnqueue], sign: Sign, *, order_salt: bytes) -> None:
+    def __init__(
+        self, gates: Sequence[PreEnqueue], sign: Sign, *, order_salt: bytes, profile: int = 0
+    ) -> None:
         self._gates = tuple(gates)
         self._sign = sign
         self._salt = order_salt
+        self._profile = profile
 
     def read(self, pod: Pod, unlisted: tuple[str, ...]) -> PodInfo:
         """The pod with all that is computed from it.
@@ -88,6 +92,7 @@ class Arrivals:
             terms_problem=terms_problem,
             pod_group=_pod_group(pod),
             unlisted=unlisted,
+            profile=self._profile,
         )
         set_once = msgspec.structs.force_setattr
         set_once(info, "gates", self._closed(info, problems))
@@ -102,6 +107,23 @@ class Arrivals:
     def _order_key(self, uid: str) -> int:
         keyed = hashlib.sha3_256(self._salt + uid.encode()).digest()
         return int.from_bytes(keyed[8:16], "big")
+
+
+class ProfiledArrivals:
+    """Has each pod read by the rules of the profile that its `spec.schedulerName` chooses.
+
+    Args:
+        by_name: by scheduler name.
+        other: reads the pods that no profile decides: those of others, on nodes.
+    """
+
+    def __init__(self, by_name: Mapping[str, Arrivals], other: Arrivals) -> None:
+        self._by_name = dict(by_name)
+        self._other = other
+
+    def read(self, pod: Pod, unlisted: tuple[str, ...]) -> PodInfo:
+        """See `Arrivals.read`."""
+        return self._by_name.get(pod.spec.scheduler_name, self._other).read(pod, unlisted)
 
 
 def _requests(

@@ -46,7 +46,7 @@ POD_SPEC: dict[str, tuple[str, str]] = {
         IRRELEVANT,
         "the API server turns it into overhead, node selector and tolerations on admission",
     ),
-    "schedulerName": (READ, "whether the pod is ours"),
+    "schedulerName": (READ, "which profile decides the pod, or that it is not ours"),
     "schedulingGates": (READ, "keep the pod out of the queue"),
     "schedulingGroup": (READ, "the PodGroup of a gang"),
     "securityContext": (IRRELEVANT, "rights inside the pod"),

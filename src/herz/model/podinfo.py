@@ -67,12 +67,13 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
         group: what selectors see of it.
         terms: its pod affinity and anti-affinity; empty when `terms_problem` is not.
         terms_problem: why its terms cannot be understood; empty when they can.
-        signature: pods of one signature get the same codes and points from every rule.
+        signature: pods of one profile and signature get the same codes and points from every rule.
         digest: SHA3-384 of what is read of the pod.
         order_key: keyed 64-bit hash of the uid, for the permutation digest.
         tie_key: first 8 bytes of SHA3-256 of the uid, for ties between nodes.
         pod_group: key of its PodGroup in the catalogue; empty when it is in none.
         unlisted: top-level spec fields that this release does not know.
+        profile: which of the machine's profiles decides it, by index; 0 where none does.
     """
 
     pod: Pod
@@ -96,6 +97,7 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     terms_problem: str = ""
     pod_group: str = ""
     unlisted: tuple[str, ...] = ()
+    profile: int = 0
 
     @property
     def key(self) -> str:

@@ -140,11 +140,17 @@ class Cluster:
 
     def has_room(self, pod: PodInfo, row: int) -> bool:
         """Whether the row has what the pod asks for, if pods of lower priority left."""
+        is_unchecked = self.ledger.is_unchecked
+        asked = {
+            name: amount
+            for name, amount in pod.requests.items()
+            if is_unchecked is None or not is_unchecked(pod, name)
+        }
         free = {
             name: int(self.nodes.allocatable[column, row] - self.nodes.usage.requested[column, row])
-            for name, column in ((name, self.nodes.resource(name)) for name in pod.requests)
+            for name, column in ((name, self.nodes.resource(name)) for name in asked)
         }
-        lacks = {name: n - free[name] for name, n in pod.requests.items() if n > free[name]}
+        lacks = {name: n - free[name] for name, n in asked.items() if n > free[name]}
         if not lacks:
             return True
         on_row = self.ledger.on(self.nodes.names[row])
@@ -165,11 +171,11 @@ class Room:
     def __init__(self, cluster: Cluster, node: str) -> None:
         self._cluster, self._node = cluster, node
         # Pods that the rules cannot tell apart get one answer.
-        self._known: dict[tuple[bytes, int], bool] = {}
+        self._known: dict[tuple[int, bytes, int], bool] = {}
 
     def __call__(self, pod: PodInfo) -> bool:
         """Whether it may."""
-        key = (pod.signature, pod.priority)
+        key = (pod.profile, pod.signature, pod.priority)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._ask(pod)

@@ -85,9 +85,9 @@ class Together:
 class Gangs:
     """The groups' living pods, and the placing of them."""
 
-    def __init__(self, cluster: Cluster, framework: Framework) -> None:
+    def __init__(self, cluster: Cluster, frameworks: Sequence[Framework]) -> None:
         self._cluster = cluster
-        self._framework = framework
+        self._frameworks = frameworks
         self._members: dict[str, dict[str, PodInfo]] = {}
         # When a pod of the gang was first found placed while others that it needs were not.
         self._split_ns: dict[str, int] = {}
@@ -125,6 +125,8 @@ class Gangs:
         ledger = self._cluster.ledger
         # Uids in order: which pod came first decides nothing here.
         waiting = tuple(uid for uid in sorted(members) if ledger.get(uid) is None)
+        if len(self._frameworks) > 1 and (mixed := _mixed([members[uid] for uid in waiting])):
+            return self._no_fit(Kind.ERROR, mixed)
         placed = len(members) - len(waiting)
         needed = max(group.min_count - placed, 0)
         note = self._split(key, group, placed, needed, now_ns)
@@ -160,20 +162,21 @@ class Gangs:
 
     def _reserve(self, pod: PodInfo, volumes: set[str]) -> Held | NoFit:
         """Decide and hold; `volumes` are those that go to other pods of the gang."""
-        found = self._framework.decide(pod)
+        framework = self._frameworks[pod.profile]
+        found = framework.decide(pod)
         if isinstance(found, NoFit):
             return found
-        devices = self._framework.choose_devices(pod, found.row)
+        devices = framework.choose_devices(pod, found.row)
         if isinstance(devices, NoFit):
             return devices
-        plan = self._framework.plan_volumes(pod, found.row)
+        plan = framework.plan_volumes(pod, found.row)
         if isinstance(plan, NoFit):
             return plan
         if any(volume.metadata.name in volumes for _, volume in plan.static):
             taken = "another pod of the pod group takes the same volume"
             return replace(self._no_fit(Kind.UNFIT, taken), rejected_by=(TOGETHER,))
         if not self._cluster.reserve(pod, found.row, devices):
-            return self._framework.no_room(found)
+            return framework.no_room(found)
         # What holds the room now is the reservation: the others need not leave it twice.
         return Held(found, devices, plan, self._cluster.nominations.drop(pod.uid))
 
@@ -224,6 +227,18 @@ def _with_rules(whole: NoFit, own: NoFit | None) -> NoFit:
 
 def _name(key: str) -> str:
     return key.rpartition(":")[2]
+
+
+def _mixed(pods: Sequence[PodInfo]) -> str:
+    """Why the pods are not decided together; empty when one profile decides them all.
+
+    Source: kube-scheduler 1.36 `frameworkForPodGroup`, an error there as well.
+    """
+    if len({pod.profile for pod in pods}) <= 1:
+        return ""
+    names = " and ".join(f'"{name}"' for name in sorted({p.pod.spec.scheduler_name for p in pods}))
+    same = "all pods in a single pod group should have the same .spec.schedulerName set"
+    return f"{same}, got: {names}"
 
 
 def _refusal(group: PodGroup) -> str:

@@ -47,13 +47,13 @@ class Ledger:
     """Pods by node. It writes the table's columns of use, and is alone in that.
 
     Attributes:
-        is_unchecked: says of a resource that the policy ignores it (NodeResourcesFit's
+        is_unchecked: says of a resource that the pod's policy ignores it (NodeResourcesFit's
             `ignoredResources`); None: all are checked.
     """
 
     def __init__(self, table: NodeTable) -> None:
         self._table = table
-        self.is_unchecked: Callable[[str], bool] | None = None
+        self.is_unchecked: Callable[[PodInfo, str], bool] | None = None
         self._placed: dict[str, Placed] = {}
         self._by_node: dict[str, dict[str, Placed]] = {}
         table.recount = self._recount
@@ -177,7 +177,7 @@ class Ledger:
         return [
             (column(name), amount)
             for name, amount in pod.requests.items()
-            if is_unchecked is None or not is_unchecked(name)
+            if is_unchecked is None or not is_unchecked(pod, name)
         ]
 
     def _put(self, placed: Placed, row: int | None, demands: Demands) -> None:

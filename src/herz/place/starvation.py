@@ -70,8 +70,10 @@ class Starvation:
     Bound: the pods that wait; reservations of a share of the nodes.
     """
 
-    def __init__(self, cluster: Cluster, framework: Framework, terms: StarvationTerms) -> None:
-        self._cluster, self._framework, self._terms = cluster, framework, terms
+    def __init__(
+        self, cluster: Cluster, frameworks: Sequence[Framework], terms: StarvationTerms
+    ) -> None:
+        self._cluster, self._frameworks, self._terms = cluster, frameworks, terms
         self._scratch = Scratch(cluster.view)
         # Since when, and one of its pods, by priority and holder; the longest waiting first.
         self._since: dict[int, dict[str, tuple[int, PodInfo]]] = {}
@@ -174,7 +176,7 @@ class Starvation:
         open_rows: list[int] = []
         try:
             for pod in pods:
-                sheet = self._framework.sheet(pod)
+                sheet = self._frameworks[pod.profile].sheet(pod)
                 if not isinstance(sheet, Sheet) or sheet.rows is not None:
                     return {}
                 row = self._row_for(pod, sheet, open_rows, taken)
@@ -216,7 +218,8 @@ class Starvation:
 
     def _candidates(self, pod: PodInfo, sheet: Sheet) -> list[int]:
         """Rows without room for the pod that its going pods may make, soonest first."""
-        nodes, book = self._cluster.nodes, self._framework.book
+        framework = self._frameworks[pod.profile]
+        nodes, book = self._cluster.nodes, framework.book
         first = sheet.table.first()
         rows = [
             row
@@ -224,7 +227,7 @@ class Starvation:
             if first[row] > 0 and book.verdict(int(first[row])).plugin == CAPACITY_RULE
         ]
         # Tie: by the keyed hash of pod and node, then by name.
-        salt = pod.tie_key ^ (self._framework.salt or 0)
+        salt = pod.tie_key ^ (framework.salt or 0)
         key = nodes.keys
         return sorted(
             rows,

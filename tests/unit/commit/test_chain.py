@@ -26,7 +26,7 @@ def say(
 
 def test_each_record_is_numbered_and_names_the_one_before() -> None:
     kept = Kept()
-    chain = Chain("engine", POLICY, [kept], term=3)
+    chain = Chain("engine", [POLICY], [kept], term=3)
     assert chain.head == NO_RECORD == "0" * 96
     for number in (1, 2, 3):
         before = chain.head
@@ -40,7 +40,7 @@ def test_each_record_is_numbered_and_names_the_one_before() -> None:
 
 def test_every_sink_gets_every_record_in_order() -> None:
     sinks = [Kept(), Kept()]
-    chain = Chain("engine", POLICY, sinks)
+    chain = Chain("engine", [POLICY], sinks)
     made = [say(chain, message=str(number)) for number in range(4)]
     for sink in sinks:
         assert sink.records == made
@@ -48,14 +48,14 @@ def test_every_sink_gets_every_record_in_order() -> None:
 
 
 def test_a_repeated_no_is_short_and_counts() -> None:
-    chain = Chain("engine", POLICY, [])
+    chain = Chain("engine", [POLICY], [])
     assert (say(chain).repeats, say(chain).repeats) == (0, 1)
     third = say(chain)
     assert (third.repeats, third.repeated, third.message, third.rejections) == (1, 3, "", ())
 
 
 def test_pods_repeat_themselves_not_each_other() -> None:
-    chain = Chain("engine", POLICY, [])
+    chain = Chain("engine", [POLICY], [])
     say(chain)
     assert say(chain, OTHER).repeats == 0
     assert say(chain).repeats == 1
@@ -63,7 +63,7 @@ def test_pods_repeat_themselves_not_each_other() -> None:
 
 
 def test_another_verdict_kind_or_mark_is_told_in_full() -> None:
-    chain = Chain("engine", POLICY, [])
+    chain = Chain("engine", [POLICY], [])
     say(chain)
     assert say(chain, decided=Decided.WAIT).repeats == 0
     assert say(chain, **NO, marks=("unlisted:x",)).repeats == 0
@@ -72,7 +72,7 @@ def test_another_verdict_kind_or_mark_is_told_in_full() -> None:
 
 
 def test_a_placement_or_a_pods_end_closes_what_was_told() -> None:
-    chain = Chain("engine", POLICY, [])
+    chain = Chain("engine", [POLICY], [])
     say(chain)
     placed = say(chain, decided=Decided.PLACE, node="a")
     assert placed.repeats == 0

@@ -231,6 +231,7 @@ BAD: list[tuple[str, str, str]] = [
     ("profiles", "profiles: {}", "3 profiles"),
     ("a profile", "profiles: [a]", "3 profiles[0]"),
     ("no name", "profiles: [{schedulerName: ''}]", "3 profiles[0].schedulerName"),
+    ("many", "profiles: [" + "{}," * 101 + "]", "3 profiles"),
     ("names missing", "profiles: [{schedulerName: a}, {}]", "3 profiles[1]"),
     ("one name", "profiles: [{schedulerName: a}, {schedulerName: a}]", "profiles[1].schedulerName"),
     (

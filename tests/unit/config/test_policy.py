@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from herz.app import BUILT_IN, load_policy, policy_names, queue_settings
+from herz.app import BUILT_IN, load_policy, policy_names
 from herz.config import (
     BYTES_MAX,
     PLUGINS_MAX,
@@ -21,6 +21,7 @@ from herz.config import (
     read_policy,
 )
 from herz.errors import ConfigError
+from herz.profiles import queue_settings
 
 TOML = """
 name = "mine"

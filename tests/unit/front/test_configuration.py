@@ -29,6 +29,12 @@ profiles:
     args: {scoringStrategy: {type: MostAllocated}, ignoredResources: []}
 - schedulerName: spread
 """
+OWN_LIST = """\
+profiles:
+- {name: b, plugins: [{name: NodeName}]}
+- {name: a, plugins: [{name: NodePorts}]}
+queue: {flush_seconds: 60}
+"""
 OWN = 'name = "own"\n[[plugins]]\nname = "NodeName"\n'
 
 
@@ -69,6 +75,43 @@ def test_validate_gives_the_same_to_programs(file: str, capsys: Captured) -> Non
     assert found["warnings"][0].startswith("percentageOfNodesToScore")
     assert main(["config", "validate", file, "--output", "yaml"]) == 0
     assert msgspec.yaml.decode(capsys.readouterr().out) == found
+
+
+def test_the_digest_of_all_profiles_is_shown_and_their_order_is_not_in_it(
+    file: str, tmp_path: Path, capsys: Captured
+) -> None:
+    swapped = tmp_path / "swapped.yaml"
+    head, pack, spread = FILE.partition("- schedulerName: pack")[0], *FILE.split("- sched")[1:]
+    swapped.write_text(f"{head}- sched{spread}- sched{pack}")
+    digests = set()
+    for path in (file, str(swapped)):
+        for command in ("validate", "show"):
+            assert main(["config", command, path, "--output", "json"]) == 0
+            found = json.loads(capsys.readouterr().out)
+            digests.add(found["digest"])
+            assert found["digest"] not in {policy["digest"] for policy in found["policies"]}
+            assert main(["config", command, path]) == 0
+            assert f"with 2 profiles  {found['digest']}" in capsys.readouterr().out
+    assert len(digests) == 1
+
+
+def test_policies_of_our_own_are_shown_and_can_be_read_again(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN_LIST)
+    assert main(["config", "validate", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "is a valid list of policies with 2 profiles  @sha256:" in out
+    assert main(["config", "show", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert out.index("scheduler a  @sha256:") < out.index("scheduler b  @sha256:")
+    assert "queue.flush_seconds" in out
+    assert main(["config", "show", str(path), "--output", "json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    path.write_text(json.dumps(first["configuration"]))
+    assert main(["config", "show", str(path), "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == first
 
 
 def test_validate_takes_a_policy(own: str, capsys: Captured) -> None:

@@ -37,16 +37,21 @@ class Chain:
 
     Args:
         engine: digest of the engine.
-        policy: the policy in force.
+        policies: the policy in force, by profile (`PodInfo.profile`).
         sinks: who gets each record, in order, before its effect leaves.
         term: the leader's term.
     """
 
     def __init__(
-        self, engine: str, policy: PolicyReference, sinks: Sequence[RecordSink], *, term: int = 0
+        self,
+        engine: str,
+        policies: Sequence[PolicyReference],
+        sinks: Sequence[RecordSink],
+        *,
+        term: int = 0,
     ) -> None:
         self._engine = engine
-        self._policy = policy
+        self._policies = tuple(policies)
         self._sinks = tuple(sinks)
         self._term = term
         self._previous = NO_RECORD
@@ -91,7 +96,7 @@ class Chain:
             engine=self._engine,
             order=order,
             pod=PodReference(pod.digest.hex(), pod.name, pod.namespace, pod.uid),
-            policy=self._policy,
+            policy=self._policies[pod.profile],
             previous=self._previous,
             sequence=self.sequence,
             snapshot=snapshot,

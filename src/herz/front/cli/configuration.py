@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import typer
 
 from herz import app
-from herz.config import Configuration, Policy
+from herz.config import Configuration, Policies, Policy
 from herz.front.cli.options import Output, checked_name
 from herz.front.cli.printing import print_answer
 
@@ -28,6 +28,7 @@ SHOW = """Examples:
     herz config show scheduler.yaml --output yaml
 """
 
+Settings: TypeAlias = Policy | Policies | Configuration
 OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 _ELSEWHERE = ("extenders", "plugins", "profiles")
 """Fields that a table shows as warnings or as tables of their own."""
@@ -45,13 +46,14 @@ def validate(
         {
             "file": file,
             "kind": _kind(loaded),
+            "digest": _digest(loaded),
             "policies": [
                 {**_reference(policy), "rules": len(policy.plugins)} for policy in policies
             ],
             "warnings": warnings,
         },
         output,
-        title=f"{file} is a valid {_kind(loaded)}",
+        title=f"{file} is a valid {_kind(loaded)}{_together(loaded)}",
         columns=(_heading(loaded), "rules", "policy's digest"),
         rows=[(policy.name, str(len(policy.plugins)), policy.digest) for policy in policies],
         after=[f"warning: {warning}" for warning in warnings],
@@ -73,6 +75,7 @@ def show(
         answer = {
             "file": file,
             "kind": _kind(loaded),
+            "digest": _digest(loaded),
             "configuration": settings,
             "policies": [_described(policy) for policy in policies],
             "warnings": warnings,
@@ -83,7 +86,7 @@ def show(
     print_answer(
         None,
         output,
-        title=f"herz config show {file or '(defaults)'}",
+        title=f"herz config show {file or '(defaults)'}{_together(loaded)}",
         columns=("field", "setting"),
         rows=list(_flat(shown)),
     )
@@ -99,37 +102,55 @@ def show(
         )
 
 
-def _load(file: str | None) -> Policy | Configuration:
+def _load(file: str | None) -> Settings:
     return app.load_settings(None if file is None else Path(checked_name(file, option="FILE")))
 
 
-def _kind(loaded: Policy | Configuration) -> str:
-    return "Policy" if isinstance(loaded, Policy) else "KubeSchedulerConfiguration"
+def _kind(loaded: Settings) -> str:
+    if isinstance(loaded, Configuration):
+        return "KubeSchedulerConfiguration"
+    return "Policy" if isinstance(loaded, Policy) else "list of policies"
 
 
-def _heading(loaded: Policy | Configuration) -> str:
+def _heading(loaded: Settings) -> str:
     return "policy" if isinstance(loaded, Policy) else "scheduler"
 
 
-def _policies(loaded: Policy | Configuration) -> list[Policy]:
+def _policies(loaded: Settings) -> list[Policy]:
     if isinstance(loaded, Policy):
         return [loaded]
     return [profile.policy for profile in loaded.profiles]
 
 
-def _warnings(loaded: Policy | Configuration) -> list[str]:
-    return [] if isinstance(loaded, Policy) else list(loaded.warnings)
+def _digest(loaded: Settings) -> str:
+    """What names in every record all that decides."""
+    if isinstance(loaded, Policy):
+        return loaded.digest
+    profiles = loaded.profiles
+    return profiles[0].policy.digest if len(profiles) == 1 else Policies.of(profiles).digest
+
+
+def _together(loaded: Settings) -> str:
+    """For a title: how many profiles decide in one machine, and under which digest."""
+    count = len(_policies(loaded))
+    return "" if count == 1 else f" with {count} profiles  {_digest(loaded)}"
+
+
+def _warnings(loaded: Settings) -> list[str]:
+    return list(loaded.warnings) if isinstance(loaded, Configuration) else []
 
 
 def _reference(policy: Policy) -> dict[str, str]:
     return {"name": policy.name, "version": policy.version, "digest": policy.digest}
 
 
-def _settings(loaded: Policy | Configuration) -> dict[str, Any]:
+def _settings(loaded: Settings) -> dict[str, Any]:
     """The file as plain values, all defaults filled in; it can be read again."""
     if isinstance(loaded, Policy):
         plain: dict[str, Any] = msgspec.to_builtins(loaded)
         return plain
+    if isinstance(loaded, Policies):
+        return loaded.plain
     complete: dict[str, Any] = _without_empty(msgspec.to_builtins(loaded.complete))
     return complete
 

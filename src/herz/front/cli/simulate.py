@@ -39,7 +39,8 @@ def simulate(
     ] = "shop",
     *,
     policy: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A built-in policy, or a file with one.")
+        str,
+        typer.Option(metavar="NAME|FILE", help="A built-in policy, or a file: all its profiles."),
     ] = "default",
     seed: Annotated[str, typer.Option(metavar="N", help="Seed of the first run.")] = "0",
     runs: Annotated[

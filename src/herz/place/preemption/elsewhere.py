@@ -6,6 +6,7 @@ room that they leave behind counts for none of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import force_setattr, replace
@@ -23,9 +24,10 @@ _KEYS_MAX: Final = 4_096
 class Elsewhere:
     """Asks the rules about victims, as if they came anew."""
 
-    def __init__(self, cluster: Cluster, framework: Framework) -> None:
+    def __init__(self, cluster: Cluster, frameworks: Sequence[Framework]) -> None:
         self._nodes = cluster.nodes
-        self._framework = framework
+        # A victim that comes again is decided by its own profile, not by the preemptor's.
+        self._frameworks = frameworks
         self._seen: dict[object, int] = {}
         self._anew: dict[bytes, PodInfo] = {}
 
@@ -42,7 +44,8 @@ class Elsewhere:
 
     def can_go(self, placed: Placed) -> bool:
         """Whether the pod fits on a node that is not its own."""
-        sheet = self._framework.sheet(self._as_new(placed.pod))
+        pod = self._as_new(placed.pod)
+        sheet = self._frameworks[pod.profile].sheet(pod)
         if not isinstance(sheet, Sheet):
             return False
         row = self._nodes.rows[placed.node]
@@ -56,5 +59,5 @@ class Elsewhere:
                 self._anew.clear()
             spec = replace(pod.pod.spec, node_name="")
             known = self._anew[pod.digest] = replace(pod, pod=replace(pod.pod, spec=spec))
-            force_setattr(known, "signature", self._framework.sign(known))
+            force_setattr(known, "signature", self._frameworks[pod.profile].sign(known))
         return known

@@ -10,6 +10,7 @@ Source: kube-scheduler 1.36 `framework/preemption`, `plugins/defaultpreemption`.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -88,6 +89,7 @@ class Preemption:
         framework: the policy's rules.
         terms: what preemption may do.
         bytes_max: bound of the memory for kept outcomes.
+        frameworks: of all profiles, where there are several: victims may be of any.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Preemption:
         terms: PreemptionTerms,
         *,
         bytes_max: int = BYTES_MAX,
+        frameworks: Sequence[Framework] = (),
     ) -> None:
         self.terms = terms
         self._cluster, self._framework, self._salt = cluster, framework, framework.salt
@@ -106,7 +109,9 @@ class Preemption:
         self._budgets = Budgets(cluster.view)
         self._budgets_seen = cluster.nodes.changes.end
         self._shape = (0, 0)
-        self._elsewhere = Elsewhere(cluster, framework) if terms.is_room_needed else None
+        self._elsewhere = (
+            Elsewhere(cluster, frameworks or (framework,)) if terms.is_room_needed else None
+        )
 
     def run(self, pod: PodInfo) -> Preempted | NotPreempted:
         """Where the pod preempts whom; the framework has just found that it fits nowhere."""

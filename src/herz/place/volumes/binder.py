@@ -9,6 +9,7 @@ Source: volumebinding/binder.go (`AssumePodVolumes`, `bindAPIUpdate`, `checkBind
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -51,6 +52,8 @@ class Waiting:
         node: where it is to go.
         decision: sequence of the record that decided it.
         deadline_ns: when it gives up.
+        timeout_ns: how long its policy lets it wait.
+        framework: of its profile.
         plan: what was asked for.
         seen: the objects that the API has shown as they were asked for.
     """
@@ -59,6 +62,8 @@ class Waiting:
     node: str
     decision: int
     deadline_ns: int
+    timeout_ns: int
+    framework: Framework
     plan: VolumePlan
     seen: set[Place] = field(default_factory=set)
 
@@ -87,15 +92,17 @@ class VolumeBinder:
     Args:
         catalog: the objects; assumptions are made there.
         nodes: which nodes there are.
-        framework: knows the rule that plans.
+        frameworks: by profile, what knows the rule that plans.
     """
 
-    def __init__(self, catalog: Catalog, nodes: NodeTable, framework: Framework) -> None:
+    def __init__(self, catalog: Catalog, nodes: NodeTable, frameworks: Sequence[Framework]) -> None:
         self._catalog = catalog
         self._nodes = nodes
-        self._framework = framework
-        # In the order of the decisions, which is that of the deadlines.
+        self._frameworks = frameworks
         self._waiting: dict[str, Waiting] = {}
+        # By time-out, of which each profile has one: in the order of the decisions, which is then
+        # that of the deadlines.
+        self._lines: dict[int, dict[str, Waiting]] = {}
         # Who waits for an object; dicts, as sets have no order.
         self._by_place: dict[Place, dict[str, None]] = {}
         self._by_node: dict[str, dict[str, None]] = {}
@@ -110,9 +117,12 @@ class VolumeBinder:
     ) -> list[PatchClaim | PatchVolume]:
         """The pod waits from now on; what is to be asked of the API, perhaps nothing new."""
         assert plan != NO_PLAN, "there is something to wait for"
-        deadline_ns = now_ns + self._framework.bind_timeout_ns
-        waiting = Waiting(pod.uid, node, decision, deadline_ns, plan)
+        framework = self._frameworks[pod.profile]
+        timeout_ns = framework.bind_timeout_ns
+        deadline_ns = now_ns + timeout_ns
+        waiting = Waiting(pod.uid, node, decision, deadline_ns, timeout_ns, framework, plan)
         self._waiting[pod.uid] = waiting
+        self._lines.setdefault(timeout_ns, {})[pod.uid] = waiting
         self._by_node.setdefault(node, {})[pod.uid] = None
         effects: list[PatchClaim | PatchVolume] = []
         for claim, volume in plan.static:
@@ -160,23 +170,29 @@ class VolumeBinder:
 
     def expire(self, now_ns: int) -> list[Outcome]:
         """Time passed: who gives up."""
-        late = []
-        for waiting in self._waiting.values():
-            if waiting.deadline_ns > now_ns:
-                break
-            late.append(waiting.uid)
-        return [self._end(uid, _TIMED_OUT) for uid in late]
+        late: list[Waiting] = []
+        for line in self._lines.values():
+            for waiting in line.values():
+                if waiting.deadline_ns > now_ns:
+                    break
+                late.append(waiting)
+        late.sort(key=lambda waiting: waiting.decision)
+        return [self._end(waiting.uid, _TIMED_OUT) for waiting in late]
 
     def next_wake_ns(self) -> int | None:
         """When the next pod gives up; None when none waits."""
-        first = next(iter(self._waiting.values()), None)
-        return None if first is None else first.deadline_ns
+        firsts = (next(iter(line.values())) for line in self._lines.values())
+        return min((first.deadline_ns for first in firsts), default=None)
 
     def release(self, uid: str) -> tuple[Change, ...]:
         """The pod waits no more; the changes of what was assumed for it. Idempotent."""
         waiting = self._waiting.pop(uid, None)
         if waiting is None:
             return ()
+        line = self._lines[waiting.timeout_ns]
+        del line[uid]
+        if not line:
+            del self._lines[waiting.timeout_ns]
         _drop(self._by_node, waiting.node, uid)
         changes = []
         for place in _places(waiting.plan):
@@ -280,7 +296,7 @@ class VolumeBinder:
         self, waiting: Waiting, claim: PersistentVolumeClaim, volume: PersistentVolume
     ) -> str | None:
         name = volume.metadata.name
-        if not self._framework.reaches(volume, waiting.node):
+        if not waiting.framework.reaches(volume, waiting.node):
             return f'pv "{name}" node affinity doesn\'t match node "{waiting.node}"'
         if not is_fully_bound(claim):
             return None

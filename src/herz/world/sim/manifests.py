@@ -1,14 +1,12 @@
 """Kubernetes manifests as a scenario: the nodes and pods of a file or a folder, all there at once.
 
 Objects are read by `herz.model.manifest` and completed as the API server would. A pod that has a
-node already runs there; one that asks for another scheduler than Herz by default only (no
-`schedulerName`) is decided by Herz, as the simulated cluster has no other.
+node already runs there; one without a `schedulerName` asks for `default-scheduler`.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace as replace_manifest
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -16,13 +14,11 @@ from msgspec.structs import replace
 from herz.errors import ConfigError
 from herz.model.manifest import Manifest, complete, read_manifests
 from herz.model.objects import KubernetesObject, Node, Pod
-from herz.world.sim.make import SCHEDULER_NAME
 from herz.world.sim.scenario import CLASS_LABEL, HOUR_NS, Content, Limits, PodArrival, Scenario
 
 SUFFIXES = (".yaml", ".yml", ".json")
 FILES_MAX = 10_000
 FILE_BYTES_MAX = 256 << 20
-_NOT_OURS = ("", "default-scheduler")
 
 
 def manifest_scenario(path: Path) -> Scenario:
@@ -37,7 +33,7 @@ def manifest_scenario(path: Path) -> Scenario:
         given.extend(read_manifests(_bytes(file), source=str(file)))
     manifests = complete(given)
     nodes = tuple(_with_uid(item.object) for item in manifests if isinstance(item.object, Node))
-    pods = [_ours(item) for item in manifests if isinstance(item.object, Pod)]
+    pods = [item for item in manifests if isinstance(item.object, Pod)]
     others = tuple(item.object for item in manifests if not isinstance(item.object, Node | Pod))
     if not nodes:
         fix = "add manifests of kind Node, or use a TOML scenario"
@@ -45,6 +41,8 @@ def manifest_scenario(path: Path) -> Scenario:
     _check_places(pods, {node.name for node in nodes})
     arrivals = tuple(_arrival(index, item) for index, item in enumerate(pods))
     classes = dict.fromkeys(arrival.class_name for arrival in arrivals)
+    waiting = (one.pod.spec for one in arrivals if not one.pod.is_assigned)
+    names = dict.fromkeys(spec.scheduler_name for spec in waiting)
 
     def open_(generator: random.Random) -> Content:
         del generator  # Manifests leave nothing to chance.
@@ -62,6 +60,7 @@ def manifest_scenario(path: Path) -> Scenario:
         open=open_,
         limits=Limits(time_ns_max=2 * HOUR_NS),
         classes=tuple(classes) or ("default",),
+        schedulers=tuple(names),
         # Rules that the independent check doesn't know (volumes, unknown fields) may keep a pod.
         is_every_fit_expected=False,
     )
@@ -89,15 +88,6 @@ def _bytes(file: Path) -> bytes:
     except OSError as error:
         fix = "check the path"
         raise ConfigError(f"can't be read: {error.strerror}", where=str(file), fix=fix) from error
-
-
-def _ours(item: Manifest) -> Manifest:
-    pod = item.object
-    assert isinstance(pod, Pod), item.where
-    if pod.spec.scheduler_name not in _NOT_OURS:
-        return item
-    spec = replace(pod.spec, scheduler_name=SCHEDULER_NAME)
-    return replace_manifest(item, object=replace(pod, spec=spec))
 
 
 def _arrival(index: int, item: Manifest) -> PodArrival:

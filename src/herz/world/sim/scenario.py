@@ -17,6 +17,7 @@ import msgspec
 from herz.model.mix import PodShape
 from herz.model.objects import KubernetesObject, Node, Pod, Taint
 from herz.world.sim.faults import Faults
+from herz.world.sim.make import SCHEDULER_NAME
 from herz.world.sim.result import SECOND_NS
 
 MILLISECOND_NS = 1_000_000
@@ -227,6 +228,7 @@ class Scenario:
         timing: how long things take.
         limits: when it ends.
         classes: the classes of its pods, in the order of the report.
+        schedulers: which schedulers its pods ask for (`spec.schedulerName`).
         is_every_fit_expected: whether a pod that waits at the end of a drained run though the
             independent check finds room for it counts as lost.
         is_strict: whether the machine is held to every default rule of Kubernetes, to priority
@@ -244,6 +246,7 @@ class Scenario:
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
     classes: tuple[str, ...] = ("default",)
+    schedulers: tuple[str, ...] = (SCHEDULER_NAME,)
     is_every_fit_expected: bool = True
     is_strict: bool = False
     is_budget_hard: bool = False

@@ -77,6 +77,7 @@ def _scenario(tables: ScenarioFile) -> Scenario:
         timing=_timing(tables.timing),
         limits=_limits(tables.limits, span_ns(head.duration, "scenario.duration")),
         classes=tuple(names),
+        schedulers=tuple(dict.fromkeys(one.scheduler for one in tables.workloads)),
         is_every_fit_expected=head.expect_every_fit,
     )
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from herz.world.sim.make import SCHEDULER_NAME
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Amount = str | int
@@ -177,6 +179,7 @@ class WorkloadTable(Table, frozen=True, kw_only=True):
     preempts: bool = True
     image: str = ""
     host_port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
+    scheduler: Text = SCHEDULER_NAME
     zones: tuple[Text, ...] = ()
     prefers_zones: tuple[Text, ...] = ()
     node_selector: dict[str, str] = {}

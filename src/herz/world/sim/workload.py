@@ -9,7 +9,7 @@ from itertools import pairwise
 from herz.errors import ConfigError
 from herz.model.objects import Node, ObjectMeta, Pod, PodSchedulingGate, PodSpec
 from herz.world.sim.fit import GPU_COUNT, GPU_MILLI, GPU_MODEL, ZONE
-from herz.world.sim.make import HOSTNAME, SCHEDULER_NAME, make_affinity, make_container, one_of
+from herz.world.sim.make import HOSTNAME, make_affinity, make_container, one_of
 from herz.world.sim.scenario import CLASS_LABEL, AfterEnd, PodArrival
 from herz.world.sim.tables import Amount, ArrivePattern, WorkloadTable
 from herz.world.sim.units import (
@@ -185,7 +185,7 @@ class Workload:
             affinity=make_affinity(tuple(required), liked),
             tolerations=self._tolerations,
             scheduling_gates=tuple(PodSchedulingGate(name=name) for name in table.gates),
-            scheduler_name=SCHEDULER_NAME,
+            scheduler_name=table.scheduler,
             priority=int(varied["priority"]) if "priority" in varied else self._priority,
             priority_class_name=table.priority_class,
             preemption_policy=None if table.preempts else "Never",

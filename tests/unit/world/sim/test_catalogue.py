@@ -60,7 +60,8 @@ def test_manifests_give_nodes_and_pods(tmp_path: Path) -> None:
         content = scenario.open(random.Random(0))
         pod = next(content.arrivals).pod
         assert scenario.classes == ("gold",)
-        assert pod.spec.scheduler_name == "herz"
+        assert pod.spec.scheduler_name == "default-scheduler"
+        assert scenario.schedulers == ("default-scheduler",)
         assert pod.metadata.uid
         assert [node.name for node in content.nodes] == ["n1"]
 
