@@ -27,8 +27,10 @@ from herz.config import (
     PluginEntry,
     Policy,
     Rules,
+    lasting,
     pick_policy,
     read_settings,
+    rule_terms,
     split_profile,
 )
 from herz.cycle import Cycle, Parts
@@ -225,7 +227,9 @@ def check(policy: Policy) -> None:
     Raises:
         ConfigError: an unknown rule, or a value or argument that is not allowed.
     """
-    queue_sort(policy, build_plugins(policy, ReasonBook()))
+    built = build_plugins(policy, ReasonBook())
+    queue_sort(policy, built)
+    rule_terms(policy, built)
     queue_settings(policy)
 
 
@@ -390,7 +394,9 @@ def build_machine(
         fix = "run without -O and PYTHONOPTIMIZE"
         raise ConfigError("asserts are switched off", where="python", fix=fix)
     book = ReasonBook()
-    plugins = build_plugins(policy, book)
+    built = build_plugins(policy, book)
+    terms = rule_terms(policy, built)
+    plugins = lasting(built, terms)
     snapshot = SnapshotDigest()
     reads = (rule.reads_all for rule, _ in plugins if isinstance(rule, Reading))
     cluster = Cluster(snapshot, PodMix() if any(read & Reads.MIX for read in reads) else None)
@@ -428,6 +434,7 @@ def build_machine(
             schedulers=None,
             own_rules=frozenset(rule.name for rule, _ in plugins if rule.name not in EXTENDS),
             starvation=starvation_terms(policy),
+            terms=terms,
             preemption=preemption(plugins, cluster, framework, off=off),
         )
     )

@@ -11,16 +11,16 @@ here, beside the step that failed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from herz import signals
 from herz.commit import bind
 from herz.commit.audit.chain import Chain
-from herz.errors import ConfigError
+from herz.config import RuleTerms
 from herz.intake.arrive import Arrivals
-from herz.intake.order.ladder import RUNG_FIFO, RUNG_SORTED, EdgeReference
+from herz.intake.order.ladder import EdgeReference, checked_rung
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
 from herz.intake.queue.scheduling import SchedulingQueue
@@ -39,6 +39,7 @@ from herz.model.objects import Node, Pod
 from herz.model.podinfo import PodInfo
 from herz.model.record import Decided, Order, Stage
 from herz.model.volumes import NO_PLAN
+from herz.place.advice import Advice
 from herz.place.catalog import ASPECTS
 from herz.place.cluster import Cluster
 from herz.place.framework import Framework
@@ -72,6 +73,8 @@ class Parts:
     """The rules that kube-scheduler does not have."""
     starvation: StarvationTerms = NEVER_KEPT
     """When room is kept for pods that wait for long."""
+    terms: Mapping[str, RuleTerms] = field(default_factory=dict)
+    """When rules of ours give way, by name."""
 
 
 class Cycle:
@@ -85,10 +88,13 @@ class Cycle:
         self._snapshot = parts.snapshot
         self._chain = parts.chain
         self._schedulers = parts.schedulers
-        self._own_rules = parts.own_rules
-        self._gangs = Gangs(parts.cluster, parts.framework)
+        self._advice = Advice(
+            *(parts.cluster, parts.framework, parts.snapshot),
+            *(parts.terms, parts.own_rules, parts.preemption),
+        )
+        self._gangs = Gangs(parts.cluster, parts.framework, self._advice)
         self._starvation = Starvation(parts.cluster, parts.framework, parts.starvation)
-        parts.cluster.is_barred = parts.framework.is_barred
+        parts.cluster.is_barred = self._advice.lenient.is_barred
         parts.cluster.ledger.is_unchecked = parts.framework.is_unchecked
         self._effects: list[Effect] = []
         self._orders: tuple[object, Order] = (None, _UNSORTED)
@@ -99,7 +105,9 @@ class Cycle:
         self._binds: dict[str, int] = {}
         self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.framework)
         self.counters: Counter[str] = Counter()
-        self._preempting = Preempting(parts.preemption, parts.queue, parts.cluster, self.counters)
+        self._preempting = Preempting(
+            parts.preemption, parts.queue, parts.cluster, self.counters, self._advice
+        )
 
     # ---- decisions ------------------------------------------------------------------------
 
@@ -118,8 +126,10 @@ class Cycle:
         assert limit >= 1, "a step decides at least one pod"
         for pod in self._starvation.advance(now_ns):
             self._preempting.end_nomination(pod, self._effects, now_ns)
-        for pod in self._starvation.due(now_ns):
-            self._queue.update(pod, now_ns)
+        for uid in (*self._starvation.due(now_ns), *self._advice.due(now_ns)):
+            # Woken whatever rejected it, as the API last showed it.
+            if (queued := self._queue.get(uid)) is not None:
+                self._queue.update(queued.item, now_ns)
         self._queue.advance(now_ns)
         self._settle(self._volumes.expire(now_ns), now_ns)
         # One snapshot digest a step: what later decisions of the step read besides is in the
@@ -131,7 +141,7 @@ class Cycle:
                 break
             snapshot = snapshot or self._digest()
             self._decide(queued, snapshot, now_ns)
-        waiting = (self._queue, self._volumes, self._starvation)
+        waiting = (self._queue, self._volumes, self._starvation, self._advice)
         times = (one.next_wake_ns() for one in waiting)
         wake_ns = min((time for time in times if time is not None), default=None)
         if wake_ns is not None and wake_ns != self._wake_ns:
@@ -149,6 +159,8 @@ class Cycle:
             self._decide_gang(queued, pod, gang, snapshot, now_ns)
             return
         found = self._framework.decide(pod)
+        if isinstance(found, NoFit):
+            found = self._advice.again(pod, found, now_ns)
         if isinstance(found, Choice):
             devices = self._framework.choose_devices(pod, found.row)
             if isinstance(devices, NoFit):
@@ -177,7 +189,7 @@ class Cycle:
         ready = [queued, *(one for one in taken if one is not None)]
         ready.sort(key=lambda one: (-one.item.priority, one.sequence))
         infos = [_info(one) for one in ready]
-        together = self._gangs.place(gang, infos)
+        together = self._gangs.place(gang, infos, now_ns)
         if together.refused and not together.placed:
             self._starvation.refused(infos, together.why(infos), now_ns)
         for one in ready:
@@ -221,13 +233,15 @@ class Cycle:
             now_ns,
             devices=devices,
             levels=self._cluster.levels(choice.row),
-            marks=self._marks(pod),
+            marks=(*choice.marks, *self._marks(pod)),
             node=choice.node,
             path=choice.path,
             plugins=choice.plugins,
             tied=choice.tied,
             top=choice.top,
         )
+        for mark in choice.marks:
+            self.counters[signals.GAVE_WAY.format(mark=mark)] += 1
         if plan != NO_PLAN:
             self._queue.waiting(queued)
             # No rule will reject it any more: what happens from here on wakes nothing in it.
@@ -322,7 +336,7 @@ class Cycle:
             path=found.path,
             rejections=found.rejections,
         )
-        if found.rejected_by and self._own_rules.issuperset(found.rejected_by):
+        if self._advice.is_news(pod, found):
             self.counters[signals.REFUSED_BY_OWN_RULES] += 1
         if is_error:
             self._queue.fail(queued, now_ns)
@@ -394,7 +408,7 @@ class Cycle:
             case PatchRefused():
                 self._settle(self._volumes.refuse(event.effect, event.message), event.time_ns)
             case OrderLimited():
-                self._queue.active.begin_on_rung(_rung_of(event))
+                self._queue.active.begin_on_rung(checked_rung(event.rung))
             case ObjectApplied(object=Pod() as pod):
                 self._pod_applied(pod, event)
             case ObjectApplied(object=Node() as node):
@@ -440,6 +454,8 @@ class Cycle:
         self._queue.adopt(info)
         nominated = self._cluster.nominations.settle(info.uid)
         self._starvation.ended(info)
+        if info.uid in self._advice.pods:
+            self._advice.ended(info)
         self._binds.pop(info.uid, None)
         for change in self._volumes.release(info.uid):
             self._tell(change, now_ns)
@@ -497,6 +513,8 @@ class Cycle:
         if isinstance(held, PodInfo):
             self._gangs.forget(held)
             self._starvation.ended(held)
+            if uid in self._advice.pods:
+                self._advice.ended(held)
         if isinstance(held, PodInfo) and self._uids.get(held.key) == uid:
             del self._uids[held.key]
         self._queue.delete(uid)
@@ -554,17 +572,6 @@ class Cycle:
 
 def _pairs(edges: Iterable[EdgeReference]) -> tuple[tuple[str, str], ...]:
     return tuple((edge.before, edge.after) for edge in edges)
-
-
-def _rung_of(event: OrderLimited) -> int:
-    if not RUNG_SORTED <= event.rung <= RUNG_FIFO:
-        raise ConfigError(
-            "no rung of the order",
-            where="OrderLimited.rung",
-            value=event.rung,
-            fix=f"give a rung from {RUNG_SORTED} to {RUNG_FIFO}",
-        )
-    return event.rung
 
 
 def _is_in_group(queued: QueuedPod | None) -> bool:

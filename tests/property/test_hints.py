@@ -23,9 +23,11 @@ from herz.model.effects import Bind, DeletePod
 from herz.model.events import BindOutcome, RemovalRefused
 from herz.model.objects import Pod
 from herz.model.podinfo import PodInfo
+from herz.place.advice import Advice
 from herz.place.framework import Framework
 from herz.place.gang import Gang, Gangs
 from herz.place.outcome import Choice, NoFit
+from herz.place.snapshot import SnapshotDigest
 from herz.plugin import ReasonBook
 from tests.support import strategies as some
 from tests.support.lives import EVERY, KINDS, LITTLE, Kind, node_of, object_of, pod_of, tweaked
@@ -281,7 +283,9 @@ class Life:
         return found.node if isinstance(found, Choice) else ""
 
     def gang(self, pod: PodInfo, framework: Framework) -> tuple[Gangs, Gang] | NoFit | None:
-        gangs = Gangs(self.harness.cluster, framework)
+        cluster = self.harness.cluster
+        advice = Advice(cluster, framework, SnapshotDigest(), {}, (), None)
+        gangs = Gangs(cluster, framework, advice)
         for queued in self.harness.queue:
             if isinstance(queued.item, PodInfo) and queued.item.pod_group:
                 gangs.see(queued.item)
@@ -297,7 +301,7 @@ class Life:
         taken = [one for one in found if one is not None and one.state is State.UNSCHEDULABLE]
         taken.sort(key=lambda one: (-one.item.priority, one.sequence))
         infos = [one.item for one in taken if isinstance(one.item, PodInfo)]
-        together = gangs.place(gang, infos)
+        together = gangs.place(gang, infos, self.harness.now)
         by_uid = {info.uid: info for info in infos}
         for uid, held in together.placed.items():
             self.harness.cluster.forget(uid)

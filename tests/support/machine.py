@@ -14,7 +14,7 @@ from herz.app import (
     starvation_terms,
 )
 from herz.commit.audit.chain import Chain
-from herz.config import PluginEntry, Policy
+from herz.config import PluginEntry, Policy, RuleTerms, rule_terms
 from herz.cycle import Cycle, Parts
 from herz.intake.arrive import Arrivals
 from herz.intake.queue.scheduling import SchedulingQueue
@@ -172,6 +172,7 @@ class Harness:
         policy: which rules.
         extra: rules of the test's own, with weights.
         schedulers: whose pods are ours; None: all.
+        terms: when rules of the test's own give way, by name.
     """
 
     def __init__(
@@ -180,10 +181,12 @@ class Harness:
         extra: Rules = (),
         *,
         schedulers: frozenset[str] | None = None,
+        terms: Mapping[str, RuleTerms] | None = None,
     ) -> None:
         policy = policy or make_policy()
         book = ReasonBook()
-        rules = [*build_plugins(policy, book), *extra]
+        built = build_plugins(policy, book)
+        rules = [*built, *extra]
         self.snapshot = SnapshotDigest()
         self.cluster = Cluster(self.snapshot)
         self.framework = Framework(
@@ -211,6 +214,7 @@ class Harness:
                 schedulers=schedulers,
                 preemption=preemption(rules, self.cluster, self.framework),
                 starvation=starvation_terms(policy),
+                terms={**rule_terms(policy, built), **(terms or {})},
             )
         )
         self.now = 0

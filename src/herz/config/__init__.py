@@ -15,6 +15,7 @@ from herz.config.kubescheduler import (
     is_configuration,
     parse_configuration,
 )
+from herz.config.modes import RESERVATIONS, RuleTerms, lasting, rule_terms
 from herz.config.policy import (
     BYTES_MAX,
     PLUGINS_MAX,
@@ -43,6 +44,7 @@ __all__ = [
     "EXTENDS",
     "PLUGINS_MAX",
     "POINTS",
+    "RESERVATIONS",
     "WEIGHT_MAX",
     "BackoffPolicy",
     "ClientConnectionConfiguration",
@@ -55,16 +57,19 @@ __all__ = [
     "Policy",
     "Profile",
     "QueuePolicy",
+    "RuleTerms",
     "Rules",
     "StarvationPolicy",
     "check_policy",
     "complete_configuration",
     "is_configuration",
+    "lasting",
     "parse_configuration",
     "parse_policy",
     "pick_policy",
     "read_bytes",
     "read_policy",
     "read_settings",
+    "rule_terms",
     "split_profile",
 ]
