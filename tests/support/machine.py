@@ -14,7 +14,7 @@ from herz.app import (
     starvation_terms,
 )
 from herz.commit.audit.chain import Chain
-from herz.config import PluginEntry, Policy, RuleTerms, rule_terms
+from herz.config import EXTENDS, PluginEntry, Policy, RuleTerms, rule_terms
 from herz.cycle import Cycle, Parts
 from herz.intake.arrive import Arrivals
 from herz.intake.queue.scheduling import SchedulingQueue
@@ -212,6 +212,7 @@ class Harness:
                 snapshot=self.snapshot,
                 chain=self.chain,
                 schedulers=schedulers,
+                own_rules=frozenset(rule.name for rule, _ in rules if rule.name not in EXTENDS),
                 preemption=preemption(rules, self.cluster, self.framework),
                 starvation=starvation_terms(policy),
                 terms={**rule_terms(policy, built), **(terms or {})},
