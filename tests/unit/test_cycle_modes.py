@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 from herz import signals
 from herz.config import RuleTerms
 from herz.config.policy import QueuePolicy, StarvationPolicy
+from herz.intake.queue.lifecycle import State
 from herz.model.decode import convert
 from herz.model.effects import Bind, DeletePod, Nominate, PatchPodStatus, WakeAt
 from herz.model.events import BindOutcome
 from herz.model.objects import Pod, PodGroup
+from herz.model.podinfo import PodInfo
 from herz.model.record import Decided
+from herz.place.outcome import NoFit
 from herz.plugin import SKIP, Filter, Kind, Mode, Narrowed, Reads, ReasonBook, Rows, Verdict, View
 from tests.support.machine import KUBERNETES, SECOND, Harness, make_policy, only
 from tests.support.objects import make_node, make_pod
@@ -456,3 +460,71 @@ def test_room_that_victims_were_ended_for_is_nobody_elses() -> None:
     harness.apply(make_pod("small", {"cpu": "1"}, priority=5))
     harness.apply(make_pod("low", {"cpu": "1"}, node="a")).delete(full("a"), make_pod("low"))
     assert placed(harness.step(SECOND)).get("small") is None
+
+
+def test_a_gang_that_is_tried_in_vain_keeps_its_room_as_it_was() -> None:
+    terms = StarvationPolicy(after_seconds=60, nodes_percent=100)
+    harness = Harness(make_policy(queue=QueuePolicy(starvation=terms)))
+    harness.apply(gang(2))
+    for node in ("a", "b"):
+        harness.apply(make_node(node), make_pod(f"old-{node}", {"cpu": "4"}, node=node))
+    spec = {"schedulingGroup": {"podGroupName": "g"}}
+    harness.apply(*(make_pod(f"g{number}", {"cpu": "4"}, spec=spec) for number in range(2)))
+    harness.step()
+    harness.step(60 * SECOND)
+    nominations = harness.cluster.nominations
+    assert nominations.is_kept("uid-g0")
+    assert nominations.is_kept("uid-g1")
+    # Half of it fits now, and gives its node back.
+    assert placed(harness.delete(make_pod("old-a")).step(11 * SECOND)) == {}
+    assert harness.kept.records[-1].message.count("1 fit together") == 1
+    assert nominations.is_kept("uid-g0")
+    assert nominations.is_kept("uid-g1")
+
+
+# ---- whatever happens -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_a_preferring_rule_keeps_nobody_waiting(seed: int) -> None:
+    """Whoever waits would wait without the rule, whatever came and went before."""
+    chance = random.Random(seed)
+    harness = machine(PREFER, rules=(chance.choice([Away, Nowhere, Only]),), names=PREEMPTING)
+    there: dict[str, Pod] = {}
+    for number in range(120):
+        node = f"n{chance.randrange(4)}"
+        what = chance.randrange(5)
+        if what == 0:
+            labels = chance.choice([SPOT, {}])
+            harness.apply(make_node(node, cpu=chance.choice("24"), labels=labels))
+        elif what == 1 and there:
+            harness.delete(there.pop(chance.choice(sorted(there))))
+        else:
+            pod = batch(f"p{number}", chance.choice("123"), priority=chance.randrange(2))
+            there[f"p{number}"] = pod
+            harness.apply(pod)
+        for effect in harness.step(20 * SECOND):
+            if isinstance(effect, Bind):
+                harness.answer(effect)
+            elif isinstance(effect, DeletePod):
+                harness.delete(there.pop(effect.name))
+        harness.step(20 * SECOND)
+        without = harness.framework.without(
+            {"Away"}, harness.cluster.nominations, cache_bytes=1 << 20
+        )
+        for queued in harness.queue:
+            if queued.state is State.UNSCHEDULABLE:
+                assert isinstance(queued.item, PodInfo)
+                assert isinstance(without.decide(queued.item), NoFit), queued.item.key
+
+
+def test_the_same_events_give_the_same_records() -> None:
+    def run() -> list[bytes]:
+        harness = machine(refuse(60), small, bad, rules=(Away, Old), Old=PREFER)
+        for number in range(8):
+            harness.apply(batch(f"p{number}")).step(10 * SECOND)
+        harness.step(200 * SECOND)
+        return harness.kept.digests
+
+    assert run() == run()

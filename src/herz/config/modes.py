@@ -76,7 +76,7 @@ def _terms_of(entry: PluginEntry, rule: Plugin, where: str) -> RuleTerms | None:
         # Unless somebody says so, a rule that refuses does so for ever.
         return RuleTerms(Mode.PREFER) if modes[0] is Mode.PREFER else None
     key, value = ("mode", entry.mode) if limit is None else ("fall_back_after_seconds", limit)
-    if len(modes) == 1 or (entry.mode is not None and Mode(entry.mode) not in modes):
+    if Mode.PREFER not in modes or (entry.mode is not None and Mode(entry.mode) not in modes):
         raise ConfigError(
             f"{entry.name} {_why(entry, rule)}",
             where=f"{where}.{key}",
@@ -88,17 +88,18 @@ def _terms_of(entry: PluginEntry, rule: Plugin, where: str) -> RuleTerms | None:
         if limit is None:
             return RuleTerms(mode)
         fix = "leave it out, or set mode to Refuse"
+        where = f"{where}.fall_back_after_seconds"
         raise ConfigError("limit of a rule that prefers", where=where, value=limit, fix=fix)
     return RuleTerms(mode, (FALL_BACK_AFTER_SECONDS if limit is None else limit) * _SECOND_NS)
 
 
 def _modes(entry: PluginEntry, rule: Plugin) -> tuple[Mode, ...]:
-    """How the rule may be run, the default first; one mode: there is nothing to choose."""
+    """How the rule may be run, the default first."""
     is_filter = isinstance(rule, Filter) and "filter" not in entry.off
     if not is_filter or entry.name in (*EXTENDS, RESERVATIONS) or _is_capacity(rule):
         return (Mode.REFUSE,)
     assert isinstance(rule, Filter), "seen above"
-    return tuple(rule.modes)
+    return tuple(rule.modes) or (Mode.REFUSE,)
 
 
 def _is_capacity(rule: Plugin) -> bool:
