@@ -87,6 +87,8 @@ class Advice:
         for limit in self._limits:
             due = {name for name, one in terms.items() if 0 < one.fall_back_after_ns <= limit}
             self._ladder.append(prefer | due)
+        # Who will give way, and who may be to blame at all.
+        self._wider = tuple(dict.fromkeys((self._ladder[-1], self._all)))
         self._without_by: OrderedDict[frozenset[str], Framework] = OrderedDict()
         self._preemptions: dict[frozenset[str], Preemption] = {}
         self.pods: set[str] = set()
@@ -115,7 +117,7 @@ class Advice:
             if isinstance(other, Choice):
                 return self._taken(pod, found, other, given)
             found = other
-        for names in (self._ladder[-1], self._all):
+        for names in self._wider:
             if names > given:
                 other = self._without(names).decide(pod)
                 if isinstance(other, Choice):
@@ -265,6 +267,8 @@ class Advice:
     def due(self, now_ns: int) -> list[str]:
         """Uids of the pods, one of each gang, to whom a rule gives way from now on."""
         found: list[str] = []
+        if not self._since:
+            return found
         for waits in self._waits.values():
             while waits and next(iter(waits.values())) <= now_ns:  # Bound: those that wait.
                 holder = next(iter(waits))
