@@ -178,6 +178,16 @@ def test_a_rule_that_fails_does_not_give_way() -> None:
     assert patch.reason == "SchedulerError"
 
 
+def test_a_rule_that_fails_when_another_gave_way_fails_the_attempt() -> None:
+    class Fails(Broken):
+        name: ClassVar[str] = "Old"
+
+    harness = machine(PREFER, bad, rules=(Nowhere, Fails), Old=NEVER)
+    (patch,) = only(PatchPodStatus, harness.apply(batch("one")).step())
+    assert patch.reason == "SchedulerError"
+    assert "Old: ZeroDivisionError" in patch.message
+
+
 def test_only_the_rule_that_refused_the_node_is_marked() -> None:
     old = make_node("old", labels={"old": "true"})
     harness = machine(PREFER, old, rules=(Away, Old), Old=PREFER)

@@ -117,6 +117,8 @@ class Advice:
             if isinstance(other, Choice):
                 return self._taken(pod, found, other, given)
             found = other
+            if found.kind is Kind.ERROR:
+                return found
         for names in self._wider:
             if names > given:
                 other = self._without(names).decide(pod)
