@@ -31,9 +31,11 @@ from herz.config import (
     Policy,
     Profile,
     Rules,
+    lasting,
     pick_policies,
     pick_policy,
     read_settings,
+    rule_terms,
     split_profile,
 )
 from herz.cycle import Cycle, Parts
@@ -250,7 +252,9 @@ def check(policy: Policy) -> None:
     Raises:
         ConfigError: an unknown rule, or a value or argument that is not allowed.
     """
-    queue_sort(policy, build_plugins(policy, ReasonBook()))
+    built = build_plugins(policy, ReasonBook())
+    queue_sort(policy, built)
+    rule_terms(policy, built)
     queue_settings(policy)
 
 
@@ -450,7 +454,9 @@ def build_machine(
     for profile in profiles_of(policy):
         book = ReasonBook()
         rules = build_plugins(profile.policy, book)
-        built.append(Built(profile.scheduler_name, profile.policy, rules, book))
+        terms = rule_terms(profile.policy, rules)
+        name, rules = profile.scheduler_name, lasting(rules, terms)
+        built.append(Built(name, profile.policy, rules, book, terms))
     snapshot = SnapshotDigest()
     cluster = Cluster(snapshot, PodMix() if any(one.reads_mix for one in built) else None)
     salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
@@ -475,6 +481,7 @@ def build_machine(
                 rule.name for one in built for rule, _ in one.rules if rule.name not in EXTENDS
             ),
             starvation=starvation_terms(first.policy),
+            terms=tuple(one.terms for one in built),
             preemptions=preemptions(built, cluster, frameworks),
         )
     )

@@ -11,16 +11,16 @@ here, beside the step that failed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from herz import signals
 from herz.commit import bind
 from herz.commit.audit.chain import Chain
-from herz.errors import ConfigError
+from herz.config import RuleTerms
 from herz.intake.arrive import Arrivals, ProfiledArrivals
-from herz.intake.order.ladder import RUNG_FIFO, RUNG_SORTED, EdgeReference
+from herz.intake.order.ladder import EdgeReference, checked_rung
 from herz.intake.queue.backoff import earliest
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
@@ -40,6 +40,7 @@ from herz.model.objects import Node, Pod
 from herz.model.podinfo import PodInfo
 from herz.model.record import Decided, Order, Stage
 from herz.model.volumes import NO_PLAN
+from herz.place.advice import Advices
 from herz.place.catalog import ASPECTS
 from herz.place.cluster import Cluster
 from herz.place.framework import Framework
@@ -75,6 +76,8 @@ class Parts:
     """The rules that kube-scheduler does not have."""
     starvation: StarvationTerms = NEVER_KEPT
     """When room is kept for pods that wait for long."""
+    terms: tuple[Mapping[str, RuleTerms], ...] = ({},)
+    """By profile, when rules of ours give way, by name."""
 
 
 class Cycle:
@@ -88,10 +91,13 @@ class Cycle:
         self._snapshot = parts.snapshot
         self._chain = parts.chain
         self._schedulers = parts.schedulers
-        self._own_rules = parts.own_rules
-        self._gangs = Gangs(parts.cluster, parts.frameworks)
+        self._advice = Advices(
+            *(parts.cluster, parts.frameworks, parts.snapshot),
+            *(parts.terms, parts.own_rules, parts.preemptions),
+        )
+        self._gangs = Gangs(parts.cluster, parts.frameworks, self._advice)
         self._starvation = Starvation(parts.cluster, parts.frameworks, parts.starvation)
-        parts.cluster.is_barred = is_barred_by(parts.frameworks)
+        parts.cluster.is_barred = is_barred_by(self._advice.lenient)
         parts.cluster.ledger.is_unchecked = is_unchecked_by(parts.frameworks)
         self._effects: list[Effect] = []
         self._orders: tuple[object, Order] = (None, _UNSORTED)
@@ -102,7 +108,9 @@ class Cycle:
         self._binds: dict[str, int] = {}
         self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.frameworks)
         self.counters: Counter[str] = Counter()
-        self._preempting = Preempting(parts.preemptions, parts.queue, parts.cluster, self.counters)
+        self._preempting = Preempting(
+            parts.preemptions, parts.queue, parts.cluster, self.counters, self._advice
+        )
 
     # ---- decisions ------------------------------------------------------------------------
 
@@ -121,8 +129,10 @@ class Cycle:
         assert limit >= 1, "a step decides at least one pod"
         for pod in self._starvation.advance(now_ns):
             self._preempting.end_nomination(pod, self._effects, now_ns)
-        for pod in self._starvation.due(now_ns):
-            self._queue.update(pod, now_ns)
+        for uid in (*self._starvation.due(now_ns), *self._advice.due(now_ns)):
+            # Woken whatever rejected it, as the API last showed it.
+            if (queued := self._queue.get(uid)) is not None:
+                self._queue.update(queued.item, now_ns)
         self._queue.advance(now_ns)
         self._settle(self._volumes.expire(now_ns), now_ns)
         # One snapshot digest a step: what later decisions of the step read besides is in the
@@ -138,6 +148,7 @@ class Cycle:
             self._queue.next_wake_ns(),
             self._volumes.next_wake_ns(),
             self._starvation.next_wake_ns(),
+            self._advice.next_wake_ns(),
         )
         if wake_ns is not None and wake_ns != self._wake_ns:
             self._wake_ns = wake_ns
@@ -155,6 +166,8 @@ class Cycle:
             return
         framework = self._frameworks[pod.profile]
         found = framework.decide(pod)
+        if isinstance(found, NoFit):
+            found = self._advice.again(pod, found, now_ns)
         if isinstance(found, Choice):
             devices = framework.choose_devices(pod, found.row)
             if isinstance(devices, NoFit):
@@ -183,7 +196,7 @@ class Cycle:
         ready = [queued, *(one for one in taken if one is not None)]
         ready.sort(key=lambda one: (-one.item.priority, one.sequence))
         infos = [_info(one) for one in ready]
-        together = self._gangs.place(gang, infos)
+        together = self._gangs.place(gang, infos, now_ns)
         if together.refused and not together.placed:
             self._starvation.refused(infos, together.why(infos), now_ns)
         for one in ready:
@@ -227,13 +240,15 @@ class Cycle:
             now_ns,
             devices=devices,
             levels=self._cluster.levels(choice.row),
-            marks=self._marks(pod),
+            marks=(*choice.marks, *self._marks(pod)),
             node=choice.node,
             path=choice.path,
             plugins=choice.plugins,
             tied=choice.tied,
             top=choice.top,
         )
+        for mark in choice.marks:
+            self.counters[signals.GAVE_WAY.format(mark=mark)] += 1
         if plan != NO_PLAN:
             self._queue.waiting(queued)
             # No rule will reject it any more: what happens from here on wakes nothing in it.
@@ -328,7 +343,7 @@ class Cycle:
             path=found.path,
             rejections=found.rejections,
         )
-        if found.rejected_by and self._own_rules.issuperset(found.rejected_by):
+        if self._advice.is_news(pod, found):
             self.counters[signals.REFUSED_BY_OWN_RULES] += 1
         if is_error:
             self._queue.fail(queued, now_ns)
@@ -400,7 +415,7 @@ class Cycle:
             case PatchRefused():
                 self._settle(self._volumes.refuse(event.effect, event.message), event.time_ns)
             case OrderLimited():
-                self._queue.active.begin_on_rung(_rung_of(event))
+                self._queue.active.begin_on_rung(checked_rung(event.rung))
             case ObjectApplied(object=Pod() as pod):
                 self._pod_applied(pod, event)
             case ObjectApplied(object=Node() as node):
@@ -446,6 +461,8 @@ class Cycle:
         self._queue.adopt(info)
         nominated = self._cluster.nominations.settle(info.uid)
         self._starvation.ended(info)
+        if info.uid in self._advice.pods:
+            self._advice.ended(info)
         self._binds.pop(info.uid, None)
         for change in self._volumes.release(info.uid):
             self._tell(change, now_ns)
@@ -503,6 +520,8 @@ class Cycle:
         if isinstance(held, PodInfo):
             self._gangs.forget(held)
             self._starvation.ended(held)
+            if uid in self._advice.pods:
+                self._advice.ended(held)
         if isinstance(held, PodInfo) and self._uids.get(held.key) == uid:
             del self._uids[held.key]
         self._queue.delete(uid)
@@ -560,17 +579,6 @@ class Cycle:
 
 def _pairs(edges: Iterable[EdgeReference]) -> tuple[tuple[str, str], ...]:
     return tuple((edge.before, edge.after) for edge in edges)
-
-
-def _rung_of(event: OrderLimited) -> int:
-    if not RUNG_SORTED <= event.rung <= RUNG_FIFO:
-        raise ConfigError(
-            "no rung of the order",
-            where="OrderLimited.rung",
-            value=event.rung,
-            fix=f"give a rung from {RUNG_SORTED} to {RUNG_FIFO}",
-        )
-    return event.rung
 
 
 def _is_in_group(queued: QueuedPod | None) -> bool:

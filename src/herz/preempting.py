@@ -16,10 +16,11 @@ from herz.commit import preempt
 from herz.intake.queue.scheduling import SchedulingQueue
 from herz.model.effects import Effect
 from herz.model.podinfo import PodInfo
+from herz.place.advice import Advices
 from herz.place.cluster import Cluster
 from herz.place.explain import NO_NODES
 from herz.place.outcome import NoFit
-from herz.place.preemption.preemption import Preempted, Preemption
+from herz.place.preemption.preemption import NotPreempted, Preempted, Preemption
 from herz.plugin import Change, EventKind, Kind
 
 
@@ -31,6 +32,7 @@ class Preempting:
         queue: where victims and preemptors are kept.
         cluster: where they are, and the nominations.
         counters: what happened so far.
+        advice: knows which rules give way to a pod.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Preempting:
         queue: SchedulingQueue,
         cluster: Cluster,
         counters: Counter[str],
+        advice: Advices,
     ) -> None:
+        self._advice = advice
         self._preemptions = preemptions
         self._queue = queue
         self._cluster = cluster
@@ -61,8 +65,14 @@ class Preempting:
         preemption = self._preemptions[pod.profile]
         if preemption is None or not is_refused or found.rejected_by == (NO_NODES,):
             return found
+        if found.is_patient:
+            # Kubernetes would place it: nobody has to go for a rule that will give way.
+            return found
         self._counters[signals.PREEMPTION_ATTEMPTS] += 1
         room = preemption.run(pod)
+        if isinstance(room, NotPreempted) and room.is_hopeless:
+            relaxed = self._advice.preemption(pod, now_ns)
+            room = room if relaxed is None else relaxed.run(pod)
         if isinstance(room, Preempted):
             return room
         if room.is_hopeless and not is_kept:

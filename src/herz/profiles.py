@@ -8,10 +8,10 @@ the index of the pod's profile, by scheduler name, whatever the order in a file.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
-from herz.config import Policies, Policy, Profile
+from herz.config import Policies, Policy, Profile, RuleTerms
 from herz.intake.arrive import Arrivals, ProfiledArrivals
 from herz.intake.order.ladder import OrderBounds
 from herz.intake.queue.backoff import BackoffPolicy
@@ -53,12 +53,14 @@ class Built:
         policy: which rules.
         rules: the rules.
         book: the codes of their rejections.
+        terms: of those that may give way.
     """
 
     scheduler_name: str
     policy: Policy
     rules: Rules
     book: ReasonBook
+    terms: Mapping[str, RuleTerms] = field(default_factory=dict)
 
     @property
     def off(self) -> frozenset[tuple[str, str]]:

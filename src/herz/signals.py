@@ -15,7 +15,10 @@ REMOVALS_REFUSED: Final = "herz_removals_refused_total"
 """Victims that the API did not delete or evict."""
 
 REFUSED_BY_OWN_RULES: Final = "herz_refused_by_own_rules_total"
-"""Attempts that only rules refused which kube-scheduler does not have."""
+"""Pods that only rules refused which kube-scheduler does not have; each counts once. Of rules with
+a mode: there is a node without them. Of others: no other rule refused any node."""
+GAVE_WAY: Final = 'herz_rules_gave_way_total{{mark="{mark}"}}'
+"""Pods placed on a node that a rule refused, by the mark of the record."""
 
 UNLISTED_FIELDS: Final = "herz_pods_with_unlisted_fields_total"
 """Pods decided whose spec has a field that this release does not know."""

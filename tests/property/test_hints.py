@@ -23,9 +23,11 @@ from herz.model.effects import Bind, DeletePod
 from herz.model.events import BindOutcome, RemovalRefused
 from herz.model.objects import Pod
 from herz.model.podinfo import PodInfo
+from herz.place.advice import Advices
 from herz.place.framework import Framework
 from herz.place.gang import Gang, Gangs
 from herz.place.outcome import Choice, NoFit
+from herz.place.snapshot import SnapshotDigest
 from herz.plugin import ReasonBook
 from herz.profiles import Built, build_framework, profiles_of
 from tests.support import strategies as some
@@ -300,7 +302,10 @@ class Life:
     def gang(
         self, pod: PodInfo, frameworks: Sequence[Framework]
     ) -> tuple[Gangs, Gang] | NoFit | None:
-        gangs = Gangs(self.harness.cluster, frameworks)
+        cluster = self.harness.cluster
+        none = [None for _ in frameworks]
+        advice = Advices(cluster, frameworks, SnapshotDigest(), [{} for _ in none], (), none)
+        gangs = Gangs(cluster, frameworks, advice)
         for queued in self.harness.queue:
             if isinstance(queued.item, PodInfo) and queued.item.pod_group:
                 gangs.see(queued.item)
@@ -316,7 +321,7 @@ class Life:
         taken = [one for one in found if one is not None and one.state is State.UNSCHEDULABLE]
         taken.sort(key=lambda one: (-one.item.priority, one.sequence))
         infos = [one.item for one in taken if isinstance(one.item, PodInfo)]
-        together = gangs.place(gang, infos)
+        together = gangs.place(gang, infos, self.harness.now)
         by_uid = {info.uid: info for info in infos}
         for uid, held in together.placed.items():
             self.harness.cluster.forget(uid)

@@ -10,7 +10,7 @@ from herz.app import (
     queue_sort,
 )
 from herz.commit.audit.chain import Chain
-from herz.config import PluginEntry, Policies, Policy
+from herz.config import EXTENDS, PluginEntry, Policies, Policy, RuleTerms, rule_terms
 from herz.cycle import Cycle, Parts
 from herz.intake.arrive import Arrivals
 from herz.intake.queue.scheduling import SchedulingQueue
@@ -181,6 +181,7 @@ class Harness:
         policy: which rules; or several profiles, which decide the pods of their names.
         extra: rules of the test's own, with weights, in every profile.
         schedulers: whose pods are ours; None: all, or those of the profiles' names.
+        terms: when rules of the test's own give way, by name.
     """
 
     def __init__(
@@ -189,13 +190,15 @@ class Harness:
         extra: Rules = (),
         *,
         schedulers: frozenset[str] | None = None,
+        terms: Mapping[str, RuleTerms] | None = None,
     ) -> None:
         policy = policy or make_policy()
         built = []
         for one in profiles_of(policy):
             book = ReasonBook()
-            rules = [*build_plugins(one.policy, book), *extra]
-            built.append(Built(one.scheduler_name, one.policy, rules, book))
+            own = build_plugins(one.policy, book)
+            given = {**rule_terms(one.policy, own), **(terms or {})}
+            built.append(Built(one.scheduler_name, one.policy, [*own, *extra], book, given))
         first, names = built[0], schedulers_of(built, {})
         self.snapshot = SnapshotDigest()
         self.cluster = Cluster(self.snapshot)
@@ -217,8 +220,12 @@ class Harness:
                 snapshot=self.snapshot,
                 chain=self.chain,
                 schedulers=schedulers if names is None else frozenset(names),
+                own_rules=frozenset(
+                    rule.name for one in built for rule, _ in one.rules if rule.name not in EXTENDS
+                ),
                 preemptions=preemptions(built, self.cluster, self.frameworks),
                 starvation=starvation_terms(first.policy),
+                terms=tuple(one.terms for one in built),
             )
         )
         self.now = 0

@@ -202,6 +202,17 @@ def test_a_holder_that_was_refused_for_another_reason_gives_its_reservation_back
     assert list(reserved(harness)) == ["large", "next"], "the next in line gets one"
 
 
+def test_what_changed_of_the_pod_counts_when_its_time_has_come() -> None:
+    harness = full(after_seconds=60)
+    harness.apply(make_pod("large", {"cpu": "4"}, priority=5)).step()
+    harness.apply(make_pod("large", {"cpu": "3"}, priority=5)).step(after=30 * SECOND)
+    harness.step(after=30 * SECOND)
+    node = reserved(harness)["large"].removeprefix("reserved:")
+    harness.delete(make_pod(f"old-{node}"))
+    harness.apply(make_pod("small", {"cpu": "1"}, priority=5))
+    assert len(only(Bind, harness.step(after=11 * SECOND))) == 2, "one core is left beside three"
+
+
 def test_what_no_capacity_can_help_is_kept_no_room() -> None:
     harness = full(after_seconds=60)
     selector = {"nodeSelector": {"disk": "ssd"}}

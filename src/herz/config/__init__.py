@@ -15,6 +15,7 @@ from herz.config.kubescheduler import (
     is_configuration,
     parse_configuration,
 )
+from herz.config.modes import RESERVATIONS, RuleTerms, lasting, rule_terms
 from herz.config.policies import PROFILES_MAX, Policies, Profile, parse_policies
 from herz.config.policy import (
     BYTES_MAX,
@@ -47,6 +48,7 @@ __all__ = [
     "PLUGINS_MAX",
     "POINTS",
     "PROFILES_MAX",
+    "RESERVATIONS",
     "WEIGHT_MAX",
     "BackoffPolicy",
     "ClientConnectionConfiguration",
@@ -60,11 +62,13 @@ __all__ = [
     "Policy",
     "Profile",
     "QueuePolicy",
+    "RuleTerms",
     "Rules",
     "StarvationPolicy",
     "check_policy",
     "complete_configuration",
     "is_configuration",
+    "lasting",
     "parse_configuration",
     "parse_policies",
     "parse_policy",
@@ -74,5 +78,6 @@ __all__ = [
     "read_plain",
     "read_policy",
     "read_settings",
+    "rule_terms",
     "split_profile",
 ]

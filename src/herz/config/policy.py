@@ -43,12 +43,16 @@ class PluginEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         weight: of its points, 1 to 10,000; None for the rule's default; 0 switches its score off.
         args: its arguments, under Kubernetes' names.
         off: the extension points at which it is not asked, of `POINTS`.
+        mode: what its refusals mean, where Kubernetes lacks the rule; None for its default.
+        fall_back_after_seconds: when it prefers although it is to refuse; 0: never.
     """
 
     name: str
     weight: int | None = None
     args: dict[str, Any] = {}
     off: tuple[str, ...] = ()
+    mode: Literal["Prefer", "Refuse"] | None = None
+    fall_back_after_seconds: int | None = None
 
 
 class BackoffPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,11 +81,15 @@ class StarvationPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         after_seconds: for how long a pod is refused before; 0: no room is ever kept.
         ends_after_seconds: how long room is kept.
         nodes_percent: of how many of the nodes at most, but for at least one.
+        mode: whether others are kept from that room, or only go elsewhere where they can.
+        fall_back_after_seconds: when it is for a pod as if the mode were Prefer; 0: never.
     """
 
     after_seconds: int = 600
     ends_after_seconds: int = 1800
     nodes_percent: int = 5
+    mode: Literal["Prefer", "Refuse"] = "Refuse"
+    fall_back_after_seconds: int = 0
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -225,11 +233,14 @@ def check_policy(policy: Policy, where: str) -> None:
                 raise ConfigError(
                     "unknown extension point", where=f"{place}.off", value=point, fix=fix
                 )
+        _check_limit(entry.mode, entry.fall_back_after_seconds, place)
     starvation = policy.queue.starvation
     if starvation.after_seconds < 0 or starvation.ends_after_seconds < 1:
         fix = "use seconds; 0 in after_seconds keeps no room at all"
         place = f"{where} queue.starvation"
         raise ConfigError("duration out of range", where=place, fix=fix)
+    place = f"{where} queue.starvation"
+    _check_limit(starvation.mode, starvation.fall_back_after_seconds or None, place)
     if not 0 <= starvation.nodes_percent <= 100:
         place = f"{where} queue.starvation.nodes_percent"
         value, fix = starvation.nodes_percent, "give a percentage from 0 to 100"
@@ -237,3 +248,16 @@ def check_policy(policy: Policy, where: str) -> None:
     if policy.queue.flush_seconds < 1 or policy.queue.backoff.initial_seconds < 1:
         fix = "use at least 1 second"
         raise ConfigError("duration out of range", where=f"{where} queue", fix=fix)
+
+
+def _check_limit(mode: str | None, seconds: int | None, place: str) -> None:
+    """Refuse a limit below 0, and one of a rule that gives way at once."""
+    if seconds is None:
+        return
+    place = f"{place}.fall_back_after_seconds"
+    if seconds < 0:
+        fix = "give seconds from 0 on; 0: the rule never gives way"
+        raise ConfigError("limit out of range", where=place, value=seconds, fix=fix)
+    if mode == "Prefer":
+        fix = "leave it out, or set mode to Refuse"
+        raise ConfigError("limit of a rule that prefers", where=place, value=seconds, fix=fix)

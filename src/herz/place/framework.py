@@ -86,6 +86,7 @@ class Framework:
         self.book = self._book = book
         self.salt = self._salt = salt
         self._nominations = nominations
+        self._plugins, self._off = tuple(plugins), frozenset(off)
         self._reading = [rule for rule, _ in plugins if isinstance(rule, Reading)]
         self._filters = [
             rule
@@ -120,6 +121,27 @@ class Framework:
         if not ignoring:
             return None
         return lambda resource: any(rule.ignores(resource) for rule in ignoring)
+
+    def without(
+        self, rules: Collection[str], nominations: Nominations | None, *, cache_bytes: int
+    ) -> Framework:
+        """The same policy where these rules do not filter, with a memory of its own.
+
+        Args:
+            rules: names of filters.
+            nominations: whose room must be left to them there.
+            cache_bytes: bound on its sheets.
+        """
+        return Framework(
+            self._nodes,
+            self._view,
+            self._plugins,
+            self._book,
+            salt=self._salt,
+            cache_bytes=cache_bytes,
+            off=self._off | {(name, "filter") for name in rules},
+            nominations=nominations,
+        )
 
     def sign(self, pod: PodInfo) -> bytes:
         """The pod's signature: a digest of what its rules say that they read of it."""

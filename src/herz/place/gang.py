@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from herz.model.objects import PodGroup
 from herz.model.podinfo import PodInfo
 from herz.model.volumes import VolumePlan
+from herz.place.advice import Advices
 from herz.place.cluster import Cluster
 from herz.place.explain import rejected_everywhere
 from herz.place.framework import Framework
@@ -57,12 +58,14 @@ class Held:
         devices: the shared accelerators.
         plan: the volumes to be bound first.
         nominated: the node that the pod was nominated to; empty when it was to none.
+        is_kept: that nomination was for its long wait.
     """
 
     choice: Choice
     devices: tuple[int, ...]
     plan: VolumePlan
     nominated: str
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,10 @@ class Together:
 class Gangs:
     """The groups' living pods, and the placing of them."""
 
-    def __init__(self, cluster: Cluster, frameworks: Sequence[Framework]) -> None:
+    def __init__(self, cluster: Cluster, frameworks: Sequence[Framework], advice: Advices) -> None:
         self._cluster = cluster
         self._frameworks = frameworks
+        self._advice = advice
         self._members: dict[str, dict[str, PodInfo]] = {}
         # When a pod of the gang was first found placed while others that it needs were not.
         self._split_ns: dict[str, int] = {}
@@ -132,13 +136,13 @@ class Gangs:
         note = self._split(key, group, placed, needed, now_ns)
         return Gang(key, needed, waiting, note)
 
-    def place(self, gang: Gang, pods: Sequence[PodInfo]) -> Together:
+    def place(self, gang: Gang, pods: Sequence[PodInfo], now_ns: int) -> Together:
         """Decide and reserve one after another; undo it all when fewer fit than are needed."""
         placed: dict[str, Held] = {}
         volumes: set[str] = set()
         refused: dict[str, NoFit] = {}
         for pod in pods:
-            found = self._reserve(pod, volumes)
+            found = self._reserve(pod, volumes, now_ns)
             if isinstance(found, NoFit):
                 refused[pod.uid] = found
             else:
@@ -149,8 +153,9 @@ class Gangs:
         for pod in pods:
             if pod.uid in placed:
                 self._cluster.forget(pod.uid)
-                if placed[pod.uid].nominated:
-                    self._cluster.nominations.put(pod, placed[pod.uid].nominated)
+                held = placed[pod.uid]
+                if held.nominated:
+                    self._cluster.nominations.put(pod, held.nominated, is_kept=held.is_kept)
         first = next((pod for pod in pods if pod.uid in refused), None)
         why = f" {first.key}: {refused[first.uid].message}" if first is not None else ""
         text = (
@@ -160,10 +165,12 @@ class Gangs:
         whole = self._no_fit(Kind.UNFIT, text.rstrip(";"))
         return Together({}, {pod.uid: _with_rules(whole, refused.get(pod.uid)) for pod in pods})
 
-    def _reserve(self, pod: PodInfo, volumes: set[str]) -> Held | NoFit:
+    def _reserve(self, pod: PodInfo, volumes: set[str], now_ns: int) -> Held | NoFit:
         """Decide and hold; `volumes` are those that go to other pods of the gang."""
         framework = self._frameworks[pod.profile]
         found = framework.decide(pod)
+        if isinstance(found, NoFit):
+            found = self._advice.again(pod, found, now_ns)
         if isinstance(found, NoFit):
             return found
         devices = framework.choose_devices(pod, found.row)
@@ -178,7 +185,9 @@ class Gangs:
         if not self._cluster.reserve(pod, found.row, devices):
             return framework.no_room(found)
         # What holds the room now is the reservation: the others need not leave it twice.
-        return Held(found, devices, plan, self._cluster.nominations.drop(pod.uid))
+        nominations = self._cluster.nominations
+        is_kept = nominations.is_kept(pod.uid)
+        return Held(found, devices, plan, nominations.drop(pod.uid), is_kept)
 
     def _split(self, key: str, group: PodGroup, placed: int, needed: int, now_ns: int) -> str:
         """Notes since when only part of the gang is placed; words once that is too long."""
@@ -222,6 +231,7 @@ def _with_rules(whole: NoFit, own: NoFit | None) -> NoFit:
         rejected_by=by,
         pending_by=own.pending_by,
         path=own.path,
+        alone=own.alone,
     )
 
 

@@ -31,6 +31,9 @@ class Nominations:
         self._snapshot = snapshot
         self._by_uid: dict[str, tuple[PodInfo, str]] = {}
         self._by_node: dict[str, dict[str, PodInfo]] = {}
+        # Those that keep room for pods that wait for long: nobody was preempted for them.
+        # Invariant: of nominated pods only.
+        self._kept: set[str] = set()
         # Bound: one for each priority that a nominated pod has.
         self._priorities: dict[int, int] = {}
         # What the API last showed of a pod that waits. Invariant: never an empty name.
@@ -53,6 +56,20 @@ class Nominations:
         count = sum(n for priority, n in self._priorities.items() if priority >= pod.priority)
         own = self._by_uid.get(pod.uid)
         return count > (own is not None and own[0].priority >= pod.priority)
+
+    def is_kept(self, uid: str) -> bool:
+        """Whether the pod is nominated because it waits for long, with nobody preempted for it."""
+        return uid in self._kept
+
+    def keeps_from(self, pod: PodInfo) -> bool:
+        """Whether room is kept, for a pod that waits for long, from this one."""
+        if not self._kept:
+            return False
+        return any(
+            known.priority >= pod.priority and uid != pod.uid
+            for uid, (known, _) in self._by_uid.items()
+            if uid in self._kept
+        )
 
     def is_any(self, node: str) -> bool:
         """Whether a pod is nominated to the node."""
@@ -92,15 +109,23 @@ class Nominations:
                 del self._shown[pod.uid]
                 self.drop(pod.uid)
         elif known is not None and known[0].digest != pod.digest:
-            self.put(pod, known[1])
+            self.put(pod, known[1], is_kept=pod.uid in self._kept)
 
-    def put(self, pod: PodInfo, node: str) -> None:
-        """Nominate the pod to the node, and to no other."""
+    def put(self, pod: PodInfo, node: str, *, is_kept: bool = False) -> None:
+        """Nominate the pod to the node, and to no other.
+
+        Args:
+            pod: the pod.
+            node: the node.
+            is_kept: because it waits for long.
+        """
         self.drop(pod.uid)
+        if is_kept:
+            self._kept.add(pod.uid)
         self._by_uid[pod.uid] = (pod, node)
         self._by_node.setdefault(node, {})[pod.uid] = pod
         self._priorities[pod.priority] = self._priorities.get(pod.priority, 0) + 1
-        self._snapshot.add(_PART, _element(pod.uid, node))
+        self._snapshot.add(_PART, _nomination(pod.uid, node, is_kept=is_kept))
         self._note(node)
 
     def drop(self, uid: str) -> str:
@@ -118,7 +143,8 @@ class Nominations:
             self._priorities[pod.priority] = left
         else:
             del self._priorities[pod.priority]
-        self._snapshot.remove(_PART, _element(uid, node))
+        self._snapshot.remove(_PART, _nomination(uid, node, is_kept=uid in self._kept))
+        self._kept.discard(uid)
         self._note(node)
         return node
 
@@ -152,6 +178,39 @@ class Nominations:
             self._nodes.note(row, _PREEMPTION)
 
 
+class Genuine(Nominations):
+    """The nominations that preemption or the API made: without the room that is only kept.
+
+    Args:
+        base: all nominations; they are looked at, never changed.
+    """
+
+    def __init__(self, base: Nominations) -> None:
+        self._base = base
+
+    def node_of(self, uid: str) -> str:
+        """The node that the pod is nominated to, for whatever reason; empty when it is not."""
+        return self._base.node_of(uid)
+
+    def concern(self, pod: PodInfo) -> bool:
+        """Whether another pod is nominated to which this one must leave room somewhere."""
+        base = self._base
+        return any(
+            known.priority >= pod.priority and uid != pod.uid
+            for uid, (known, _) in base._by_uid.items()
+            if not base.is_kept(uid)
+        )
+
+    def on(self, node: str, priority: int, exempt: str = "") -> list[PodInfo]:
+        """Pods nominated to the node, of at least this priority, but for one uid."""
+        found = self._base.on(node, priority, exempt)
+        return [pod for pod in found if not self._base.is_kept(pod.uid)]
+
+    def nodes(self) -> list[str]:
+        """The nodes that pods are nominated to."""
+        return self._base.nodes()
+
+
 def devices_for(pod: PodInfo, free: Int64s) -> tuple[int, ...]:
     """The shared accelerators that a nominated pod is counted on: those with most left.
 
@@ -167,3 +226,7 @@ def devices_for(pod: PodInfo, free: Int64s) -> tuple[int, ...]:
 
 def _element(*names: str) -> bytes:
     return "\0".join(names).encode()
+
+
+def _nomination(uid: str, node: str, *, is_kept: bool) -> bytes:
+    return _element(uid, node, "", "kept") if is_kept else _element(uid, node)

@@ -18,6 +18,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         tied: how many nodes had the highest total.
         plugins: the scores that the points of `top` follow.
         path: the stages so far.
+        marks: which rules gave way, for the record (`herz.place.advice`).
     """
 
     row: int
@@ -26,6 +27,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     tied: int
     plugins: tuple[str, ...]
     path: tuple[Stage, ...]
+    marks: tuple[str, ...] = ()
 
 
 class NoFit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -39,6 +41,8 @@ class NoFit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         rejected_by: the rules that refused, sorted; their hints wake the pod.
         pending_by: the rules that asked to wait, sorted.
         path: the stages so far.
+        alone: rules that Kubernetes does not have and without which a node fits, sorted.
+        is_patient: these will give way: no pod is to be preempted meanwhile.
     """
 
     kind: Kind
@@ -47,3 +51,5 @@ class NoFit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rejected_by: tuple[str, ...]
     pending_by: tuple[str, ...]
     path: tuple[Stage, ...]
+    alone: tuple[str, ...] = ()
+    is_patient: bool = False

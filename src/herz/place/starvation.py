@@ -124,13 +124,13 @@ class Starvation:
             over += kept.pods.values()
         return over
 
-    def due(self, now_ns: int) -> list[PodInfo]:
-        """Pods whose time has come to be refused once more, so that room is kept for them."""
+    def due(self, now_ns: int) -> list[str]:
+        """Uids of pods whose time has come to be refused once more, so that room is kept."""
         if not self._since:
             return []
         found = [pod for at_ns, pod in self._next() if at_ns <= now_ns]
         self._woken.update(_holder(pod) for pod in found)
-        return found
+        return [pod.uid for pod in found]
 
     def _next(self) -> Iterator[tuple[int, PodInfo]]:
         for priority, since in self._since.items():
@@ -166,7 +166,7 @@ class Starvation:
         self._kept[priority] = Kept(holder, chosen, now_ns + self._terms.ends_after_ns)
         for uid, pod in chosen.items():
             if not nominations.node_of(uid):
-                nominations.put(pod, nodes[uid])
+                nominations.put(pod, nodes[uid], is_kept=True)
 
     def _nodes_for(
         self, pods: Sequence[PodInfo], nodes_max: int, taken: set[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
 
 from herz.plugin.changes import EventKind, Hint, Reads
@@ -19,6 +20,15 @@ SCORE_MAX: Final = 100
 """The highest normalised score, as in Kubernetes."""
 FINE_SCORE_MAX: Final = 1 << 30
 """The highest score of a rule that scores alone (`Score.points_max`)."""
+
+
+class Mode(StrEnum):
+    """What becomes of a pod where only rules that Kubernetes does not have refuse it."""
+
+    PREFER = "Prefer"
+    """It goes there when no other node fits."""
+    REFUSE = "Refuse"
+    """It waits: until the policy's limit, or for ever."""
 
 
 @runtime_checkable
@@ -101,6 +111,11 @@ class Based(Reading, Protocol):
 @runtime_checkable
 class Filter(Reading, Protocol):
     """Says on which rows a pod cannot go."""
+
+    modes: ClassVar[tuple[Mode, ...]] = (Mode.REFUSE, Mode.PREFER)
+    """How a policy may run the rule, the default first. A rule whose refusals are advice has PREFER
+    first; one that guards what cannot be had twice has REFUSE alone, as Kubernetes' rules and
+    those that are `Summing`, `Reserve` or `PreBind` always have."""
 
     def prepare(self, pod: PodInfo, view: View) -> Any:
         """The state for `filter`, kept for all pods of this signature.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from herz.model.objects import Pod
-from herz.place.nominated import devices_for
+from herz.place.nominated import Genuine, devices_for
 from herz.place.outcome import Choice, NoFit
 from herz.place.usage import NO_DEVICE
 from tests.support.machine import KUBERNETES, World, make_policy
@@ -170,3 +170,44 @@ def test_a_nominated_pod_is_counted_on_the_devices_with_most_left() -> None:
     free = np.array([100, 900, -200, 1000, NO_DEVICE], np.int64)
     assert devices_for(pod, free) == (1, 3)
     assert devices_for(world.read(make_pod("plain")), free) == ()
+
+
+def keep(world: World, pod: Pod, node: str) -> None:
+    """The pod has room kept because it waits for long."""
+    world.cluster.nominations.put(world.read(pod), node, is_kept=True)
+
+
+def test_kept_room_is_told_from_what_preemption_made() -> None:
+    world = make_world("n1", "n2")
+    nominations, genuine = world.cluster.nominations, Genuine(world.cluster.nominations)
+    waiting, low = world.read(asking("waiting", "3", 10)), world.read(asking("low", "2", 9))
+    high = world.read(asking("high", "2", 11))
+    keep(world, asking("waiting", "3", 10), "n1")
+    assert nominations.is_kept(waiting.uid)
+    assert nominations.concern(low)
+    assert [nominations.keeps_from(pod) for pod in (low, waiting, high)] == [True, False, False]
+    assert not genuine.concern(low)
+    assert genuine.on("n1", 0) == []
+    assert genuine.node_of(waiting.uid) == "n1"
+    nominate(world, asking("waiting", "3", 10), "n1")
+    assert not nominations.is_kept(waiting.uid)
+    assert not nominations.keeps_from(low)
+    assert genuine.concern(low)
+    assert not genuine.concern(high)
+    assert [pod.uid for pod in genuine.on("n1", 0)] == [waiting.uid]
+    assert genuine.on("n1", 0, exempt=waiting.uid) == []
+
+
+def test_a_kept_nomination_stays_one_when_the_pod_changes_and_leaves_no_trace() -> None:
+    world = make_world("n1")
+    empty = world.snapshot.digest(b"")
+    pod = asking("waiting", "3", 10)
+    nominate(world, pod, "n1")
+    genuine = world.snapshot.digest(b"")
+    keep(world, pod, "n1")
+    assert len({empty, genuine, world.snapshot.digest(b"")}) == 3
+    world.cluster.nominations.see(world.read(asking("waiting", "2", 10)))
+    assert world.cluster.nominations.is_kept("uid-waiting")
+    assert world.cluster.nominations.drop("uid-waiting") == "n1"
+    assert not world.cluster.nominations.is_kept("uid-waiting")
+    assert world.snapshot.digest(b"") == empty

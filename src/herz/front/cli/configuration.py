@@ -11,9 +11,11 @@ import msgspec
 import typer
 
 from herz import app
-from herz.config import Configuration, Policies, Policy
+from herz.config import Configuration, Policies, Policy, RuleTerms, rule_terms
 from herz.front.cli.options import Output, checked_name
 from herz.front.cli.printing import print_answer
+from herz.plugin import Mode, ReasonBook
+from herz.profiles import SECOND_NS
 
 VALIDATE = """Examples:
 
@@ -96,7 +98,7 @@ def show(
             None,
             output,
             title=f"{_heading(loaded)} {policy.name}  {policy.digest}",
-            columns=("rule", "weight", "asked at", "off at", "arguments"),
+            columns=("rule", "weight", "asked at", "off at", "arguments", "mode"),
             rows=_rows(policy),
             after=[f"warning: {warning}" for warning in warnings] if is_last else (),
         )
@@ -168,7 +170,20 @@ def _without_empty(value: Any) -> Any:
     return value
 
 
+def _modes(policy: Policy) -> Mapping[str, RuleTerms]:
+    """What becomes of a pod that such a rule alone refuses; the other rules refuse for ever."""
+    return rule_terms(policy, app.build_plugins(policy, ReasonBook()))
+
+
+def _mode(terms: RuleTerms | None) -> str:
+    if terms is None:
+        return ""
+    limit = terms.fall_back_after_ns // SECOND_NS
+    return f"{terms.mode}, falls back after {limit} s" if limit else str(terms.mode)
+
+
 def _described(policy: Policy) -> dict[str, Any]:
+    modes = _modes(policy)
     rules = [
         {
             "rule": entry.name,
@@ -176,6 +191,7 @@ def _described(policy: Policy) -> dict[str, Any]:
             "asked_at": list(points),
             "off_at": list(entry.off),
             "args": entry.args,
+            **_terms(modes.get(entry.name)),
         }
         for entry, weight, points in app.asked(policy)
     ]
@@ -183,7 +199,20 @@ def _described(policy: Policy) -> dict[str, Any]:
     return {**_reference(policy), "ties": policy.ties, "queue": queue, "rules": rules}
 
 
+def _terms(terms: RuleTerms | None) -> dict[str, Any]:
+    """The mode and its limit, defaults filled in; nothing where there is none to choose."""
+    if terms is None:
+        return {}
+    limit = terms.fall_back_after_ns // SECOND_NS
+    is_limited = terms.mode is Mode.REFUSE
+    return {
+        "mode": str(terms.mode),
+        "fall_back_after_seconds": limit if is_limited else None,
+    }
+
+
 def _rows(policy: Policy) -> list[tuple[str, ...]]:
+    modes = _modes(policy)
     return [
         (
             entry.name,
@@ -191,6 +220,7 @@ def _rows(policy: Policy) -> list[tuple[str, ...]]:
             ", ".join(points),
             ", ".join(entry.off),
             json.dumps(entry.args, sort_keys=True) if entry.args else "",
+            _mode(modes.get(entry.name)),
         )
         for entry, weight, points in app.asked(policy)
     ]

@@ -41,6 +41,22 @@ RUNG_TOPOLOGICAL: Final = 2
 RUNG_FIFO: Final = 3
 
 
+def checked_rung(rung: int) -> int:
+    """The rung of an `OrderLimited` event.
+
+    Raises:
+        ConfigError: there is no such rung.
+    """
+    if not RUNG_SORTED <= rung <= RUNG_FIFO:
+        raise ConfigError(
+            "no rung of the order",
+            where="OrderLimited.rung",
+            value=rung,
+            fix=f"give a rung from {RUNG_SORTED} to {RUNG_FIFO}",
+        )
+    return rung
+
+
 @dataclass(frozen=True, slots=True)
 class OrderBounds:
     """The bounds of the ladder; part of the policy.

@@ -25,6 +25,7 @@ from herz.plugin import (
     Hint,
     Hints,
     Kind,
+    Mode,
     Reads,
     ReasonBook,
     Reserve,
@@ -47,6 +48,8 @@ class GpuShare(Filter, Reserve, Hints):
     name: ClassVar[str] = "GpuShare"
     reads: ClassVar[Reads] = Reads.DEVICES | Reads.ALLOCATABLE
     reads_all: ClassVar[Reads] = Reads.NOTHING
+    # A device cannot be given away twice.
+    modes: ClassVar[tuple[Mode, ...]] = (Mode.REFUSE,)
 
     def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
         self._is_hashed = read_arguments(self.name, args, ShareArguments).devices == "hashed"

@@ -18,6 +18,7 @@ from herz.plugin import (
     Hint,
     Hints,
     Kind,
+    Mode,
     Reads,
     ReasonBook,
     Rows,
@@ -42,6 +43,8 @@ class Understood(Filter, Hints):
     name: ClassVar[str] = "Understood"
     reads: ClassVar[Reads] = Reads.NOTHING
     reads_all: ClassVar[Reads] = Reads.NOTHING
+    # Where a pod may go that nobody understands, no limit of time tells.
+    modes: ClassVar[tuple[Mode, ...]] = (Mode.REFUSE,)
 
     def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
         self._is_strict = read_arguments(self.name, args, UnderstoodArguments).strict
