@@ -5,7 +5,7 @@ Source: volumerestrictions/volume_restrictions.go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from herz.place.volumes.hinting import is_claim_added
 from herz.plugin import (
     SKIP,
     SKIP_NOW,
+    Based,
     Change,
     Codes,
     EventKind,
@@ -56,7 +57,7 @@ class Restricted(NamedTuple):
     once: tuple[str, ...]
 
 
-class VolumeRestrictions(Filter, Versioned, Hints):
+class VolumeRestrictions(Filter, Versioned, Based, Hints):
     """Two pods on a node share a disk only to read it; ReadWriteOncePod is for one pod."""
 
     name: ClassVar[str] = "VolumeRestrictions"
@@ -90,6 +91,11 @@ class VolumeRestrictions(Filter, Versioned, Hints):
                 once.append(mount.key)
         disks = tuple(mount for mount in mounts if mount.kind is not MountKind.CLAIM)
         return Restricted(disks, tuple(once)) if disks or once else SKIP_NOW
+
+    def basis(self, pod: PodInfo, view: View) -> Hashable:
+        """What it comes to: it is read fast."""
+        found: Hashable = self.prepare(pod, view)
+        return found
 
     def version(self, state: Restricted, view: View) -> object:
         """Whether another pod uses a claim that is for one only: it keeps all nodes closed."""
