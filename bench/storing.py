@@ -28,8 +28,8 @@ from herz.model.storage import (
 
 DRIVER: Final = "csi.example.com"
 MADE, THERE, BOUND = "made", "there", "bound"
-"""Kinds of claims: a volume is made once the pod has a node; local volumes are there, one a node
-and ten in all for each pod at most; the claim is bound to its volume before the pod comes."""
+"""Kinds of claims: a volume is made once the pod has a node; a local volume is there on each node;
+the claim is bound to its volume before the pod comes."""
 BATCH: Final = 16
 """Decisions a step, between which the volume controller answers."""
 
