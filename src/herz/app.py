@@ -426,7 +426,12 @@ def build_machine(
             snapshot=snapshot,
             chain=Chain(engine_digest(), reference, sinks),
             schedulers=None,
-            own_rules=frozenset(rule.name for rule, _ in plugins if rule.name not in EXTENDS),
+            own_rules=frozenset(
+                # Who makes room refuses nobody by itself.
+                rule.name
+                for rule, _ in plugins
+                if rule.name not in EXTENDS or isinstance(rule, PostFilter)
+            ),
             starvation=starvation_terms(policy),
             preemption=preemption(plugins, cluster, framework, off=off),
         )
@@ -443,7 +448,7 @@ def preemption(
     """What makes room for pods that fit nowhere; None when no rule of the policy does."""
     for rule, _ in plugins:
         if isinstance(rule, PostFilter) and (rule.name, "postFilter") not in off:
-            return Preemption(cluster, framework, rule.terms)
+            return Preemption(cluster, framework, rule.terms, name=rule.name)
     return None
 
 

@@ -60,12 +60,17 @@ class Preempting:
         if self._preemption is None or not is_refused or found.rejected_by == (NO_NODES,):
             return found
         self._counters[signals.PREEMPTION_ATTEMPTS] += 1
+        self._cluster.refusals.advance(now_ns)
         room = self._preemption.run(pod)
         if isinstance(room, Preempted):
             return room
         if room.is_hopeless and not is_kept:
             self.end_nomination(pod, effects, now_ns)
-        return replace(found, message=f"{found.message} {room.message}")
+        by = found.rejected_by
+        if self._preemption.terms.is_budget_hard and room.is_hopeless:
+            # A budget that relaxes may help; no other rule wants to hear of it.
+            by = tuple(sorted((*by, self._preemption.name)))
+        return replace(found, message=f"{found.message} {room.message}", rejected_by=by)
 
     def nominate(self, pod: PodInfo, room: Preempted, effects: list[Effect], now_ns: int) -> None:
         """The pod gets the node; pods of lower priority that were to get it look elsewhere."""
@@ -105,6 +110,9 @@ class Preempting:
         placed = self._cluster.ledger.get(uid)
         if placed is not None and placed.is_bound:
             self._queue.spare(uid)
+            if self._preemption is not None and self._preemption.terms.is_budget_hard:
+                told = self._preemption.circumstances(placed.pod)
+                self._cluster.refusals.add(uid, placed.node, told, now_ns)
         waiting = self._queue.get(preemptor)
         if waiting is not None and nominations.node_of(preemptor):
             assert isinstance(waiting.item, PodInfo), "the queue holds what arrive made"

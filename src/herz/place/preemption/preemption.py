@@ -10,6 +10,7 @@ Source: kube-scheduler 1.36 `framework/preemption`, `plugins/defaultpreemption`.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Hashable
 from typing import Final
 
 import msgspec
@@ -87,6 +88,7 @@ class Preemption:
         cluster: the cluster.
         framework: the policy's rules.
         terms: what preemption may do.
+        name: of the rule that asks for it.
         bytes_max: bound of the memory for kept outcomes.
     """
 
@@ -96,9 +98,10 @@ class Preemption:
         framework: Framework,
         terms: PreemptionTerms,
         *,
+        name: str = "DefaultPreemption",
         bytes_max: int = BYTES_MAX,
     ) -> None:
-        self.terms = terms
+        self.terms, self.name = terms, name
         self._cluster, self._framework, self._salt = cluster, framework, framework.salt
         self._scratch = Scratch(cluster.view)
         self._kept: OrderedDict[tuple[bytes, int], Outcomes] = OrderedDict()
@@ -148,7 +151,6 @@ class Preemption:
     def worked(self, pod: PodInfo, sheet: Sheet) -> tuple[Outcomes, Trial, Int64s]:
         """All outcomes that count, up to date."""
         budgets = self._current_budgets()
-        can_go = None if self._elsewhere is None else self._elsewhere.can_go
         outcomes = self._outcomes(pod, sheet, budgets)
         trial = Trial(
             self._cluster.nodes,
@@ -159,11 +161,23 @@ class Preemption:
             pod=pod,
             budgets=budgets,
             terms=self.terms,
-            can_go=can_go,
+            can_go=self._can_go if self._elsewhere or self.terms.is_budget_hard else None,
         )
         potential = self.potential(sheet)
         outcomes.work(trial, sheet.filters, self._cluster.view, potential)
         return outcomes, trial, potential
+
+    def circumstances(self, pod: PodInfo) -> Hashable:
+        """What the API's answer to an eviction of the pod follows from, as far as it is seen."""
+        return pod.digest, self._current_budgets().holding(pod)
+
+    def _can_go(self, placed: Placed) -> bool:
+        """Whether the pod may be a victim at all."""
+        uid, refusals = placed.pod.uid, self._cluster.refusals
+        is_barred = self.terms.is_budget_hard and refusals.is_barred(uid)
+        if is_barred and refusals.is_like(uid, self.circumstances(placed.pod)):
+            return False
+        return self._elsewhere is None or self._elsewhere.can_go(placed)
 
     def _outcomes(self, pod: PodInfo, sheet: Sheet, budgets: Budgets) -> Outcomes:
         nodes, view = self._cluster.nodes, self._cluster.view
