@@ -6,6 +6,7 @@ through it and by one that is made anew of what is there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from herz.model.objects import KubernetesObject, PersistentVolume, Pod
+from herz.place.catalog import ASPECTS
 from herz.place.outcome import Choice
 from herz.place.volumes.attaching import attachments_of
 from tests.support.machine import World
@@ -41,6 +43,8 @@ CLASSES = (LOCAL, LOCAL, DYNAMIC, DYNAMIC, IMMEDIATE, "")
 GCE = {"gcePersistentDisk": {"pdName": "disk"}}
 PLUGIN = "kubernetes.io/gce-pd"
 ONCE = ("ReadWriteOncePod",)
+
+SPECS: tuple[dict[str, Any], ...] = ({}, {}, {"volumeMode": "Block"}, {**GCE, "csi": None})
 
 Step = tuple[Any, ...]
 
@@ -80,14 +84,14 @@ def a_volume(chance: Random) -> KubernetesObject:
         modes=chance.choice([("ReadWriteOnce",), ("ReadWriteOnce", "ReadWriteMany", *ONCE)]),
         phase=chance.choice(["", "", "", "Released"]),
         handle=chance.choice(["", "handle-1", "handle-2"]),
-        spec=chance.choice([{}, {}, {"volumeMode": "Block"}, GCE | {"csi": None}]),
+        spec=chance.choice(SPECS),
     )
 
 
 def an_object(chance: Random) -> KubernetesObject:
     """Any object that the volume rules read."""
     host = chance.choice(HOSTS)
-    limits = chance.choice([{}, {DRIVER: 1}, {DRIVER: 2}, {DRIVER: None}])
+    limits: dict[str, int | None] = chance.choice([{}, {DRIVER: 1}, {DRIVER: 2}, {DRIVER: None}])
     limits = limits | chance.choice([{}, {"pd.csi.storage.gke.io": 1}])
     name = chance.choice([DYNAMIC, LOCAL, IMMEDIATE])
     zones = chance.choice([(), (), ("a",), ("b",)])
@@ -178,8 +182,9 @@ class Lived:
         """A world that was always as this one is now."""
         world = World()
         catalog = self.world.cluster.catalog
-        for kind in list(catalog._objects):
-            for thing in catalog.all(kind):
+        for kind in ASPECTS:
+            things: Iterator[KubernetesObject] = catalog.all(kind)
+            for thing in things:
                 world.cluster.catalog.apply(thing)
         for name in sorted(self.nodes):
             world.cluster.apply_node(self.nodes[name])

@@ -107,14 +107,13 @@ class Attachments:
         before = self._held.pop(row, frozenset())
         if held:
             self._held[row] = held
-        # Two sets: nothing depends on the order in which their volumes are counted.
-        for volume in before - held:
+        for volume in sorted(before - held):
             rows = self._rows[volume]
             del rows[row]
             if not rows:
                 del self._rows[volume]
             _column(self._counts, volume.driver, self._nodes.size, 0)[row] -= 1
-        for volume in held - before:
+        for volume in sorted(held - before):
             self._rows.setdefault(volume, {})[row] = None
             _column(self._counts, volume.driver, self._nodes.size, 0)[row] += 1
         self._hear(row, view.object(CSINode, self._nodes.names[row]) if is_live else None)
@@ -133,7 +132,7 @@ class Attachments:
                 _column(self._limits, driver, self._nodes.size, NO_LIMIT)[row] = limit
             self._limited.subtract(old_limits.keys())
             self._limited.update(limits.keys())
-        for plugin in plugins ^ old_plugins:
+        for plugin in sorted(plugins ^ old_plugins):
             _column(self._handed_over, plugin, self._nodes.size, 0)[row] = plugin in plugins
             self._versions[plugin] += 1
 
