@@ -40,19 +40,19 @@ class _Kind(NamedTuple):
 
 
 class VolumeOffer:
-    """The volumes of one class, smallest first, then by name."""
+    """The volumes of one class: the free ones smallest first, then by name."""
 
     def __init__(self, nodes: NodeTable) -> None:
         self.reaches = Reaches(nodes)
         self._keys: list[Key] = []
         self._volumes: list[PersistentVolume] = []
         self._key_of: dict[str, Key] = {}
-        self._is_free: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._kind: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self._label: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self._kinds: Interned[_Kind | None] = Interned(None)
         self._labels: Interned[tuple[tuple[str, str], ...]] = Interned(())
-        # Names of the volumes that are bound, or bound ahead, to a claim of that key.
+        # The volumes that are bound, or bound ahead; and their names by the claim's key.
+        self._taken: dict[str, PersistentVolume] = {}
         self._ahead: dict[str, set[str]] = {}
         # Volumes whose size does not read, by name: they are no guess of ours.
         self._malformed: dict[str, ConfigError] = {}
@@ -75,12 +75,12 @@ class VolumeOffer:
         self._settle()
         asked = claims.size_asked(claim).nano
         # Tie: Kubernetes takes whichever it meets first.
-        keys = sorted(self._key_of[name] for name in self._ahead.get(claim.metadata.key, ()))
-        for key in sorted(keys, key=lambda key: key[1]):
-            volume = self._volumes[self._at(key)]
+        for name in sorted(self._ahead.get(claim.metadata.key, ())):
+            volume = self._taken[name]
             is_like = _kind_of(volume)[:2] == _wanted(claim)[:2]
             is_kept = volume.metadata.deletion_timestamp is None
-            if is_like and is_kept and key[0] >= asked and claims.is_bound_to(volume, claim):
+            is_large = claims.size_of(volume).nano >= asked
+            if is_like and is_kept and is_large and claims.is_bound_to(volume, claim):
                 return volume
         return None
 
@@ -94,14 +94,14 @@ class VolumeOffer:
         for name in sorted(self._malformed):
             raise self._malformed[name]
         start = bisect_left(self._keys, (claims.size_asked(claim).nano, ""))
-        if not self._is_free[start:].any():
+        if start == len(self._keys):
             return np.zeros(0, np.int64)
         wanted = _wanted(claim)
         do = [
             kind is not None and kind[:2] == wanted[:2] and wanted.access <= kind.access
             for kind in self._kinds.things
         ]
-        is_good = self._is_free[start:] & np.array(do, np.bool_)[self._kind[start:]]
+        is_good = np.array(do, np.bool_)[self._kind[start:]]
         if claim.spec.selector is not None:
             selector = compile_selector(claim.spec.selector)
             match = [selector.matches(dict(labels)) for labels in self._labels.things]
@@ -115,7 +115,7 @@ class VolumeOffer:
             return
         self._changed = {}
         if len(changed) > _AT_ONCE_MAX or self.reaches.is_overgrown or self._is_overgrown():
-            held = {volume.metadata.name: volume for volume in self._volumes}
+            held = {volume.metadata.name: volume for volume in self._volumes} | self._taken
             for name, volume in changed.items():
                 held.pop(name, None)
                 self._malformed.pop(name, None)
@@ -131,29 +131,25 @@ class VolumeOffer:
         return known > 2 * len(self._keys) + _AT_ONCE_MAX
 
     def _read(self, volumes: Iterable[PersistentVolume]) -> None:
-        sized = [(key, one) for one in volumes if (key := self._key(one)) is not None]
+        self._ahead, self._taken = {}, {}
+        sized = [(key, one) for one in volumes if (key := self._take(one)) is not None]
         sized.sort(key=lambda one: one[0])
         self._kinds, self._labels = Interned(None), Interned(())
         self._keys = [key for key, _ in sized]
         self._volumes = [volume for _, volume in sized]
         self._key_of = {key[1]: key for key in self._keys}
-        self._is_free = np.array([_is_free(one) for one in self._volumes], np.bool_)
         self._kind = np.array([self._kind_number(one) for one in self._volumes], np.int32)
         self._label = np.array([self._label_number(one) for one in self._volumes], np.int32)
         self.reaches.put_all([plain_reach(one) for one in self._volumes])
-        self._ahead = {}
-        for volume in self._volumes:
-            self._refer(volume)
 
     def _put(self, name: str, volume: PersistentVolume | None) -> None:
         self._malformed.pop(name, None)
-        key = None if volume is None else self._key(volume)
+        if name in self._taken:
+            self._give_back(self._taken.pop(name))
+        key = None if volume is None else self._take(volume)
         old = self._key_of.get(name)
-        if old is not None:
-            at = self._at(old)
-            self._unrefer(self._volumes[at])
-            if old != key:
-                self._delete(at)
+        if old is not None and old != key:
+            self._delete(self._at(old))
         if key is None or volume is None:
             return
         at = self._at(key)
@@ -161,21 +157,17 @@ class VolumeOffer:
             self._keys.insert(at, key)
             self._volumes.insert(at, volume)
             self._key_of[name] = key
-            self._is_free = np.insert(self._is_free, at, False)
             self._kind = np.insert(self._kind, at, 0)
             self._label = np.insert(self._label, at, 0)
             self.reaches.insert(at, plain_reach(volume))
         else:
             self._volumes[at] = volume
             self.reaches.replace(at, plain_reach(volume))
-        self._is_free[at] = _is_free(volume)
         self._kind[at] = self._kind_number(volume)
         self._label[at] = self._label_number(volume)
-        self._refer(volume)
 
     def _delete(self, at: int) -> None:
         del self._key_of[self._keys[at][1]], self._keys[at], self._volumes[at]
-        self._is_free = np.delete(self._is_free, at)
         self._kind = np.delete(self._kind, at)
         self._label = np.delete(self._label, at)
         self.reaches.delete(at)
@@ -183,13 +175,19 @@ class VolumeOffer:
     def _at(self, key: Key) -> int:
         return bisect_left(self._keys, key)
 
-    def _key(self, volume: PersistentVolume) -> Key | None:
-        name = volume.metadata.name
+    def _take(self, volume: PersistentVolume) -> Key | None:
+        """Where a free volume belongs; None when it is not free, and kept elsewhere or not."""
+        name, reference = volume.metadata.name, volume.spec.claim_ref
         try:
-            return claims.size_of(volume).nano, name
+            key = claims.size_of(volume).nano, name
         except ConfigError as error:
             self._malformed[name] = error
             return None
+        if reference is not None:
+            self._taken[name] = volume
+            claim = f"{reference.namespace}/{reference.name}"
+            self._ahead.setdefault(claim, set()).add(name)
+        return key if _is_free(volume) else None
 
     def _kind_number(self, volume: PersistentVolume) -> int:
         return self._kinds.number(_kind_of(volume))
@@ -197,20 +195,14 @@ class VolumeOffer:
     def _label_number(self, volume: PersistentVolume) -> int:
         return self._labels.number(tuple(sorted(volume.metadata.labels.items())))
 
-    def _refer(self, volume: PersistentVolume) -> None:
+    def _give_back(self, volume: PersistentVolume) -> None:
         reference = volume.spec.claim_ref
-        if reference is not None:
-            key = f"{reference.namespace}/{reference.name}"
-            self._ahead.setdefault(key, set()).add(volume.metadata.name)
-
-    def _unrefer(self, volume: PersistentVolume) -> None:
-        reference = volume.spec.claim_ref
-        if reference is not None:
-            key = f"{reference.namespace}/{reference.name}"
-            names = self._ahead[key]
-            names.discard(volume.metadata.name)
-            if not names:
-                del self._ahead[key]
+        assert reference is not None, "it was taken"
+        claim = f"{reference.namespace}/{reference.name}"
+        names = self._ahead[claim]
+        names.discard(volume.metadata.name)
+        if not names:
+            del self._ahead[claim]
 
 
 class SpaceOffer:
