@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench import preempting, worlds
+from bench import preempting, storing, worlds
 from herz.app import SHEET_BYTES, build_machine, load_policy
 from herz.cycle import Cycle
 from herz.model.events import ObjectApplied
@@ -144,6 +144,11 @@ def preemption(nodes: int = 5_000, pods_a_node: int = 20) -> dict[str, float]:
     )
 
 
+def volumes(kind: str, nodes: int = 5_000, pods: int = 2_000) -> dict[str, float]:
+    """Pods with a claim each (`storing`)."""
+    return storing.run(lambda count: _machine(count, is_mixed=False)[1], kind, nodes, pods)
+
+
 def python_loop() -> dict[str, float]:
     """What this machine's Python does just now: a loop of ten million additions."""
     started = time.perf_counter()
@@ -196,6 +201,10 @@ CASES: dict[str, Callable[[], dict[str, float]]] = {
     "affinity-preferred-150000-there": lambda: like_kubernetes("affinity-preferred", there=150_000),
     "full-50000": full,
     "preemption-5000": preemption,
+    "volumes-made-5000": lambda: volumes(storing.MADE),
+    "volumes-there-5000": lambda: volumes(storing.THERE),
+    "volumes-bound-5000": lambda: volumes(storing.BOUND),
+    "volumes-bound-20000-pods": lambda: volumes(storing.BOUND, pods=20_000),
 }
 
 RATIOS = (
@@ -213,6 +222,11 @@ RATIOS = (
         "preferred affinity with 150,000 pods there against 1,000",
         "affinity-preferred-150000-there",
         "affinity-preferred-5000",
+    ),
+    (
+        "bound volumes with 20,000 pods against 2,000",
+        "volumes-bound-20000-pods",
+        "volumes-bound-5000",
     ),
     ("a decision against the memory pass", "basic-5000", "memory-pass"),
 )

@@ -478,7 +478,11 @@ def build_machine(
             chain=Chain(engine_digest(), references(policy), sinks),
             schedulers=None if names is None else frozenset(names),
             own_rules=frozenset(
-                rule.name for one in built for rule, _ in one.rules if rule.name not in EXTENDS
+                # Who makes room refuses nobody by itself.
+                rule.name
+                for one in built
+                for rule, _ in one.rules
+                if rule.name not in EXTENDS or isinstance(rule, PostFilter)
             ),
             starvation=starvation_terms(first.policy),
             terms=tuple(one.terms for one in built),

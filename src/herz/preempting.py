@@ -69,6 +69,7 @@ class Preempting:
             # Kubernetes would place it: nobody has to go for a rule that will give way.
             return found
         self._counters[signals.PREEMPTION_ATTEMPTS] += 1
+        self._cluster.refusals.advance(now_ns)
         room = preemption.run(pod)
         if isinstance(room, NotPreempted) and room.is_hopeless:
             relaxed = self._advice.preemption(pod, now_ns)
@@ -77,7 +78,11 @@ class Preempting:
             return room
         if room.is_hopeless and not is_kept:
             self.end_nomination(pod, effects, now_ns)
-        return replace(found, message=f"{found.message} {room.message}")
+        by = found.rejected_by
+        if preemption.terms.is_budget_hard and room.is_hopeless:
+            # A budget that relaxes may help; no other rule wants to hear of it.
+            by = tuple(sorted((*by, preemption.name)))
+        return replace(found, message=f"{found.message} {room.message}", rejected_by=by)
 
     def nominate(self, pod: PodInfo, room: Preempted, effects: list[Effect], now_ns: int) -> None:
         """The pod gets the node; pods of lower priority that were to get it look elsewhere."""
@@ -118,6 +123,11 @@ class Preempting:
         placed = self._cluster.ledger.get(uid)
         if placed is not None and placed.is_bound:
             self._queue.spare(uid)
+            for preemption in self._preemptions:
+                if preemption is not None and preemption.terms.is_budget_hard:
+                    told = preemption.circumstances(placed.pod)
+                    self._cluster.refusals.add(uid, placed.node, told, now_ns)
+                    break
         waiting = self._queue.get(preemptor)
         if waiting is not None and nominations.node_of(preemptor):
             assert isinstance(waiting.item, PodInfo), "the queue holds what arrive made"

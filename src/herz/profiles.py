@@ -175,7 +175,12 @@ def preemption(
     for rule, _ in rules:
         if isinstance(rule, PostFilter) and (rule.name, "postFilter") not in off:
             return Preemption(
-                cluster, framework, rule.terms, bytes_max=bytes_max, frameworks=frameworks
+                cluster,
+                framework,
+                rule.terms,
+                name=rule.name,
+                bytes_max=bytes_max,
+                frameworks=frameworks,
             )
     return None
 

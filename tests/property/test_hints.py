@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from herz.app import build_plugins
+from herz.commit.bind import DEVICES_ANNOTATION
 from herz.config import Policies, Policy, Profile
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
-from herz.model.effects import Bind, DeletePod
-from herz.model.events import BindOutcome, RemovalRefused
-from herz.model.objects import Pod
+from herz.model.effects import Bind, DeletePod, PatchClaim, PatchVolume
+from herz.model.events import BindOutcome, PatchRefused, RemovalRefused
+from herz.model.objects import Node, PersistentVolume, PersistentVolumeClaim, Pod
 from herz.model.podinfo import PodInfo
 from herz.place.advice import Advices
 from herz.place.framework import Framework
@@ -34,6 +35,10 @@ from tests.support import strategies as some
 from tests.support.lives import EVERY, KINDS, LITTLE, Kind, node_of, object_of, pod_of, tweaked
 from tests.support.machine import KUBERNETES, SECOND, Harness, make_policy, only
 from tests.support.objects import make_node
+from tests.support.possessions import EVERY as OWNED_EVERY
+from tests.support.possessions import KINDS as OWNED
+from tests.support.possessions import completed, storage_of, with_devices
+from tests.support.storage import make_volume
 
 NODES = [f"n{number}" for number in range(3)]
 ASPECTS = ("labels", "taints", "unschedulable", "allocatable", "declared_features")
@@ -53,6 +58,7 @@ ALONE = {
     for rule, kinds in KINDS.items()
     if rule != "GangScheduling"
 }
+HOLDING = {rule: (make_policy((rule,)), (*kinds, PLAIN)) for rule, kinds in OWNED.items()}
 LAX = make_policy(
     ("TaintToleration", "NodeResourcesFit", "NodePorts", "GangScheduling"),
     {"NodeResourcesFit": {"ignoredResources": ["example.com/special"]}},
@@ -69,6 +75,14 @@ WHOLE: Mapping[str, tuple[Policy | Policies, Sequence[Kind]]] = {
     ),
     "all rules": (make_policy(KUBERNETES, DEFAULTS), EVERY),
     "preemption": (make_policy((*KUBERNETES, "DefaultPreemption"), DEFAULTS), EVERY),
+    "possessions": (
+        make_policy((*KUBERNETES, "GpuShare"), DEFAULTS),
+        (*OWNED_EVERY, *KINDS["NodeResourcesFit"][:2]),
+    ),
+    "possessions and preemption": (
+        make_policy((*KUBERNETES, "GpuShare", "DefaultPreemption"), DEFAULTS),
+        (*OWNED_EVERY, *KINDS["NodeResourcesFit"][:2]),
+    ),
     "gangs": (
         make_policy(("TaintToleration", "NodeResourcesFit", "InterPodAffinity", "GangScheduling")),
         (*KINDS["GangScheduling"], *KINDS["TaintToleration"], *KINDS["NodeResourcesFit"][:2]),
@@ -79,12 +93,12 @@ Step = tuple[Any, ...]
 BOUND = BindOutcome.BOUND
 
 
-def a_step(chance: Random) -> Step:
-    """Any event."""
+def a_step(chance: Random, *, is_holding: bool) -> Step:
+    """Any event; with volumes and accelerators, or without."""
     name, number = chance.choice(NODES), chance.randrange(6)
     steps: tuple[tuple[int, Step], ...] = (
-        (3, ("node", node_of(chance, name))),
-        (6, ("tweak", node_of(chance, name), chance.choice(ASPECTS))),
+        (3, ("node", a_node(chance, name, is_holding=is_holding))),
+        (6, ("tweak", a_node(chance, name, is_holding=is_holding), chance.choice(ASPECTS))),
         (1, ("drop", name)),
         (4, waits(chance)),
         (4, lies(chance)),
@@ -101,7 +115,18 @@ def a_step(chance: Random) -> Step:
         (2, ("time", chance.randrange(9), chance.choice(list(BindOutcome)))),
         (2, ("killed", chance.random() < 0.5)),
     )
+    if is_holding:
+        steps += (
+            (10, ("object", storage_of(chance, NODES))),
+            (4, ("no object", storage_of(chance, NODES))),
+        )
     return chance.choices([step for _, step in steps], [weight for weight, _ in steps])[0]
+
+
+def a_node(chance: Random, name: str, *, is_holding: bool) -> Node:
+    """A node."""
+    node = node_of(chance, name)
+    return with_devices(chance, node) if is_holding else node
 
 
 def waits(chance: Random) -> Step:
@@ -115,16 +140,21 @@ def lies(chance: Random) -> Step:
     return "lies", chance.randrange(6), chance.randrange(99), chance.choice(NODES), space
 
 
-def history_of(seed: int) -> list[Step]:
+def history_of(seed: int, *, is_holding: bool) -> list[Step]:
     """A crowd on few nodes, most of it decided; then events, with decisions between them."""
     chance = Random(seed)
-    steps: list[Step] = [("node", node_of(chance, name)) for name in NODES[: chance.randint(1, 3)]]
+    steps: list[Step] = [
+        ("node", a_node(chance, name, is_holding=is_holding))
+        for name in NODES[: chance.randint(1, 3)]
+    ]
+    if is_holding:
+        steps += [("object", storage_of(chance, NODES)) for _ in range(chance.randint(0, 9))]
     steps += [("object", object_of(chance)) for _ in range(chance.randint(0, 3))]
     steps += [lies(chance) for _ in range(chance.randint(0, 6))]
     steps += [waits(chance) for _ in range(chance.randint(3, 9))]
     steps.append(("time", 1, BOUND))
     for _ in range(chance.randint(5, 25)):
-        steps.append(a_step(chance))
+        steps.append(a_step(chance, is_holding=is_holding))
         if chance.random() < 0.4:
             steps.append(("time", 1, BOUND))
     return steps
@@ -150,6 +180,8 @@ class Life:
         self.made_from: dict[str, Kind] = {}
         self.open: dict[str, Bind] = {}
         self.victims: list[str] = []
+        self.things: dict[tuple[type, str], Any] = {}
+        self.patches: list[PatchClaim | PatchVolume] = []
 
     # ---- what happens ----------------------------------------------------------------------
 
@@ -167,8 +199,9 @@ class Life:
             case ("drop", name):
                 harness.delete(make_node(name))
             case ("object", thing):
-                harness.apply(thing)
+                self.show_thing(thing)
             case ("no object", thing):
+                self.things.pop((type(thing), thing.metadata.name), None)
                 harness.delete(thing)
             case ("time", seconds, outcome):
                 self.decide(seconds, outcome)
@@ -183,8 +216,10 @@ class Life:
                 self.show(self.named(pod_of(chosen, f"p{number}", priority=priority), number))
             case ("lies", number, kind, node, namespace) if f"h{number}" not in self.pods:
                 chosen = self.kinds[kind % len(self.kinds)]
+                # Some devices of a node that may have none, or none of a node that has some.
+                devices = {DEVICES_ANNOTATION: ("0", "1", "0,1")[kind % 3]} if kind % 4 else {}
                 made = pod_of(chosen, f"h{number}", node=node, namespace=namespace)
-                self.show(self.named(made, number))
+                self.show(self.named(annotated(made, devices), number))
             case ("seen", number, node) if self.is_waiting(f"p{number}"):
                 self.show(on_node(self.pods[f"p{number}"], node))
             case ("gone", letter, number):
@@ -205,7 +240,9 @@ class Life:
                 self.show(replace(pod, spec=replace(pod.spec, tolerations=more)))
             case ("changes", number) if self.is_waiting(f"p{number}"):
                 pod, other = self.pods[f"p{number}"], pod_of(PLAIN, "x")
-                spec = replace(other.spec, priority=pod.spec.priority)
+                # The API lets nobody change a pod's volumes.
+                kept = {"priority": pod.spec.priority, "volumes": pod.spec.volumes}
+                spec = replace(other.spec, **kept)
                 self.show(self.named(replace(pod, spec=spec), number))
             case ("nominated", number, node) if self.is_waiting(f"p{number}"):
                 pod = self.pods[f"p{number}"]
@@ -246,10 +283,44 @@ class Life:
     def decide(self, seconds: int, outcome: BindOutcome) -> None:
         """Let time pass, decide, and answer the binds; an unknown answer is bound the next time."""
         self.answer(BindOutcome.BOUND)
+        self.answer_patches(BindOutcome.BOUND)
         effects = self.harness.step(seconds * SECOND)
         self.victims += [one.name for one in only(DeletePod, effects)]
         self.open |= {one.name: one for one in only(Bind, effects)}
+        self.patches += [*only(PatchClaim, effects), *only(PatchVolume, effects)]
         self.answer(outcome)
+        self.answer_patches(outcome)
+
+    def show_thing(self, thing: Any) -> None:
+        """The API shows an object."""
+        self.things[type(thing), thing.metadata.name] = thing
+        self.harness.apply(thing)
+
+    def answer_patches(self, outcome: BindOutcome) -> None:
+        """The API and the volume controller answer what was asked of claims and volumes."""
+        if outcome is BindOutcome.UNKNOWN:
+            return
+        patches, self.patches = self.patches, []
+        for patch in patches:
+            kind = PersistentVolumeClaim if isinstance(patch, PatchClaim) else PersistentVolume
+            held = self.things.get((kind, patch.name))
+            claim = held if isinstance(patch, PatchClaim) else self.claim_of(patch)
+            if held is None or claim is None or outcome is BindOutcome.REFUSED:
+                refused = PatchRefused(time_ns=self.harness.now, effect=patch, message="no")
+                self.harness.machine.apply(refused)
+                continue
+            notes = dict(patch.annotations)
+            name = f"made-{patch.name}" if isinstance(patch, PatchClaim) else patch.name
+            volume = make_volume(name, claim=claim.metadata.name, handle=name)
+            if isinstance(patch, PatchVolume):
+                spec = replace(held.spec, claim_ref=volume.spec.claim_ref)
+                volume, notes = replace(annotated(held, notes), spec=spec), {}
+            self.show_thing(annotated(claim, notes))
+            self.show_thing(volume)
+            self.show_thing(completed(claim, name, notes))
+
+    def claim_of(self, patch: PatchVolume) -> Any:
+        return self.things.get((PersistentVolumeClaim, patch.claim_name))
 
     def answer(self, outcome: BindOutcome) -> None:
         """The API answers the open binds."""
@@ -258,7 +329,7 @@ class Life:
             if outcome is not BindOutcome.UNKNOWN:
                 del self.open[name]
             if outcome is BindOutcome.BOUND:
-                self.show(on_node(self.pods[name], bind.node))
+                self.show(annotated(on_node(self.pods[name], bind.node), dict(bind.annotations)))
 
     # ---- what must hold --------------------------------------------------------------------
 
@@ -335,6 +406,11 @@ def on_node(pod: Pod, node: str) -> Pod:
     return replace(pod, spec=replace(pod.spec, node_name=node))
 
 
+def annotated(thing: Any, notes: Mapping[str, str]) -> Any:
+    meta = thing.metadata
+    return replace(thing, metadata=replace(meta, annotations={**meta.annotations, **notes}))
+
+
 def resized(pod: Pod, cpu: str) -> Pod:
     asking = pod_of(({"cpu": cpu}, {}), "asking").spec.containers[0].resources
     containers = tuple(replace(one, resources=asking) for one in pod.spec.containers)
@@ -360,7 +436,7 @@ def problem(policy: Policy | Policies, kinds: Sequence[Kind], history: Sequence[
 
 def live(policy: Policy | Policies, kinds: Sequence[Kind], seed: int) -> None:
     """Fails with a life that is as short as leaving steps out can make it."""
-    history = history_of(seed)
+    history = history_of(seed, is_holding=bool(set(map(repr, kinds)) & set(map(repr, OWNED_EVERY))))
     found = problem(policy, kinds, history)
     at = len(history) if found else 0
     while at:  # Bound: the steps.
@@ -389,6 +465,14 @@ seeds = st.integers(0, (1 << 32) - 1)
 @given(seed=seeds)
 def test_a_pod_that_one_rule_rejected_is_woken_when_it_would_fit(rule: str, seed: int) -> None:
     live(*ALONE[rule], seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", sorted(HOLDING))
+@RANDOM
+@given(seed=seeds)
+def test_a_pod_that_wants_a_possession_is_woken_when_it_would_fit(rule: str, seed: int) -> None:
+    live(*HOLDING[rule], seed)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ from herz.place.mix import PodMix
 from herz.place.outcome import Choice, NoFit
 from herz.place.preemption.preemption import Preemption
 from herz.place.snapshot import SnapshotDigest
-from herz.plugin import Plugin, ReasonBook
+from herz.plugin import Plugin, PostFilter, ReasonBook
 from herz.profiles import (
     Built,
     all_hint_rules,
@@ -221,7 +221,10 @@ class Harness:
                 chain=self.chain,
                 schedulers=schedulers if names is None else frozenset(names),
                 own_rules=frozenset(
-                    rule.name for one in built for rule, _ in one.rules if rule.name not in EXTENDS
+                    rule.name
+                    for one in built
+                    for rule, _ in one.rules
+                    if rule.name not in EXTENDS or isinstance(rule, PostFilter)
                 ),
                 preemptions=preemptions(built, self.cluster, self.frameworks),
                 starvation=starvation_terms(first.policy),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from herz import signals
 from herz.model.decode import convert
-from herz.model.effects import Bind, DeletePod, EmitEvent, Evict, Nominate, PatchPodStatus
+from herz.model.effects import Bind, DeletePod, Effect, EmitEvent, Evict, Nominate, PatchPodStatus
 from herz.model.events import BindOutcome, ObjectApplied, RemovalRefused
 from herz.model.objects import Pod, PodDisruptionBudget
 from herz.model.record import Decided, Victim
@@ -253,6 +253,80 @@ def test_a_refused_removal_lets_the_preemptor_look_for_room_anew() -> None:
     assert [effect.node for effect in only(Nominate, effects)] == ["", "n1"]
     harness.machine.apply(replace(refused, uid="uid-unknown"))
     assert harness.counters[signals.LATE_ANSWERS] == 1
+
+
+def guarded(allowed: int) -> Harness:
+    """Two pods that one budget holds on a node that they fill; budgets are limits."""
+    harness = preempting(budgets="hard").apply(make_node("n1", pods="10"))
+    for name in ("old", "other"):
+        harness.apply(asking(name, "2", 0, "n1", labels={"app": "db"}))
+    harness.apply(budget(allowed, {"app": "db"}))
+    return harness.apply(asking("high", "1", 100))
+
+
+def refuse(harness: Harness, effects: Sequence[Effect]) -> list[str]:
+    """The API refuses all evictions; the names of their pods."""
+    evicted = only(Evict, effects)
+    for one in evicted:
+        event = RemovalRefused(time_ns=harness.now, uid=one.uid, message="disruption budget")
+        harness.machine.apply(event)
+    return [one.name for one in evicted]
+
+
+def test_a_refused_eviction_is_asked_for_once_more_and_then_let_be() -> None:
+    harness = guarded(allowed=1)
+    asked = [refuse(harness, harness.step(after=5 * SECOND)) for _ in range(60)]
+    named = [names for names in asked if names]
+    # The other pod is as good a victim, and as little to be had.
+    assert named == [["other"], ["other"], ["old"], ["other"], ["old"]]
+    assert harness.counters[signals.REMOVALS_REFUSED] == 5
+
+
+def test_a_refused_eviction_is_asked_for_again_when_its_budget_moved() -> None:
+    harness = guarded(allowed=1)
+    for _ in range(20):
+        refuse(harness, harness.step(after=5 * SECOND))
+    assert not only(Evict, harness.step(after=5 * SECOND))
+    before = harness.snapshot.digest(b"")
+    harness.apply(budget(2, {"app": "db"}))
+    assert harness.snapshot.digest(b"") != before
+    assert only(Evict, harness.step(after=15 * SECOND))
+
+
+def test_a_refusal_is_part_of_what_was_known() -> None:
+    harness = guarded(allowed=1)
+    effects = harness.step(after=5 * SECOND)
+    before = harness.snapshot.digest(b"")
+    refuse(harness, effects)
+    harness.step(after=5 * SECOND)
+    assert harness.snapshot.digest(b"") != before
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_budget_that_relaxes_wakes_those_whom_it_kept_waiting(is_deleted: bool) -> None:
+    harness = guarded(allowed=0)
+    assert not only(Evict, harness.step())
+    assert harness.state("high") == "unschedulable"
+    if is_deleted:
+        harness.delete(budget(0, {"app": "db"}))
+    else:
+        harness.apply(budget(1, {"app": "db"}))
+    assert [one.name for one in only(Evict, harness.step(after=15 * SECOND))] == ["other"]
+
+
+def test_a_budget_that_tightens_wakes_nobody() -> None:
+    harness = guarded(allowed=0)
+    harness.step()
+    harness.apply(budget(-1, {"app": "db"}))
+    harness.step(after=15 * SECOND)
+    assert harness.state("high") == "unschedulable"
+
+
+def test_a_pod_that_leaves_its_budget_can_make_room() -> None:
+    harness = guarded(allowed=0)
+    harness.step()
+    harness.apply(asking("old", "2", 0, "n1", labels={"app": "cache"}))
+    assert [one.name for one in only(Evict, harness.step(after=15 * SECOND))] == ["old"]
 
 
 def test_a_victim_must_fit_elsewhere_where_that_is_asked() -> None:

@@ -32,6 +32,7 @@ from herz.model.workload import group_key
 from herz.place.columns import NodeTable
 from herz.place.snapshot import SnapshotDigest
 from herz.place.volumes.claims import group_of
+from herz.place.volumes.storage import Storage
 from herz.plugin import Change, EventKind, Reads
 
 ObjectT = TypeVar("ObjectT")
@@ -72,6 +73,8 @@ class Catalog:
         self._assumed: dict[tuple[type, str], Assumption] = {}
         # What the API holds of the objects of which something is assumed.
         self._shown: dict[tuple[type, str], KubernetesObject] = {}
+        self.storage = Storage(nodes, self)
+        """What is kept of claims, volumes and what goes with them."""
 
     def get(self, kind: type[ObjectT], key: str) -> ObjectT | None:
         """The object of this key; None when there is none."""
@@ -133,7 +136,7 @@ class Catalog:
             self._groups.setdefault((type(thing), group), set()).add(key)
         self._snapshot.add("objects", _element(thing))
         return self._change(
-            EventKind.OBJECT_ADD if old is None else EventKind.OBJECT_UPDATE, old, thing
+            EventKind.OBJECT_ADD if old is None else EventKind.OBJECT_UPDATE, key, old, thing
         )
 
     def remove(self, thing: KubernetesObject) -> Change | None:
@@ -146,7 +149,7 @@ class Catalog:
             return None
         self._ungroup(old, key)
         self._snapshot.remove("objects", _element(old))
-        return self._change(EventKind.OBJECT_DELETE, old, None)
+        return self._change(EventKind.OBJECT_DELETE, key, old, None)
 
     def _ungroup(self, thing: KubernetesObject, key: str) -> None:
         place = type(thing), group_of(thing) or ""
@@ -156,9 +159,15 @@ class Catalog:
             self._groups.pop(place, None)
 
     def _change(
-        self, kind: EventKind, old: KubernetesObject | None, new: KubernetesObject | None
+        self,
+        kind: EventKind,
+        key: str,
+        old: KubernetesObject | None,
+        new: KubernetesObject | None,
     ) -> Change:
         aspects = ASPECTS[type(old or new)]
+        if aspects is Reads.VOLUMES:
+            self.storage.change(key, old, new)
         # The row stands for all: rules declare these aspects in `reads_all` or `reads_prepare`.
         self._nodes.note(0, int(aspects))
         return Change(kind, aspects, old, new)

@@ -16,6 +16,7 @@ from herz.place.columns import CPU, MEMORY, NodeTable
 from herz.place.ledger import Ledger, Placed
 from herz.place.mix import PodMix
 from herz.place.nominated import Nominations
+from herz.place.preemption.refusals import Refusals
 from herz.place.snapshot import SnapshotDigest, node_element, placement_element
 from herz.place.view import ClusterView
 from herz.plugin import Change, EventKind, Reads
@@ -37,6 +38,7 @@ class Cluster:
         self.ledger = Ledger(self.nodes)
         self.catalog = Catalog(self.nodes, snapshot)
         self.nominations = Nominations(self.nodes, snapshot)
+        self.refusals = Refusals(self.nodes, snapshot)
         self.view = ClusterView(self.nodes, self.ledger, self.catalog, mix)
         self._mix = mix
         self._snapshot = snapshot
@@ -134,6 +136,7 @@ class Cluster:
         placed = self.ledger.release(uid)
         if placed is None:
             return None
+        self.refusals.forget(uid)
         self._snapshot.remove(_part(placed), _element(placed))
         may_hold = Room(self, placed.node)
         return Change(EventKind.ASSIGNED_POD_DELETE, old=placed.pod, may_hold=may_hold)

@@ -297,7 +297,19 @@ class Framework:
             self._keep(key, made)
         return made
 
-    def _make(self, pod: PodInfo, *, is_yielding: bool) -> Sheet | Verdict:
+    def sheet_behind(self, pod: PodInfo) -> Sheet | Verdict:
+        """What the other rules say of a pod that one rejects for all nodes, but not for good.
+
+        The rule that rejects has no state, and is not asked. Made anew each time; it has no score.
+        """
+        is_yielding = self._nominations is not None and self._nominations.concern(pod)
+        try:
+            return self._make(pod, is_yielding=is_yielding, is_behind=True)
+        except RuleError as error:
+            return Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
+
+    def _make(self, pod: PodInfo, *, is_yielding: bool, is_behind: bool = False) -> Sheet | Verdict:
+        unfit: Verdict | None = None
         filters: list[Asked] = []
         names: set[str] | None = None
         narrowed_by = []
@@ -308,7 +320,12 @@ class Framework:
                 continue
             basis = bases.note(rule)
             if isinstance(state, Verdict):
-                return state
+                if state.kind is not Kind.UNFIT:
+                    return state
+                # Others are heard before preemption is tried, as in RunPreFilterPlugins: one of
+                # them may rule it out. The last such rejection counts.
+                unfit = state
+                continue
             if state is SKIP_NOW:
                 continue
             if isinstance(state, Narrowed):
@@ -316,9 +333,11 @@ class Framework:
                 narrowed_by.append(rule.name)
                 state = state.state
             filters.append(Asked(rule, state, ("filter", index, _signed(rule, pod), basis)))
+        if unfit is not None and not is_behind:
+            return unfit
         scores: list[Asked] = []
         failed = None
-        for index, (scorer, weight) in enumerate(self._scores):
+        for index, (scorer, weight) in enumerate(() if is_behind else self._scores):
             state = call(scorer, scorer.prepare_score, pod, self._view)
             basis = None if state is SKIP else bases.note(scorer)
             if isinstance(state, Verdict):

@@ -22,6 +22,8 @@ from herz.place.ledger import Ledger, Placed
 from herz.place.mix import PodMix
 from herz.place.pods import PodCount, TermCount
 from herz.place.usage import Usage
+from herz.place.volumes.attaching import Attachments
+from herz.place.volumes.storage import Storage
 from herz.plugin import Count, CountByTerm, Int64s, ObjectT, PodQuery
 
 _NOWHERE: Mapping[int, int] = MappingProxyType({})
@@ -119,6 +121,21 @@ class ClusterView:
 
     def objects_of(self, kind: type[ObjectT], group: str) -> Iterator[ObjectT]:
         return self._catalog.of(kind, group)
+
+    @property
+    def storage(self) -> Storage:
+        """What is kept of storage objects (`storage_of`)."""
+        return self._catalog.storage
+
+    @property
+    def attachments(self) -> Attachments:
+        """What is attached to each row of the cluster (`attachments_of`)."""
+        return self._catalog.storage.attachments
+
+    @property
+    def moved_rows(self) -> frozenset[int]:
+        """The rows on which this what-if put pods, or left pods out."""
+        return frozenset(row for _, row, _ in self._moved)
 
     def mount_rows(self, key: str) -> Mapping[int, tuple[Mount, ...]]:
         return self._usage.mounted.rows(key)

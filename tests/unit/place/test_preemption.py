@@ -15,7 +15,7 @@ from herz.model.decode import convert
 from herz.model.objects import Pod, PodDisruptionBudget
 from herz.place.outcome import NoFit
 from herz.place.preemption.preemption import NotPreempted, Preempted, Preemption
-from herz.plugin import Filter, PreemptionTerms, Reads, Rows, View
+from herz.plugin import Filter, Kind, PreemptionTerms, Reads, Rows, Verdict, View
 from tests.support.machine import KUBERNETES, World, make_policy
 from tests.support.objects import make_node, make_pod
 
@@ -210,6 +210,73 @@ def test_only_the_default_policy_preempts() -> None:
         if any(entry.name == "DefaultPreemption" for entry in policy.plugins)
     ]
     assert preempting == ["default"]
+
+
+class Closed(Filter):
+    """A filter that rejects every pod for all nodes, with one word."""
+
+    name: ClassVar[str] = "Closed"
+    reads: ClassVar[Reads] = Reads.NOTHING
+    reads_all: ClassVar[Reads] = Reads.NOTHING
+
+    def __init__(self, name: str, kind: Kind) -> None:
+        self._verdict = Verdict(kind, name, (f"{name} is closed",))
+
+    def sign(self, pod: Any) -> object:
+        return ()
+
+    def prepare(self, pod: Any, view: View) -> Any:
+        return self._verdict
+
+    def filter(self, state: Any, view: View, rows: Rows) -> Any:
+        raise AssertionError("there is no state to ask with")
+
+
+def closed(*rules: tuple[str, Kind]) -> World:
+    """Node n1 is full, n2 is not; and these rules reject."""
+    world = World(make_policy(RULES), [(Closed(*rule), 1) for rule in rules])
+    world.nodes(make_node("n1"), make_node("n2", cpu="9"))
+    put(world, "low", "n1", "4", 0)
+    put(world, "spare", "n2", "4", 0)
+    return world
+
+
+# schedule_one.go `findNodesThatFitPod`: a PreFilter that is Unschedulable gives all nodes its
+# status (`SetAbsentNodesStatus`); preemption.go `findCandidates` takes those of that status.
+def test_a_rejection_for_all_nodes_that_is_not_for_good_is_preempted_against() -> None:
+    found = ask(closed(("door", Kind.UNFIT)), make_pod("high", {"cpu": "4"}, priority=9))
+    assert isinstance(found, Preempted)
+    assert (found.node, [one.pod.name for one in found.victims]) == ("n1", ["low"])
+    assert found.candidates == 1, "nobody need leave n2"
+
+
+def test_nobody_is_ended_where_the_other_rules_let_the_pod_through() -> None:
+    world = closed(("door", Kind.UNFIT))
+    world.cluster.remove_node("n1")
+    found = ask(world, make_pod("high", {"cpu": "1m"}, priority=9))
+    assert isinstance(found, NotPreempted)
+    assert "1 expected at least one victim pod on node" in found.message
+
+
+# framework.go `RunPreFilterPlugins`: after Unschedulable the others are asked all the same; the
+# first UnschedulableAndUnresolvable ends it, else the last Unschedulable counts.
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        ((("door", Kind.UNFIT), ("gate", Kind.NEVER_FITS), ("wall", Kind.UNFIT)), "gate"),
+        ((("gate", Kind.NEVER_FITS), ("door", Kind.UNFIT)), "gate"),
+        ((("door", Kind.UNFIT), ("wall", Kind.UNFIT)), "wall"),
+    ],
+)
+def test_a_rejection_for_good_counts_more_than_one_that_is_not(
+    rules: tuple[tuple[str, Kind], ...], word: str
+) -> None:
+    world = closed(*rules)
+    told = world.decide(make_pod("high", {"cpu": "4"}, priority=9))
+    assert isinstance(told, NoFit)
+    assert told.message == f"0/2 nodes are available: {word} is closed."
+    found = ask(world, make_pod("high", {"cpu": "4"}, priority=9))
+    assert isinstance(found, NotPreempted) == (word == "gate")
 
 
 class Grumpy(Filter):

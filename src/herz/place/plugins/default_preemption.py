@@ -10,8 +10,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from herz.errors import ConfigError
+from herz.model.objects import PodDisruptionBudget
+from herz.model.podinfo import PodInfo
 from herz.place.plugins.arguments import Arguments, read_arguments
-from herz.plugin import PostFilter, PreemptionTerms, ReasonBook
+from herz.plugin import (
+    Change,
+    EventKind,
+    Hint,
+    Hints,
+    PostFilter,
+    PreemptionTerms,
+    ReasonBook,
+)
 
 
 class PreemptionArguments(Arguments, frozen=True):
@@ -23,7 +33,7 @@ class PreemptionArguments(Arguments, frozen=True):
     victims_must_fit_elsewhere: bool = False
 
 
-class DefaultPreemption(PostFilter):
+class DefaultPreemption(PostFilter, Hints):
     """Kubernetes' preemption, over all nodes: the two numbers of candidates are only checked."""
 
     name: ClassVar[str] = "DefaultPreemption"
@@ -36,10 +46,39 @@ class DefaultPreemption(PostFilter):
             is_room_needed=given.victims_must_fit_elsewhere,
         )
 
+    def hints(self) -> Mapping[EventKind, Hint | None]:
+        """Where budgets are limits: one relaxed, or a pod is no longer held by one."""
+        if not self._terms.is_budget_hard:
+            return {}
+        return {
+            EventKind.OBJECT_UPDATE: _relaxes,
+            EventKind.OBJECT_DELETE: _relaxes,
+            EventKind.ASSIGNED_POD_UPDATE: _frees,
+        }
+
     @property
     def terms(self) -> PreemptionTerms:
         """What preemption may do."""
         return self._terms
+
+
+def _relaxes(_pod: PodInfo, change: Change) -> bool:
+    """Whether a budget, in any namespace, allows more disruptions than before."""
+    old, new = change.old, change.new
+    if not isinstance(old, PodDisruptionBudget):
+        return False
+    if new is None or old.spec.selector != new.spec.selector:
+        return True
+    before, after = old.status, new.status
+    is_more = after.disruptions_allowed > before.disruptions_allowed
+    # A pod that the budget has counted already costs it nothing more.
+    return is_more or not set(after.disrupted_pods) <= set(before.disrupted_pods)
+
+
+def _frees(pod: PodInfo, change: Change) -> bool:
+    """Whether a pod of lower priority may have left a budget."""
+    old, new = change.old, change.new
+    return bool(new.priority < pod.priority and old.group.labels != new.group.labels)
 
 
 def _check(given: PreemptionArguments) -> None:

@@ -5,10 +5,8 @@ Source: nodevolumelimits/csi.go, with the gate VolumeLimitScaling off, as by def
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from collections.abc import Hashable, Mapping
+from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 
@@ -17,13 +15,15 @@ from herz.model.podinfo import PodInfo
 from herz.model.storage import PersistentVolumeClaim, VolumeAttachment
 from herz.model.volumes import CLAIMS, Mount, MountKind, mounts_of
 from herz.place.plugins.single_reason import SingleReason
-from herz.place.volumes.attached import Attached, attached_by, attached_to
+from herz.place.volumes.attached import Attached, attached_by
+from herz.place.volumes.attaching import allocatable, attachments_of, moved_rows
 from herz.place.volumes.claims import is_of_pod
 from herz.place.volumes.hinting import is_claim_added
 from herz.place.volumes.migration import PLUGINS, inline_handle
 from herz.plugin import (
     SKIP,
     SKIP_NOW,
+    Based,
     Change,
     Codes,
     EventKind,
@@ -43,22 +43,11 @@ REASON_CLAIM: Final = "looking up PVC: persistentvolumeclaim not found"
 _COUNTED: Final = (*CLAIMS, *PLUGINS)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a pod would attach.
-
-    Args:
-        volumes: the volumes, each once.
-        limits: by node: how many volumes of each of their drivers it can hold.
-        known: what mounts attach, as far as it was asked; it lives as long as this is true.
-    """
-
-    volumes: frozenset[Attached]
-    limits: Mapping[str, Mapping[str, int]]
-    known: dict[Mount, Attached | None] = field(default_factory=dict)
+Wanted: TypeAlias = tuple[tuple[str, tuple[Attached, ...]], ...]
+"""What a pod would attach, each volume once, by driver; only drivers that are limited anywhere."""
 
 
-class NodeVolumeLimits(SingleReason):
+class NodeVolumeLimits(SingleReason, Based):
     """Attached and new volumes of a driver, each counted once, stay within the node's limit."""
 
     name: ClassVar[str] = "NodeVolumeLimits"
@@ -76,7 +65,7 @@ class NodeVolumeLimits(SingleReason):
         return _relevant(pod)
 
     def prepare(self, pod: PodInfo, view: View) -> Any:
-        """The volumes and the limits of their drivers; None when a claim cannot be used."""
+        """The volumes that are counted; None when a claim cannot be used."""
         mounts = _relevant(pod)
         if not mounts:
             return SKIP
@@ -87,27 +76,36 @@ class NodeVolumeLimits(SingleReason):
         if not all(_is_usable(mount, view) for mount in mounts):
             # No rejection yet: Kubernetes looks node by node, when others have said it better.
             return None
-        found = (attached_by(mount, view) for mount in mounts)
-        volumes = frozenset(volume for volume in found if volume is not None)
-        limits = _limits({volume.driver for volume in volumes}, view)
-        return Wanted(volumes, limits) if limits else SKIP_NOW
+        attachments = attachments_of(view)
+        by_driver: dict[str, dict[Attached, None]] = {}
+        for mount in mounts:
+            volume = attached_by(mount, view)
+            if volume is not None and attachments.is_limited(volume.driver, view):
+                by_driver.setdefault(volume.driver, {})[volume] = None
+        found: Wanted = tuple((driver, tuple(volumes)) for driver, volumes in by_driver.items())
+        return found or SKIP_NOW
+
+    def basis(self, pod: PodInfo, view: View) -> Hashable:
+        """What it comes to: what is attached already is told by row."""
+        found: Hashable = self.prepare(pod, view)
+        return found
 
     def filter(self, state: Wanted | None, view: View, rows: Rows) -> Codes:
         """The code at rows whose limit would be passed."""
         if state is None:
             return np.full(row_count(view, rows), self._claim_code, np.int16)
-        codes = np.zeros(row_count(view, rows), np.int16)
-        if isinstance(rows, slice):
-            # Positions of a slice of all rows are the rows themselves.
-            found = (view.row(name) for name in state.limits)
-            places = [(row, row) for row in found if row is not None]
-        else:
-            live = view.is_live
-            places = [(at, row) for at, row in enumerate(rows.tolist()) if live[row]]
-        for at, row in places:
-            if _is_passed(state, view.node_name(row), row, view):
-                codes[at] = self.code
-        return codes
+        attachments = attachments_of(view)
+        is_over = np.zeros(view.size, np.bool_)
+        for driver, volumes in state:
+            new = np.full(view.size, len(volumes), np.int64)
+            for volume in volumes:
+                for row in attachments.rows(volume, view):
+                    new[row] -= 1
+            held = attachments.counts(driver, view)
+            is_over |= (new > 0) & (held + new > attachments.limits(driver, view))
+        for row in moved_rows(view):
+            is_over[row] = _is_over(state, row, view)
+        return np.where(is_over[rows], self.code, 0).astype(np.int16)
 
     def hints(self) -> Mapping[EventKind, Hint | None]:
         """A node or its drivers came, a limit rose, a pod or an attachment went, a claim came.
@@ -134,43 +132,16 @@ def _relevant(pod: PodInfo) -> tuple[Mount, ...]:
     return tuple([mount for mount in mounts_of(pod.pod) if mount.kind in _COUNTED])
 
 
-def _limits(drivers: set[str], view: View) -> dict[str, dict[str, int]]:
-    """By node: the limits of these drivers; nodes without one are left out."""
-    if not drivers:
-        return {}
-    made = {}
-    for node in view.objects(CSINode):
-        limits = {name: n for name, n in _allocatable(node).items() if name in drivers}
-        if limits:
-            made[node.metadata.name] = limits
-    return made
-
-
-def _allocatable(node: CSINode) -> dict[str, int]:
-    return {
-        driver.name: driver.allocatable.count
-        for driver in node.spec.drivers
-        if driver.allocatable is not None and driver.allocatable.count is not None
-    }
-
-
-def _is_passed(state: Wanted, node: str, row: int, view: View) -> bool:
-    limits = state.limits.get(node)
-    if limits is None:
-        return False
-    mounts = view.mounts(row)
-    attached = attached_to(node, view)
-    if len(mounts) + len(attached) + len(state.volumes) <= min(limits.values()):
-        # Even if all were of one driver and none was counted twice.
-        return False
-    known = state.known
-    for mount in mounts:
-        if mount not in known:
-            known[mount] = attached_by(mount, view)
-    held = {volume for mount in mounts if (volume := known[mount]) is not None}
-    new = Counter(volume.driver for volume in state.volumes - held)
-    now = Counter(volume.driver for volume in held | attached)
-    return any(now[name] + new[name] > limit for name, limit in limits.items() if new[name])
+def _is_over(state: Wanted, row: int, view: View) -> bool:
+    """Likewise for a row that a what-if moved."""
+    attachments = attachments_of(view)
+    held = attachments.held_on(row, view)
+    for driver, volumes in state:
+        now = sum(one.driver == driver for one in held)
+        new = sum(one not in held for one in volumes)
+        if new and now + new > int(attachments.limits(driver, view)[row]):
+            return True
+    return False
 
 
 def _detaches(_pod: PodInfo, change: Change) -> bool:
@@ -184,7 +155,7 @@ def _brings(pod: PodInfo, change: Change) -> bool:
 def _raises_limit(_pod: PodInfo, change: Change) -> bool:
     if not isinstance(change.new, CSINode):
         return False
-    before, after = _allocatable(change.old), _allocatable(change.new)
+    before, after = allocatable(change.old), allocatable(change.new)
     is_raised = any(limit > before.get(name, 0) for name, limit in after.items())
     # Kubernetes forgets that a driver which is gone, or says no limit any more, has none.
     return is_raised or any(name not in after for name in before)

@@ -6,7 +6,7 @@ as by default: there is no score. What follows the choice of a node: `place/volu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -25,12 +25,16 @@ from herz.model.volumes import CLAIMS, NO_PLAN, Mount, MountKind, VolumePlan, mo
 from herz.place.plugins.arguments import Arguments, read_arguments
 from herz.place.selecting import Mask
 from herz.place.volumes import claims, matching
-from herz.place.volumes.affinity import Reach, reach
+from herz.place.volumes.affinity import EVERYWHERE, Reach, reach
 from herz.place.volumes.hinting import is_claim_of
 from herz.place.volumes.matching import Unbound
-from herz.place.volumes.migration import MIGRATED_ANNOTATION
+from herz.place.volumes.migration import MIGRATED_ANNOTATION, PLUGINS, in_tree
+from herz.place.volumes.offers import volume_limit
+from herz.place.volumes.storage import storage_of
 from herz.plugin import (
     SKIP,
+    SKIP_NOW,
+    Based,
     Change,
     Codes,
     EventKind,
@@ -77,7 +81,7 @@ class Claims(NamedTuple):
     unbound: tuple[Unbound, ...]
 
 
-class VolumeBinding(Filter, PreBind, Hints):
+class VolumeBinding(Filter, Based, PreBind, Hints):
     """Says where all of a pod's claims have, or can get, a volume, and which one."""
 
     name: ClassVar[str] = "VolumeBinding"
@@ -109,7 +113,15 @@ class VolumeBinding(Filter, PreBind, Hints):
     def prepare(self, pod: PodInfo, view: View) -> Any:
         """The claims, bound and unbound; a rejection when one cannot be used."""
         mounts = _mounts(pod)
-        return self._read(mounts, pod, view) if mounts else SKIP
+        if not mounts:
+            return SKIP
+        found = self._read(mounts, pod, view)
+        # Most volumes are in reach of all nodes, or can be made on all.
+        return SKIP_NOW if isinstance(found, Claims) and _is_anywhere(found) else found
+
+    def basis(self, pod: PodInfo, view: View) -> Hashable:
+        """Versions: of its claims, and of what each is bound to, or may be."""
+        return tuple([_basis(mount, view) for mount in _mounts(pod)])
 
     def filter(self, state: Claims, view: View, rows: Rows) -> Codes:
         """Codes where a volume is out of reach, or a claim finds none."""
@@ -138,7 +150,7 @@ class VolumeBinding(Filter, PreBind, Hints):
             if choice[0] == matching.NONE:
                 provisions.append(one.claim)
             else:
-                static.append((one.claim, one.candidates[choice[0]].volume))
+                static.append((one.claim, one.volume(int(choice[0]))))
         return VolumePlan(tuple(static), tuple(provisions))
 
     def reaches(self, volume: PersistentVolume, view: View, row: int) -> bool:
@@ -185,6 +197,38 @@ class VolumeBinding(Filter, PreBind, Hints):
 
 def _mounts(pod: PodInfo) -> tuple[Mount, ...]:
     return tuple([mount for mount in mounts_of(pod.pod) if mount.kind in CLAIMS])
+
+
+def _is_anywhere(found: Claims) -> bool:
+    """Whether no node is kept from the pod, whichever volumes there are."""
+    return all(one == EVERYWHERE for one in found.bound) and all(
+        not one.node and one.provision.is_anywhere for one in found.unbound
+    )
+
+
+def _basis(mount: Mount, view: View) -> Hashable:
+    storage = storage_of(view)
+    own = storage.version(PersistentVolumeClaim, mount.id)
+    claim = view.object(PersistentVolumeClaim, mount.id)
+    if claim is None:
+        return own
+    name = claim.spec.volume_name
+    volume = view.object(PersistentVolume, name) if name else None
+    if volume is not None:
+        kind = in_tree(volume)
+        plugin = "" if kind is None else PLUGINS[kind].name
+        handed = storage.attachments.handing_version(plugin, view) if plugin else 0
+        return own, storage.version(PersistentVolume, name), handed
+    name = claims.claim_class(claim)
+    found = view.object(StorageClass, name)
+    driver = "" if found is None else found.provisioner
+    return (
+        own,
+        storage.version(StorageClass, name),
+        storage.group_version(PersistentVolume, name),
+        storage.version(CSIDriver, driver),
+        storage.group_version(CSIStorageCapacity, name),
+    )
 
 
 def _first_problem(mounts: tuple[Mount, ...], pod: PodInfo, view: View) -> str:
@@ -236,7 +280,7 @@ def _betters(pod: PodInfo, change: Change) -> bool:
         before = old.metadata.annotations.get(MIGRATED_ANNOTATION)
         return bool(annotations.get(MIGRATED_ANNOTATION) != before)
     if isinstance(new, CSIStorageCapacity):
-        limit, before_limit = matching.volume_limit(new), matching.volume_limit(old)
+        limit, before_limit = volume_limit(new), volume_limit(old)
         return limit is not None and (before_limit is None or limit > before_limit)
     if isinstance(new, CSIDriver):
         # Kubernetes asks this of inline CSI volumes alone, which have no capacity to check.

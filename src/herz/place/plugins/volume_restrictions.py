@@ -5,7 +5,7 @@ Source: volumerestrictions/volume_restrictions.go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -15,10 +15,11 @@ from herz.model.storage import PersistentVolumeClaim
 from herz.model.volumes import Mount, MountKind, mounts_of
 from herz.place.plugins.arguments import NoArguments, read_arguments
 from herz.place.volumes.claims import READ_WRITE_ONCE_POD, not_found
-from herz.place.volumes.hinting import is_claim_added
+from herz.place.volumes.hinting import is_claim_added, is_claim_of
 from herz.plugin import (
     SKIP,
     SKIP_NOW,
+    Based,
     Change,
     Codes,
     EventKind,
@@ -56,7 +57,7 @@ class Restricted(NamedTuple):
     once: tuple[str, ...]
 
 
-class VolumeRestrictions(Filter, Versioned, Hints):
+class VolumeRestrictions(Filter, Versioned, Based, Hints):
     """Two pods on a node share a disk only to read it; ReadWriteOncePod is for one pod."""
 
     name: ClassVar[str] = "VolumeRestrictions"
@@ -91,6 +92,11 @@ class VolumeRestrictions(Filter, Versioned, Hints):
         disks = tuple(mount for mount in mounts if mount.kind is not MountKind.CLAIM)
         return Restricted(disks, tuple(once)) if disks or once else SKIP_NOW
 
+    def basis(self, pod: PodInfo, view: View) -> Hashable:
+        """What it comes to: it is read fast."""
+        found: Hashable = self.prepare(pod, view)
+        return found
+
     def version(self, state: Restricted, view: View) -> object:
         """Whether another pod uses a claim that is for one only: it keeps all nodes closed."""
         return _is_in_use(state, view)
@@ -106,11 +112,13 @@ class VolumeRestrictions(Filter, Versioned, Hints):
         return codes[rows]
 
     def hints(self) -> Mapping[EventKind, Hint | None]:
-        """A pod that held the same left, a node came, or a missing claim came."""
+        """A pod that held the same left, alone or with its node; a node or a claim came."""
         return {
             EventKind.ASSIGNED_POD_DELETE: _frees,
             EventKind.NODE_ADD: None,
+            EventKind.NODE_DELETE: _has_claims,
             EventKind.OBJECT_ADD: _brings_claim,
+            EventKind.OBJECT_UPDATE: _opens_claim,
         }
 
 
@@ -143,6 +151,20 @@ def _frees(pod: PodInfo, change: Change) -> bool:
     return any(
         mount.key in left and (mount.kind is MountKind.CLAIM or _conflict(mount, left[mount.key]))
         for mount in _relevant(pod)
+    )
+
+
+def _has_claims(pod: PodInfo, _change: Change) -> bool:
+    """Pods of a node that is gone use no claim any more."""
+    return any(mount.kind is MountKind.CLAIM for mount in _relevant(pod))
+
+
+def _opens_claim(pod: PodInfo, change: Change) -> bool:
+    """A claim that was deleted and made anew may come as one change."""
+    return (
+        is_claim_of(pod, change, _CLAIM)
+        and READ_WRITE_ONCE_POD in change.old.spec.access_modes
+        and READ_WRITE_ONCE_POD not in change.new.spec.access_modes
     )
 
 

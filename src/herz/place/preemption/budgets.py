@@ -6,7 +6,7 @@ what the eviction API holds to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from herz.errors import ConfigError
@@ -71,6 +71,10 @@ class Budgets:
             for budget in self._by_namespace.get(pod.namespace, ())
             if budget.matcher.matches(pod.pod.metadata.labels)
         )
+
+    def holding(self, pod: PodInfo) -> tuple[Hashable, ...]:
+        """The budgets that hold the pod, as they are: what an eviction's answer follows from."""
+        return tuple(self._of(pod))
 
     def split(self, pods: Sequence[Placed]) -> tuple[list[Placed], list[Placed]]:
         """The pods whose preemption breaks a budget, and the others; each in the given order.

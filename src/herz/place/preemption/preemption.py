@@ -10,7 +10,7 @@ Source: kube-scheduler 1.36 `framework/preemption`, `plugins/defaultpreemption`.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import msgspec
@@ -30,7 +30,7 @@ from herz.place.preemption.outcomes import NO_VICTIM, Outcomes
 from herz.place.preemption.trial import Trial
 from herz.place.sheet import Sheet
 from herz.place.whatif import Scratch
-from herz.plugin import Int64s, Kind, PreemptionTerms, Reads
+from herz.plugin import Int64s, Kind, PreemptionTerms, Reads, Verdict
 
 BYTES_MAX: Final = 256 << 20
 """Bound: memory of kept outcomes; the least recently used go first."""
@@ -88,6 +88,7 @@ class Preemption:
         cluster: the cluster.
         framework: the policy's rules.
         terms: what preemption may do.
+        name: of the rule that asks for it.
         bytes_max: bound of the memory for kept outcomes.
         frameworks: of all profiles, where there are several: victims may be of any.
     """
@@ -98,10 +99,11 @@ class Preemption:
         framework: Framework,
         terms: PreemptionTerms,
         *,
+        name: str = "DefaultPreemption",
         bytes_max: int = BYTES_MAX,
         frameworks: Sequence[Framework] = (),
     ) -> None:
-        self.terms = terms
+        self.terms, self.name = terms, name
         self._cluster, self._framework, self._salt = cluster, framework, framework.salt
         self._scratch = Scratch(cluster.view)
         self._kept: OrderedDict[tuple[bytes, int], Outcomes] = OrderedDict()
@@ -118,14 +120,17 @@ class Preemption:
         if pod.pod.spec.preemption_policy == "Never":
             return NotPreempted(message=NEVER)
         sheet = self.sheet(pod)
+        is_unfit = sheet is None
+        if sheet is None:
+            sheet = self._sheet_behind(pod)
         if sheet is None:
             count = self._cluster.nodes.count
             text = fit_error(count, [(NO_HELP, count)])
             return NotPreempted(message=f"preemption: {text}", is_hopeless=True)
-        if self._is_waiting(pod, sheet):
+        if self._is_waiting(pod, sheet, is_unfit=is_unfit):
             return NotPreempted(message=TERMINATING)
         try:
-            outcomes, trial, potential = self.worked(pod, sheet)
+            outcomes, trial, potential = self.worked(pod, sheet, is_unfit=is_unfit)
             rows = outcomes.candidates(potential)
             if not len(rows):
                 message = self._why(outcomes.codes(potential, trial))
@@ -150,11 +155,34 @@ class Preemption:
         found = self._framework.sheet(pod)
         return found if isinstance(found, Sheet) else None
 
-    def worked(self, pod: PodInfo, sheet: Sheet) -> tuple[Outcomes, Trial, Int64s]:
-        """All outcomes that count, up to date."""
+    def _sheet_behind(self, pod: PodInfo) -> Sheet | None:
+        """What the other rules say, where the rejection is one that preemption may undo.
+
+        All nodes have the rejection's status then. Source: `findNodesThatFitPod`
+        (`SetAbsentNodesStatus`), `RunPreFilterPlugins`.
+        """
+        found = self._framework.sheet(pod)
+        if not isinstance(found, Verdict) or found.kind is not Kind.UNFIT:
+            return None
+        behind = self._framework.sheet_behind(pod)
+        return behind if isinstance(behind, Sheet) else None
+
+    def worked(
+        self, pod: PodInfo, sheet: Sheet, *, is_unfit: bool = False
+    ) -> tuple[Outcomes, Trial, Int64s]:
+        """All outcomes that count, up to date.
+
+        Args:
+            pod: who preempts.
+            sheet: what the rules say of it.
+            is_unfit: whether a rule rejected it for all nodes, and is not part of the sheet.
+        """
         budgets = self._current_budgets()
-        can_go = None if self._elsewhere is None else self._elsewhere.can_go
-        outcomes = self._outcomes(pod, sheet, budgets)
+        if is_unfit:
+            # Which rules rejected it may be others the next time: nothing is kept.
+            outcomes = self._new_outcomes(sheet, budgets)
+        else:
+            outcomes = self._outcomes(pod, sheet, budgets)
         trial = Trial(
             self._cluster.nodes,
             self._cluster.ledger,
@@ -164,11 +192,23 @@ class Preemption:
             pod=pod,
             budgets=budgets,
             terms=self.terms,
-            can_go=can_go,
+            can_go=self._can_go if self._elsewhere or self.terms.is_budget_hard else None,
         )
-        potential = self.potential(sheet)
+        potential = self._all_rows(sheet) if is_unfit else self.potential(sheet)
         outcomes.work(trial, sheet.filters, self._cluster.view, potential)
         return outcomes, trial, potential
+
+    def circumstances(self, pod: PodInfo) -> Hashable:
+        """What the API's answer to an eviction of the pod follows from, as far as it is seen."""
+        return pod.digest, self._current_budgets().holding(pod)
+
+    def _can_go(self, placed: Placed) -> bool:
+        """Whether the pod may be a victim at all."""
+        uid, refusals = placed.pod.uid, self._cluster.refusals
+        is_barred = self.terms.is_budget_hard and refusals.is_barred(uid)
+        if is_barred and refusals.is_like(uid, self.circumstances(placed.pod)):
+            return False
+        return self._elsewhere is None or self._elsewhere.can_go(placed)
 
     def _outcomes(self, pod: PodInfo, sheet: Sheet, budgets: Budgets) -> Outcomes:
         nodes, view = self._cluster.nodes, self._cluster.view
@@ -179,7 +219,7 @@ class Preemption:
         key = (pod.signature, pod.priority)
         kept = self._kept.get(key)
         if kept is None:
-            kept = Outcomes(nodes, sheet.filters, sheet.prepared_from, budgets)
+            kept = self._new_outcomes(sheet, budgets)
             self._bytes += kept.bytes
             while self._kept and self._bytes + kept.bytes > self._bytes_max:
                 _, old = self._kept.popitem(last=False)
@@ -191,6 +231,14 @@ class Preemption:
             kept.forget()
         self._own(pod, kept)
         return kept
+
+    def _new_outcomes(self, sheet: Sheet, budgets: Budgets) -> Outcomes:
+        return Outcomes(self._cluster.nodes, sheet.filters, sheet.prepared_from, budgets)
+
+    def _all_rows(self, sheet: Sheet) -> Int64s:
+        """All nodes that the pod was not kept from by name."""
+        is_live = self._cluster.nodes.is_live
+        return np.flatnonzero(is_live) if sheet.rows is None else sheet.rows[is_live[sheet.rows]]
 
     def _own(self, pod: PodInfo, outcomes: Outcomes) -> None:
         """The row to which the pod itself is nominated is the pod's own question."""
@@ -222,14 +270,14 @@ class Preemption:
         found = np.flatnonzero(is_helped[sheet.table.first()])
         return found if sheet.rows is None else sheet.rows[found]
 
-    def _is_waiting(self, pod: PodInfo, sheet: Sheet) -> bool:
+    def _is_waiting(self, pod: PodInfo, sheet: Sheet, *, is_unfit: bool) -> bool:
         """Whether victims on the node to which the pod is nominated are on their way out."""
         cluster = self._cluster
         node = cluster.nominations.node_of(pod.uid)
         row = cluster.nodes.rows.get(node)
         if not node or row is None:
             return False
-        code = sheet.code(row)
+        code = 0 if is_unfit else sheet.code(row)
         if code is None or (code and self._framework.book.verdict(code).kind is Kind.NEVER_FITS):
             return False
         return any(

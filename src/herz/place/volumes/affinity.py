@@ -11,15 +11,14 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from herz.model.labels import IN, NodeMatcher, Requirement, compile_node_selector
+from herz.model.labels import NodeMatcher, compile_node_selector
 from herz.model.meta import NodeSelector
-from herz.model.node import CSINode
 from herz.model.storage import PersistentVolume
 from herz.place.selecting import Mask, rows_matching
-from herz.place.volumes.migration import PLUGINS, in_tree, is_migrated_on, translated_affinity
-from herz.plugin import Int64s, Rows, View, row_count
+from herz.place.volumes.attaching import attachments_of
+from herz.place.volumes.migration import PLUGINS, in_tree, translated_affinity
+from herz.plugin import Rows, View, row_count
 
 COMPILED_MAX: Final = 1 << 16
 """Bound: compiled affinities that are remembered; each is a function of the selector alone."""
@@ -42,48 +41,15 @@ class Reach(NamedTuple):
         """By row: whether the node can mount the volume."""
         mask = _matching(self.plain, view, rows)
         if self.plugin:
-            handed_over = np.zeros(view.size, np.bool_)
-            for node in view.objects(CSINode):
-                row = view.row(node.metadata.name)
-                if row is not None and is_migrated_on(node, self.plugin):
-                    handed_over[row] = True
+            handed_over = attachments_of(view).handed_over(self.plugin, view)
             mask = np.where(handed_over[rows], _matching(self.migrated, view, rows), mask)
         return mask
 
 
-class Lookup:
-    """Where volumes can be mounted, for many of them: those of one label value cost little."""
-
-    def __init__(self, view: View, rows: Rows) -> None:
-        self._view, self._rows = view, rows
-        self.count = row_count(view, rows)
-        # By label: positions in the order of the label's values, and these values.
-        self._sorted: dict[str, tuple[Int64s, npt.NDArray[np.int32]]] = {}
-
-    def positions(self, reach: Reach) -> Int64s:
-        """The positions among the rows at which a volume can be mounted."""
-        only = _only(reach)
-        if only is None:
-            return np.flatnonzero(reach.rows(self._view, self._rows))
-        if only.key not in self._sorted:
-            column = self._view.labels(only.key)[self._rows]
-            order = np.argsort(column, kind="stable")
-            self._sorted[only.key] = order, column[order]
-        order, column = self._sorted[only.key]
-        (value,) = only.values
-        number = self._view.label_id(value)
-        return order[np.searchsorted(column, number) : np.searchsorted(column, number, "right")]
-
-
-def _only(reach: Reach) -> Requirement | None:
-    """The one label value that a volume asks for, as local volumes do; None: it asks for more."""
-    if reach.plain is None or reach.plugin or len(reach.plain.terms) != 1:
-        return None
-    labels = reach.plain.terms[0].labels
-    if labels is None or len(labels.requirements) != 1:
-        return None
-    (only,) = labels.requirements
-    return only if only.operator == IN and len(only.values) == 1 else None
+EVERYWHERE: Final = Reach(None)
+"""In reach of all nodes."""
+NO_NODES: Final = Reach(NodeMatcher())
+"""Out of reach of all nodes."""
 
 
 def reach(volume: PersistentVolume) -> Reach:

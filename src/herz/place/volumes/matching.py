@@ -7,37 +7,30 @@ volumebinding/binder.go (`FindPodVolumes`, `findMatchingVolumes`, `checkVolumePr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from herz.errors import ConfigError
 from herz.model.labels import LabelMatcher, compile_selector
 from herz.model.meta import LabelSelector, LabelSelectorRequirement
-from herz.model.quantity import parse_quantity
 from herz.model.storage import (
     CSIDriver,
-    CSIStorageCapacity,
     PersistentVolume,
     PersistentVolumeClaim,
     StorageClass,
 )
 from herz.place.selecting import Mask, rows_matching_labels
 from herz.place.volumes import claims
-from herz.place.volumes.affinity import Lookup, Reach, plain_reach
+from herz.place.volumes.affinity import plain_reach
+from herz.place.volumes.offers import SpaceOffer, VolumeOffer
+from herz.place.volumes.reaching import NOWHERE
+from herz.place.volumes.storage import storage_of
 from herz.plugin import Int64s, Rows, View, row_count
 
 NONE = -1
 """No volume: one has to be made."""
-
-
-class Candidate(NamedTuple):
-    """A volume that would do for a claim."""
-
-    volume: PersistentVolume
-    reach: Reach
 
 
 class Provision(NamedTuple):
@@ -46,12 +39,17 @@ class Provision(NamedTuple):
     Attributes:
         is_supported: whether the class makes volumes at all.
         topologies: the node must match one; None: every node does.
-        segments: the parts of the cluster with room for it; None: nobody keeps count.
+        space: the class's room, with where there is enough of it; None: nobody keeps count.
     """
 
     is_supported: bool
     topologies: tuple[LabelMatcher, ...] | None = None
-    segments: tuple[LabelMatcher, ...] | None = None
+    space: tuple[SpaceOffer, Int64s] | None = None
+
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether one can be made on every node."""
+        return self.is_supported and self.topologies is None and self.space is None
 
 
 class Unbound(NamedTuple):
@@ -60,14 +58,25 @@ class Unbound(NamedTuple):
     Attributes:
         claim: the claim.
         node: the node that was selected before; empty when none was.
-        candidates: volumes that are there, best first; the one bound ahead alone when there is.
+        ahead: the volume that is bound ahead to the claim: it gets that one or none.
+        offer: the class's volumes, with the positions of those that would do; None: none is sought.
         provision: what is needed where none of them can be mounted.
+
+    Positions are of the moment: they stand as long as the class's volumes do (`Based`).
     """
 
     claim: PersistentVolumeClaim
     node: str
-    candidates: tuple[Candidate, ...]
+    ahead: PersistentVolume | None
+    offer: tuple[VolumeOffer, Int64s] | None
     provision: Provision
+
+    def volume(self, choice: int) -> PersistentVolume:
+        """The volume that a choice stands for."""
+        if self.ahead is not None:
+            return self.ahead
+        assert self.offer is not None, "a volume was chosen"
+        return self.offer[0].volume(choice)
 
 
 class Found(NamedTuple):
@@ -76,12 +85,12 @@ class Found(NamedTuple):
     Attributes:
         is_unmatched: no volume is there and none can be made.
         is_short: there is not enough free storage to make one.
-        chosen: by claim in the order of `unbound`: the candidate's number, or NONE.
+        chosen: by claim in the order of `unbound`: for `Unbound.volume`, or NONE.
     """
 
     is_unmatched: Mask
     is_short: Mask
-    chosen: tuple[npt.NDArray[np.int32], ...]
+    chosen: tuple[Int64s, ...]
 
 
 def look_up(claim: PersistentVolumeClaim, view: View) -> Unbound:
@@ -91,10 +100,17 @@ def look_up(claim: PersistentVolumeClaim, view: View) -> Unbound:
         ConfigError: its selector or a quantity is malformed.
     """
     node = claim.metadata.annotations.get(claims.SELECTED_NODE)
-    candidates = () if node is not None else _candidates(claim, view)
     # An annotation without a name is one nonetheless, and names no node.
     selected = "" if node is None else node or "\0"
-    return Unbound(claim, selected, candidates, _provision(claim, view))
+    provision = _provision(claim, view)
+    if selected:
+        return Unbound(claim, selected, None, None, provision)
+    offer = storage_of(view).volumes(claims.claim_class(claim))
+    ahead = offer.ahead(claim)
+    if ahead is not None:
+        return Unbound(claim, selected, ahead, None, provision)
+    suitable = offer.suitable(claim)
+    return Unbound(claim, selected, None, (offer, suitable) if len(suitable) else None, provision)
 
 
 def in_order(unbound: list[Unbound]) -> tuple[Unbound, ...]:
@@ -112,9 +128,8 @@ def find(unbound: tuple[Unbound, ...], view: View, rows: Rows) -> Found:
         if one.node:
             is_open &= _is_row(one.node, view, rows)
     is_unmatched, is_short = ~is_open, np.zeros(count, np.bool_)
-    taken: dict[str, Int64s] = {}
-    lookup = Lookup(view, rows)
-    chosen = tuple([_choose(one, taken, lookup) for one in unbound])
+    taken: dict[Hashable, list[Int64s]] = {}
+    chosen = tuple([_choose(one, taken, view, rows) for one in unbound])
     for one, choice in zip(unbound, chosen, strict=True):
         needed = is_open & (choice == NONE)
         if not needed.any():
@@ -122,62 +137,39 @@ def find(unbound: tuple[Unbound, ...], view: View, rows: Rows) -> Found:
         refused = needed & ~_is_allowed(one.provision, view, rows)
         is_unmatched |= refused
         is_open &= ~refused
-        if one.provision.segments is not None:
-            short = needed & is_open & ~_any(one.provision.segments, view, rows)
+        if one.provision.space is not None:
+            space, roomy = one.provision.space
+            is_roomy = space.reaches.first(roomy, view, rows) != NOWHERE
+            short = needed & is_open & ~is_roomy
             is_short |= short
             is_open &= ~short
     return Found(is_unmatched, is_short, chosen)
 
 
-def _choose(one: Unbound, taken: dict[str, Int64s], lookup: Lookup) -> npt.NDArray[np.int32]:
-    """The first candidate in reach that no other claim of the pod has, by row."""
-    choice = np.full(lookup.count, NONE, np.int32)
-    looking = lookup.count
-    for number, candidate in enumerate(one.candidates):
-        at = lookup.positions(candidate.reach)
-        at = at[choice[at] == NONE]
-        name = candidate.volume.metadata.name
-        if name in taken:
-            at = at[~np.isin(at, taken[name])]
-        if not len(at):
-            continue
-        choice[at] = number
-        taken[name] = np.concatenate((taken[name], at)) if name in taken else at
-        looking -= len(at)
-        if not looking:
-            break
+def _choose(one: Unbound, taken: dict[Hashable, list[Int64s]], view: View, rows: Rows) -> Int64s:
+    """The first volume in reach that no other claim of the pod has, by row.
+
+    Args:
+        one: the claim.
+        taken: what the claims before it chose, by what they chose from; this one's is added.
+        view: the nodes.
+        rows: which of them.
+    """
+    if one.ahead is not None:
+        before = taken.setdefault(one.ahead.metadata.name, [])
+        is_there = plain_reach(one.ahead).rows(view, rows)
+        for other in before:
+            is_there &= other == NONE
+        choice = np.where(is_there, 0, NONE)
+    elif one.offer is not None:
+        offer, suitable = one.offer
+        before = taken.setdefault(offer, [])
+        first = offer.reaches.first(suitable, view, rows, before)
+        choice = np.where(first == NOWHERE, NONE, first)
+    else:
+        return np.full(row_count(view, rows), NONE, np.int64)
+    before.append(choice)
     return choice
-
-
-def _candidates(claim: PersistentVolumeClaim, view: View) -> tuple[Candidate, ...]:
-    selector = None if claim.spec.selector is None else compile_selector(claim.spec.selector)
-    asked = claims.size_asked(claim)
-    known = view.objects_of(PersistentVolume, claims.claim_class(claim))
-    would_do = [one for one in known if _would_do(one, claim) and claims.size_of(one) >= asked]
-    ahead = [one for one in would_do if claims.is_bound_to(one, claim)]
-    if ahead:
-        # Kubernetes takes whichever it meets first.
-        return (Candidate(ahead[0], plain_reach(ahead[0])),)
-    free = [
-        one
-        for one in would_do
-        if one.status.phase == "Available"
-        and (selector is None or selector.matches(one.metadata.labels))
-        and set(claim.spec.access_modes) <= set(one.spec.access_modes)
-    ]
-    free.sort(key=lambda one: (claims.size_of(one).nano, one.metadata.name))
-    return tuple(Candidate(one, plain_reach(one)) for one in free)
-
-
-def _would_do(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
-    """What is asked of a volume that is bound ahead, too; its size apart."""
-    mine, its = claim.spec, volume.spec
-    return (
-        (its.claim_ref is None or claims.is_bound_to(volume, claim))
-        and (mine.volume_mode or "Filesystem") == (its.volume_mode or "Filesystem")
-        and (mine.volume_attributes_class_name or "") == (its.volume_attributes_class_name or "")
-        and volume.metadata.deletion_timestamp is None
-    )
 
 
 def _provision(claim: PersistentVolumeClaim, view: View) -> Provision:
@@ -198,31 +190,19 @@ def _provision(claim: PersistentVolumeClaim, view: View) -> Provision:
             if term.match_label_expressions
         )
         topologies = tuple(_sound(terms))
-    return Provision(True, topologies, _segments(claim, found, view))
+    return Provision(True, topologies, _space(claim, found, view))
 
 
-def _segments(
+def _space(
     claim: PersistentVolumeClaim, storage_class: StorageClass, view: View
-) -> tuple[LabelMatcher, ...] | None:
+) -> tuple[SpaceOffer, Int64s] | None:
     driver = view.object(CSIDriver, storage_class.provisioner)
     if driver is None or not driver.spec.storage_capacity:
         return None
     if claims.STORAGE not in claim.spec.resources.requests:
         return None
-    asked = claims.size_asked(claim).value()
-    roomy = []
-    for capacity in view.objects_of(CSIStorageCapacity, storage_class.metadata.name):
-        limit = volume_limit(capacity)
-        if limit is not None and limit >= asked and capacity.node_topology is not None:
-            roomy.append(capacity.node_topology)
-    return tuple(_sound(roomy))
-
-
-def volume_limit(capacity: CSIStorageCapacity) -> int | None:
-    """The largest volume that fits there; None when nobody says."""
-    size = capacity.maximum_volume_size
-    size = capacity.capacity if size is None else size
-    return None if size is None else parse_quantity(size).value()
+    space = storage_of(view).space(storage_class.metadata.name)
+    return space, space.roomy(claims.size_asked(claim).value())
 
 
 def _sound(selectors: Iterable[LabelSelector]) -> list[LabelMatcher]:

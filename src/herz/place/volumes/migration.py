@@ -111,9 +111,10 @@ def translated_affinity(volume: PersistentVolume, topology_key: str) -> NodeSele
     return translated
 
 
-def is_migrated_on(node: CSINode, plugin: str) -> bool:
-    """Whether the node has handed the plugin over."""
-    return plugin in node.metadata.annotations.get(MIGRATED_ANNOTATION, "").split(",")
+def migrated_on(node: CSINode) -> frozenset[str]:
+    """The plugins that the node has handed over."""
+    told = node.metadata.annotations.get(MIGRATED_ANNOTATION, "")
+    return frozenset(told.split(",")) if told else frozenset()
 
 
 def _gce_handle(labels: dict[str, str], name: str) -> str | None:

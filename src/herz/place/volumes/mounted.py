@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from herz.model.volumes import Mount
+from herz.model.volumes import Mount, MountKind
 
 _NOWHERE: Final[Mapping[int, tuple[Mount, ...]]] = MappingProxyType({})
 _NOTHING: Final[Mapping[Mount, int]] = MappingProxyType({})
@@ -35,6 +35,11 @@ class Mounted:
         if found is not None:
             return found
         return _NOWHERE if self._under is None else self._under.rows(key)
+
+    def rows_mounting(self, kinds: Collection[MountKind]) -> list[int]:
+        """The rows where something is mounted that is named so. Cost: O(mounts); no copy's."""
+        assert self._under is None, "asked of the cluster itself"
+        return [row for row, on in self._by_row.items() if any(one.kind in kinds for one in on)]
 
     def on(self, row: int) -> Mapping[Mount, int]:
         """The mounts on a row, each with how often it is there."""
