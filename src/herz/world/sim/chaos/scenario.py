@@ -21,6 +21,7 @@ from herz.model.workload import DisruptionBudgetSpec, ServiceSpec
 from herz.world.sim.chaos.draft import Draft
 from herz.world.sim.chaos.kinds import KINDS, TEAM
 from herz.world.sim.chaos.nodes import make_actions, make_nodes
+from herz.world.sim.chaos.volumes import make_storage
 from herz.world.sim.faults import Faults
 from herz.world.sim.fit import amounts_of
 from herz.world.sim.result import SECOND_NS
@@ -40,6 +41,8 @@ PRIORITIES = (-10, 0, 0, 0, 100, 100, 1000)
 SPAN_NS = 300 * SECOND_NS
 """Within this time all workloads come."""
 WORKLOADS = 44
+PODS_LEAST = 1_200
+"""Fewer pods than this come in no seed; most have two events and more."""
 NODE_CHANGES = 24
 LOAD_PERCENT = 95
 """What all workloads but the late ones ask for, in percent of the processors."""
@@ -77,6 +80,8 @@ FAULTS = Faults(
     watch_stalled=4_000,
     watch_gap=1_000,
     removal_refused=30_000,
+    patch_refused=100_000,
+    provision_failed=100_000,
     deleted_in_flight=10_000,
     recreated_in_flight=10_000,
 )
@@ -113,7 +118,7 @@ def _open(generator: random.Random) -> Content:
         nodes=tuple(nodes),
         arrivals=iter(arrivals),
         pods_expected=len(arrivals),
-        objects=tuple(_objects(generator, workloads)),
+        objects=(*_objects(generator, workloads), *make_storage(generator, nodes)),
         actions=tuple(make_actions(generator, nodes, SPAN_NS, NODE_CHANGES)),
     )
 
@@ -126,9 +131,13 @@ def _make_workloads(generator: random.Random, capacity_milli: int) -> list[_Work
         # Every seed fills its cluster alike, so that each has pods that must preempt.
         draft.cpu_milli = draft.cpu_milli * capacity_milli * LOAD_PERCENT // (100 * asked)
     return [
-        _Workload(draft, draft.spec(), generator.randrange(100) < 60, _after_end(generator))
+        _Workload(draft, draft.spec(), _is_job(generator, draft), _after_end(generator))
         for draft in drafts
     ]
+
+
+def _is_job(generator: random.Random, draft: Draft) -> bool:
+    return generator.randrange(100) < 60 and not draft.is_lasting
 
 
 def _after_end(generator: random.Random) -> AfterEnd:
@@ -155,7 +164,16 @@ def _make_drafts(generator: random.Random) -> list[Draft]:
         if generator.randrange(5) == 0:
             generator.choice(KINDS)(draft)
         made.append(draft)
+    _top_up(made)
     return made
+
+
+def _top_up(drafts: list[Draft]) -> None:
+    """More pods for the plain workloads where chance gave a seed too few."""
+    missing = PODS_LEAST - sum(draft.replicas for draft in drafts)
+    plain = drafts[:: len(KINDS)]
+    for draft in plain if missing > 0 else ():
+        draft.replicas += -(-missing // len(plain))
 
 
 def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArrival]:
@@ -174,11 +192,13 @@ def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArri
             )
         name = f"{draft.app}-{number:03d}"
         uid = f"{draft.namespace}-{name}"
-        meta = ObjectMeta(name=name, namespace=draft.namespace, uid=uid, labels=draft.labels)
-        is_ended = not workload.is_job and generator.randrange(100) < 70
+        labels = draft.labels_of(number, draft.labels)
+        meta = ObjectMeta(name=name, namespace=draft.namespace, uid=uid, labels=labels)
+        is_kept = workload.is_job or draft.is_lasting
+        is_ended = not is_kept and generator.randrange(100) < 70
         yield PodArrival(
             time_ns=at_ns,
-            pod=Pod(metadata=meta, spec=workload.spec),
+            pod=Pod(metadata=meta, spec=draft.spec_of(number, workload.spec)),
             run_ns=generator.randrange(60, 300) * SECOND_NS if workload.is_job else None,
             lifetime_ns=generator.randrange(60, 900) * SECOND_NS if is_ended else None,
             patience_ns=_patience_ns(generator),
@@ -186,7 +206,7 @@ def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArri
             after_end=workload.after_end,
             ungate_ns=generator.randrange(1, 90) * SECOND_NS if draft.gates else None,
             relabel_ns=generator.randrange(300) * SECOND_NS if _is_tenth(generator) else None,
-            labels=other,
+            labels=draft.labels_of(number, other),
         )
 
 
@@ -212,6 +232,7 @@ def _objects(generator: random.Random, workloads: list[_Workload]) -> Iterator[K
             yield Service(metadata=meta, spec=ServiceSpec(selector={"app": draft.app}))
         if generator.randrange(2) == 0:
             yield PodDisruptionBudget(metadata=meta, spec=_budget(generator, draft))
+        yield from draft.groups()
         yield from draft.objects
 
 
