@@ -196,6 +196,14 @@ class HalvingLabelled(Halving):
     is_labelled = True
 
 
+class Groupless(Wrong):
+    """Never hears of groups, so that their pods wait for them."""
+
+    def apply(self, event: Event) -> None:
+        if not isinstance(event, ObjectApplied) or not isinstance(event.object, PodGroup):
+            super().apply(event)
+
+
 class Torn(Wrong):
     """Binds all but the last of the pods of a group that it decided upon."""
 
@@ -305,6 +313,7 @@ def test_rule_that_is_left_out_is_missed(rule: str, words: tuple[str, ...]) -> N
         (Impatient, "was lost"),
         (Halving, "half a group"),
         (HalvingLabelled, "half a group"),
+        (Groupless, "waiting for pod group"),
         (Torn, "waits for no volume"),
         (Sharing, "one volume for two claims"),
     ],

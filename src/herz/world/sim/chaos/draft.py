@@ -90,6 +90,12 @@ class Draft:
         """Whether something of this probability happens."""
         return self.generator.randrange(100) < percent
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but room and preferences decides where its pods go."""
+        rules = (self.ports, self.spread, self.affinity, self.anti_affinity, self.claims)
+        return not (any(rules) or self.group_size or self.is_late or self.is_lasting)
+
     def own(self) -> LabelSelector:
         """The selector of its own pods."""
         return LabelSelector(match_labels={"app": self.app})

@@ -41,7 +41,7 @@ PRIORITIES = (-10, 0, 0, 0, 100, 100, 1000)
 SPAN_NS = 300 * SECOND_NS
 """Within this time all workloads come."""
 WORKLOADS = 44
-PODS_LEAST = 1_200
+PODS_LEAST = 1_100
 """Fewer pods than this come in no seed; most have two events and more."""
 NODE_CHANGES = 24
 LOAD_PERCENT = 95
@@ -170,8 +170,8 @@ def _make_drafts(generator: random.Random) -> list[Draft]:
 
 def _top_up(drafts: list[Draft]) -> None:
     """More pods for the plain workloads where chance gave a seed too few."""
+    plain = [draft for draft in drafts if draft.is_plain] or drafts
     missing = PODS_LEAST - sum(draft.replicas for draft in drafts)
-    plain = drafts[:: len(KINDS)]
     for draft in plain if missing > 0 else ():
         draft.replicas += -(-missing // len(plain))
 
@@ -180,7 +180,7 @@ def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArri
     """Its pods, in bursts: many become ready at one time, and their order shows."""
     draft = workload.draft
     begin_ns = generator.randrange(SPAN_NS // 2) + (SPAN_NS // 2 if draft.is_late else 0)
-    at_ns = begin_ns
+    at_ns, patience_ns = begin_ns, None
     other = {**draft.labels, "version": "v3"}
     if generator.randrange(3) == 0:
         other = {**draft.labels, "app": generator.choice(draft.apps)[1]}
@@ -190,6 +190,8 @@ def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArri
             at_ns = begin_ns + generator.randrange(SPAN_NS // 6) // (SECOND_NS // 10) * (
                 SECOND_NS // 10
             )
+        if not draft.group_size or number % draft.group_size == 0:
+            patience_ns = _patience_ns(generator, is_group=draft.group_size > 0)
         name = f"{draft.app}-{number:03d}"
         uid = f"{draft.namespace}-{name}"
         labels = draft.labels_of(number, draft.labels)
@@ -201,7 +203,7 @@ def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArri
             pod=Pod(metadata=meta, spec=draft.spec_of(number, workload.spec)),
             run_ns=generator.randrange(60, 300) * SECOND_NS if workload.is_job else None,
             lifetime_ns=generator.randrange(60, 900) * SECOND_NS if is_ended else None,
-            patience_ns=_patience_ns(generator),
+            patience_ns=patience_ns,
             class_name="job" if workload.is_job else "service",
             after_end=workload.after_end,
             ungate_ns=generator.randrange(1, 90) * SECOND_NS if draft.gates else None,
@@ -210,9 +212,14 @@ def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArri
         )
 
 
-def _patience_ns(generator: random.Random) -> int | None:
-    """Few wait to the end: each change of the cluster has all of them tried again."""
-    return None if generator.randrange(25) == 0 else generator.randrange(5, 40) * SECOND_NS
+def _patience_ns(generator: random.Random, *, is_group: bool) -> int | None:
+    """Few wait to the end: each change of the cluster has all of them tried again.
+
+    A group's pods wait for those that come later, and those that have to are given up together.
+    """
+    if generator.randrange(10 if is_group else 25) == 0:
+        return None
+    return generator.randrange(5, 80 if is_group else 40) * SECOND_NS
 
 
 def _is_tenth(generator: random.Random) -> bool:
