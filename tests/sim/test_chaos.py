@@ -45,7 +45,7 @@ def test_chaos_keeps_every_check_and_is_wild_enough(seed: int) -> None:
     assert result.stopped == "drained"
     assert shortfalls(counts_of(result)) == []
     # Pods that waited for volumes, and gangs that were refused or short of members.
-    assert result.effects["PatchClaim"] + result.effects["PatchVolume"] >= 5
+    assert min(result.effects["PatchClaim"], result.effects["PatchVolume"]) >= 1
     assert any("pod group" in reason for reason in result.reasons)
 
 

@@ -50,7 +50,8 @@ HOSTS = 50
 
 def local(draft: Draft) -> None:
     """Claims that wait for one of the volumes that lie on single nodes: a few too few of them."""
-    _take_part(draft)
+    if not _takes_part(draft):
+        return
     for number in range(draft.replicas):
         draft.objects.append(_claim(draft, number, LOCAL, size=draft.generator.choice((1, 2))))
     for number in range(draft.replicas - draft.generator.randrange(3)):
@@ -69,7 +70,8 @@ def zonal(draft: Draft) -> None:
 
     Some pods have two of them, which is more than many nodes can attach.
     """
-    _take_part(draft)
+    if not _takes_part(draft):
+        return
     claims = []
     for number in range(draft.replicas):
         zone, count = draft.generator.choice(ZONES), draft.generator.choice((1, 2))
@@ -98,7 +100,8 @@ def _bound(draft: Draft, number: int, zone: str) -> tuple[PersistentVolumeClaim,
 
 def dynamic(draft: Draft) -> None:
     """Claims for which volumes are made: where the pod goes, or at once."""
-    _take_part(draft)
+    if not _takes_part(draft):
+        return
     for number in range(draft.replicas):
         name = LATER if draft.chance(75) else AT_ONCE
         # One in ten asks for more than one of the zones has.
@@ -108,7 +111,8 @@ def dynamic(draft: Draft) -> None:
 
 def sole(draft: Draft) -> None:
     """Claims that one pod only may use, each of which two pods name."""
-    _take_part(draft)
+    if not _takes_part(draft):
+        return
     owners = (draft.replicas + 1) // 2
     draft.claims = tuple((_name(draft, number % owners),) for number in range(draft.replicas))
     for number in range(owners):
@@ -139,11 +143,13 @@ def make_storage(generator: random.Random, nodes: list[Node]) -> Iterator[Kubern
         yield CSINode(metadata=ObjectMeta(name=node.name), spec=CSINodeSpec(drivers=(driver,)))
 
 
-def _take_part(draft: Draft) -> None:
-    """A workload of few pods, each with one claim of its own, and none of another kind."""
+def _takes_part(draft: Draft) -> bool:
+    """Make it few pods, each with one claim of its own; not where they have claims already."""
+    if draft.claims:
+        return False
     draft.replicas = draft.generator.randrange(8, 13)
     draft.claims = tuple((_name(draft, number),) for number in range(draft.replicas))
-    draft.objects = []
+    return True
 
 
 def _name(draft: Draft, number: int) -> str:
