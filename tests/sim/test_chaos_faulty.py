@@ -14,7 +14,7 @@ from herz.config import PluginEntry, Policy
 from herz.errors import InvariantError
 from herz.model.effects import Bind, Effect, PatchPodStatus, PatchVolume
 from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
-from herz.model.objects import Pod, PodDisruptionBudget, PodGroup
+from herz.model.objects import Node, Pod, PodDisruptionBudget, PodGroup
 from herz.model.record import PolicyReference
 from herz.ports import Machine, MachineFactory, RecordSink
 from herz.world.sim.chaos import chaos_scenario
@@ -112,20 +112,18 @@ class Impatient(Wrong):
 
 
 class Heaping(Wrong):
-    """Puts every pod on the node that it chose first."""
+    """Thinks that every node has four times its processors."""
 
-    node = ""
-
-    def step(self, now_ns: int, limit: int) -> list[Effect]:
-        effects = super().step(now_ns, limit)
-        return [
-            msgspec.structs.replace(one, node=self._first(one)) if isinstance(one, Bind) else one
-            for one in effects
-        ]
-
-    def _first(self, bind: Bind) -> str:
-        self.node = self.node or bind.node
-        return self.node
+    def apply(self, event: Event) -> None:
+        node = event.object if isinstance(event, ObjectApplied) else None
+        if isinstance(node, Node):
+            cpu = node.status.allocatable["cpu"]
+            assert isinstance(cpu, int)
+            allocatable = {**node.status.allocatable, "cpu": 4 * cpu}
+            status = msgspec.structs.replace(node.status, allocatable=allocatable)
+            node = msgspec.structs.replace(node, status=status)
+            event = ObjectApplied(time_ns=event.time_ns, object=node)
+        super().apply(event)
 
 
 def _is_eighth(event: Event) -> bool:
