@@ -169,6 +169,7 @@ class VolumeChecker:
         return ""
 
     def _unbound_refusal(self, claim: PersistentVolumeClaim, node: Node, *, may_wait: bool) -> str:
+        """What volume the claim will get is judged when that is asked for."""
         key, found = claim.metadata.key, self._class_of(claim)
         if not may_wait:
             return f"volume: claim {key} is not bound"
@@ -176,8 +177,6 @@ class VolumeChecker:
             return f"volume: claim {key} is bound before any pod uses it, and is not bound yet"
         if claim.metadata.annotations.get(_SELECTED, node.name) != node.name:
             return f"volume: the volume of claim {key} is to be made elsewhere"
-        if found.provisioner not in _NONE_MADE and not self._has_left(claim, found, node):
-            return f"volume: too little storage is left for claim {key}"
         return ""
 
     def _made_refusal(self, effect: PatchClaim, node: Node) -> str:
@@ -190,6 +189,8 @@ class VolumeChecker:
         found = self._class_of(claim)
         if found is None or found.provisioner in _NONE_MADE:
             return f"no volume is ever made for claim {key}"
+        if not self._has_left(claim, found, node):
+            return f"too little storage is left for claim {key}"
         return ""
 
     def _given_refusal(self, effect: PatchVolume, node: Node) -> str:
