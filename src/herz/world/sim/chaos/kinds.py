@@ -38,6 +38,7 @@ def _large(draft: Draft) -> None:
     draft.requests = {"memory": "2Gi"}
     draft.replicas = draft.generator.randrange(8, 13)
     draft.priority = 1000
+    draft.never_preempts = False
     draft.is_late = True
 
 
@@ -163,11 +164,11 @@ def _device(draft: Draft) -> None:
     draft.is_lasting = True
 
 
-def _urgent_device(draft: Draft) -> None:
+def urgent_device(draft: Draft) -> None:
     """Comes for devices when they are taken: every seed has pods that preempt."""
     draft.requests = {**draft.requests, GPU: 1}
     draft.cpu_milli = 100
-    draft.replicas = 14
+    draft.replicas = 18
     draft.priority = 1000
     draft.never_preempts = False
     draft.is_late = True
@@ -217,7 +218,7 @@ KINDS: tuple[Callable[[Draft], None], ...] = (
     _sociable,
     _choosy,
     _tolerant,
-    _urgent_device,
+    urgent_device,
     _gated,
     local,
     zonal,

@@ -97,8 +97,8 @@ def made_on(pod: Pod, claim: str, node: str, decision: int = 1) -> PatchClaim:
 
 def test_bind_to_volumes_in_reach_is_right() -> None:
     pod = using("p", "c")
-    things = [make_claim("c", LOCAL, volume="v"), make_volume("v", claim="c", zone="a"), pod]
-    referee(*things).judge([bind(pod)], [])
+    volume = make_volume("v", claim="c", zone="a")
+    referee(make_claim("c", LOCAL, volume="v"), volume, pod).judge([bind(pod)], [])
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_placed_pod_that_waits_for_nothing_is_caught() -> None:
 
 def test_one_volume_for_two_claims_is_caught() -> None:
     first, second = using("p", "c"), using("q", "d")
-    things = [make_class(LOCAL, "kubernetes.io/no-provisioner"), make_volume("v")]
+    things = (make_class(LOCAL, "kubernetes.io/no-provisioner"), make_volume("v"))
     claims = [make_claim("c", LOCAL), make_claim("d", LOCAL)]
     made = referee(*things, *claims, first, second)
     patches = [given(first, "c", "v"), given(second, "d", "v", 2)]
@@ -231,7 +231,7 @@ def test_volume_that_cannot_be_made_there_is_caught(
     claim: KubernetesObject, node: str, words: str
 ) -> None:
     pod = using("p", "c")
-    left = [make_driver(), make_capacity("left", "a", "1Gi")]
+    left = (make_driver(), make_capacity("left", "a", "1Gi"))
     made = referee(make_class(DYNAMIC), make_class(IMMEDIATE), *left, claim, pod)
     with pytest.raises(InvariantError, match=words):
         made.judge([made_on(pod, "c", node)], [placed(pod, node)])
