@@ -12,9 +12,9 @@ import pytest
 from herz import app
 from herz.config import PluginEntry, Policy
 from herz.errors import InvariantError
-from herz.model.effects import Bind, Effect, PatchPodStatus
+from herz.model.effects import Bind, Effect, PatchPodStatus, PatchVolume
 from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
-from herz.model.objects import Pod, PodDisruptionBudget
+from herz.model.objects import Node, Pod, PodDisruptionBudget, PodGroup
 from herz.model.record import PolicyReference
 from herz.ports import Machine, MachineFactory, RecordSink
 from herz.world.sim.chaos import chaos_scenario
@@ -112,20 +112,18 @@ class Impatient(Wrong):
 
 
 class Heaping(Wrong):
-    """Puts every pod on the node that it chose first."""
+    """Thinks that every node has four times its processors."""
 
-    node = ""
-
-    def step(self, now_ns: int, limit: int) -> list[Effect]:
-        effects = super().step(now_ns, limit)
-        return [
-            msgspec.structs.replace(one, node=self._first(one)) if isinstance(one, Bind) else one
-            for one in effects
-        ]
-
-    def _first(self, bind: Bind) -> str:
-        self.node = self.node or bind.node
-        return self.node
+    def apply(self, event: Event) -> None:
+        node = event.object if isinstance(event, ObjectApplied) else None
+        if isinstance(node, Node):
+            cpu = node.status.allocatable["cpu"]
+            assert isinstance(cpu, int)
+            allocatable = {**node.status.allocatable, "cpu": 4 * cpu}
+            status = msgspec.structs.replace(node.status, allocatable=allocatable)
+            node = msgspec.structs.replace(node, status=status)
+            event = ObjectApplied(time_ns=event.time_ns, object=node)
+        super().apply(event)
 
 
 def _is_eighth(event: Event) -> bool:
@@ -166,6 +164,82 @@ class Lawless(Wrong):
             budget = msgspec.structs.replace(budget, status=status)
             event = ObjectApplied(time_ns=event.time_ns, object=budget)
         super().apply(event)
+
+
+class Halving(Wrong):
+    """Thinks that half of each group's pods would do, whichever API the group is of."""
+
+    is_labelled = False
+
+    def apply(self, event: Event) -> None:
+        group = event.object if isinstance(event, ObjectApplied) else None
+        if isinstance(group, PodGroup) and group.is_coscheduling == self.is_labelled:
+            event = ObjectApplied(time_ns=event.time_ns, object=self._halved(group))
+        super().apply(event)
+
+    def _halved(self, group: PodGroup) -> PodGroup:
+        half = group.min_count // 2
+        replace = msgspec.structs.replace
+        policy = group.spec.scheduling_policy
+        if policy is None:
+            return replace(group, spec=replace(group.spec, min_member=half))
+        assert policy.gang is not None
+        policy = replace(policy, gang=replace(policy.gang, min_count=half))
+        return replace(group, spec=replace(group.spec, scheduling_policy=policy))
+
+
+class HalvingLabelled(Halving):
+    """The same for groups whose pods join by label."""
+
+    is_labelled = True
+
+
+class Groupless(Wrong):
+    """Never hears of groups, so that their pods wait for them."""
+
+    def apply(self, event: Event) -> None:
+        if not isinstance(event, ObjectApplied) or not isinstance(event.object, PodGroup):
+            super().apply(event)
+
+
+class Torn(Wrong):
+    """Binds all but the last of the pods of a group that it decided upon."""
+
+    def __init__(self, inner: Machine) -> None:
+        super().__init__(inner)
+        self._groups: dict[str, str] = {}
+
+    def apply(self, event: Event) -> None:
+        pod = event.object if isinstance(event, ObjectApplied) else None
+        if isinstance(pod, Pod) and pod.spec.scheduling_group is not None:
+            name = pod.spec.scheduling_group.pod_group_name or ""
+            self._groups[pod.metadata.uid] = f"{pod.metadata.namespace}/{name}"
+        super().apply(event)
+
+    def step(self, now_ns: int, limit: int) -> list[Effect]:
+        effects = super().step(now_ns, limit)
+        last = {
+            self._groups[one.uid]: one
+            for one in effects
+            if isinstance(one, Bind) and one.uid in self._groups
+        }
+        return [one for one in effects if one not in last.values()]
+
+
+class Sharing(Wrong):
+    """Gives the volume that it gave first to every claim."""
+
+    first: PatchVolume | None = None
+
+    def step(self, now_ns: int, limit: int) -> list[Effect]:
+        return [
+            self._shared(one) if isinstance(one, PatchVolume) else one
+            for one in super().step(now_ns, limit)
+        ]
+
+    def _shared(self, patch: PatchVolume) -> PatchVolume:
+        self.first = self.first or patch
+        return msgspec.structs.replace(patch, name=self.first.name, uid=self.first.uid)
 
 
 def wrong(make: Callable[[Machine], Machine], policy: Policy = DEFAULT) -> MachineFactory:
@@ -212,6 +286,10 @@ def caught(factory: MachineFactory, *, is_budget_hard: bool = False) -> str:
         ("TaintToleration", ("untolerated taint",)),
         ("NodeAffinity", ("node selector", "required node affinity")),
         ("NodeUnschedulable", ("were unschedulable",)),
+        ("VolumeBinding", ("is not bound", "out of reach")),
+        ("VolumeZone", ("out of reach",)),
+        ("NodeVolumeLimits", ("the node holds",)),
+        ("VolumeRestrictions", ("is for one pod",)),
     ],
 )
 def test_rule_that_is_left_out_is_missed(rule: str, words: tuple[str, ...]) -> None:
@@ -231,6 +309,11 @@ def test_rule_that_is_left_out_is_missed(rule: str, words: tuple[str, ...]) -> N
         (Ruthless, "wrong removal"),
         (Forgetful, "was lost: it never had its turn"),
         (Impatient, "was lost"),
+        (Halving, "half a group"),
+        (HalvingLabelled, "half a group"),
+        (Groupless, "waiting for pod group"),
+        (Torn, "waits for no volume"),
+        (Sharing, "one volume for two claims"),
     ],
 )
 def test_machine_that_is_wrong_is_caught(make: Callable[[Machine], Machine], words: str) -> None:

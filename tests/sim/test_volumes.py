@@ -45,8 +45,9 @@ def test_volumes_leave_nothing_to_chance() -> None:
 
 def test_a_patch_of_what_has_changed_is_refused() -> None:
     engine, told = Engine(), list[WorldEvent]()
-    watch = Watch(engine, Dice(Faults(), random.Random(1)), 1, 1, told.append)
-    storage = Storage(engine, Cluster(engine, watch), watch, told.append)
+    dice = Dice(Faults(), random.Random(1))
+    watch = Watch(engine, dice, 1, 1, told.append)
+    storage = Storage(engine, Cluster(engine, watch), watch, dice, told.append)
     storage.add(make_class(DYNAMIC))
     claim = storage.add(make_claim("c"))
     for _ in range(2):

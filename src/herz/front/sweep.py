@@ -1,6 +1,7 @@
 """`make sim`: the scenario `chaos` over many seeds, on all cores; what failed, and how to see it.
 
-A violated checker does not end the sweep: its seed is shown with the command that repeats it.
+A violated checker does not end the sweep: its seed is shown with the command that repeats it. So is
+a seed in which less happened than each must have: it proves nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from herz.world.sim.result import RunResult
 SCENARIO = "chaos"
 LINE_EVERY_S = 10.0
 SHOWN_MAX = 20
-"""Violations that are shown; all are counted."""
+"""Violations, and seeds that fall short, that are shown; all are counted."""
+MINIMA = {
+    "nodes": 50,
+    "pod events": 2_000,
+    "node events": 20,
+    "API faults": 20,
+    "preemptions": 5,
+}
+"""What must happen in each seed at least, in the terms of `counts_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,12 @@ class Outcome:
     seconds: float
     violation: str
     counts: dict[str, int]
+
+    @property
+    def shortfall(self) -> str:
+        """What there was too little of in a seed without violation; empty when there was enough."""
+        few = () if self.violation else shortfalls(self.counts)
+        return ", ".join(f"{self.counts[name]} {name}, not {MINIMA[name]}" for name in few)
 
 
 def run_seed(seed: int, policy: str) -> Outcome:
@@ -78,6 +93,11 @@ def counts_of(run: RunResult) -> dict[str, int]:
     }
 
 
+def shortfalls(counts: dict[str, int]) -> list[str]:
+    """The names of what there was too little of."""
+    return [name for name, least in MINIMA.items() if counts[name] < least]
+
+
 def sweep(seeds: Sequence[int], policy: str, workers: int) -> list[Outcome]:
     """Run the seeds, and tell now and then how far it is."""
     done: list[Outcome] = []
@@ -87,12 +107,14 @@ def sweep(seeds: Sequence[int], policy: str, workers: int) -> list[Outcome]:
             done.append(outcome)
             if outcome.violation:
                 _tell(f"seed {outcome.seed}: {outcome.violation}")
+            elif outcome.shortfall:
+                _tell(f"seed {outcome.seed} falls short: {outcome.shortfall}")
             now_s = time.monotonic()
             if now_s - shown_s >= LINE_EVERY_S:
                 shown_s = now_s
-                failed = sum(bool(one.violation) for one in done)
+                failed = sum(bool(one.violation or one.shortfall) for one in done)
                 left_s = (now_s - began_s) / len(done) * (len(seeds) - len(done))
-                note = f"{len(done)} of {len(seeds)} seeds, {failed} violated, {left_s:.0f} s left"
+                note = f"{len(done)} of {len(seeds)} seeds, {failed} failed, {left_s:.0f} s left"
                 _tell(f"sim: {note}")
     return done
 
@@ -101,8 +123,10 @@ def report(outcomes: Sequence[Outcome], policy: str) -> Iterable[str]:
     """The lines of the summary."""
     failed = [one for one in outcomes if one.violation]
     sound = [one for one in outcomes if not one.violation]
+    short = [one for one in sound if one.shortfall]
     yield f"{'seeds':<14}{len(outcomes):>12}"
     yield f"{'violations':<14}{len(failed):>12}"
+    yield f"{'short':<14}{len(short):>12}"
     if sound:
         yield f"{'a seed':<14}{'least':>12}{'mean':>12}{'most':>12}{'sum':>14}"
         for name in sound[0].counts:
@@ -115,6 +139,8 @@ def report(outcomes: Sequence[Outcome], policy: str) -> Iterable[str]:
     for one in islice(failed, SHOWN_MAX):
         yield f"seed {one.seed}: {one.violation}"
         yield f"  herz simulate {SCENARIO} --policy {policy} --seed {one.seed}"
+    for one in islice(short, SHOWN_MAX):
+        yield f"seed {one.seed} falls short: {one.shortfall}"
 
 
 def _tell(line: str) -> None:
@@ -123,7 +149,7 @@ def _tell(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sweep; 1 when a checker was violated."""
+    """Run the sweep; 1 when a checker was violated, or a seed fell short."""
     parser = argparse.ArgumentParser(prog="herz.front.sweep", description=__doc__)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
@@ -136,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes = sweep(seeds, given.policy, given.workers)
     for line in report(outcomes, given.policy):
         sys.stdout.write(f"{line}\n")
-    return int(any(one.violation for one in outcomes))
+    return int(any(one.violation or one.shortfall for one in outcomes))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Driver:
             self._disruptions,
             self._deliver,
         )
-        self._storage = Storage(self.engine, self.cluster, watch, self._deliver)
+        self._storage = Storage(self.engine, self.cluster, watch, dice, self._deliver)
         self.api = ApiServer(
             self.engine,
             self.cluster,

@@ -32,6 +32,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             told; then a new list tells how each object is now, and which are gone.
         watch_stalled: a kind's events are held up for `Timing.stall_ns`, in order.
         removal_refused: the API answers 500 to the removal of a pod that is preempted.
+        patch_refused: the API answers 409 to a patch of a claim or a volume.
+        provision_failed: no volume is made, and the provisioner takes the selected node away.
         deleted_in_flight: a pod is deleted while its bind is under way.
         recreated_in_flight: the same, and a pod of that name with a new uid takes its place.
         node_changes_per_hour: a count, not a rate: random node changes (cordon and drain, removal,
@@ -50,6 +52,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     watch_gap: int = 0
     watch_stalled: int = 0
     removal_refused: int = 0
+    patch_refused: int = 0
+    provision_failed: int = 0
     deleted_in_flight: int = 0
     recreated_in_flight: int = 0
     node_changes_per_hour: int = 0
@@ -70,6 +74,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             watch_gap=2_000,
             watch_stalled=10_000,
             removal_refused=50_000,
+            patch_refused=50_000,
+            provision_failed=50_000,
             deleted_in_flight=20_000,
             recreated_in_flight=20_000,
             node_changes_per_hour=60,

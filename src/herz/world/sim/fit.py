@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from herz.errors import InvariantError
+from herz.model.objects import COSCHEDULING_GROUP_LABEL as GROUP_LABEL
 from herz.model.objects import (
     Container,
     ContainerPort,
     Node,
+    NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
     Pod,
@@ -260,6 +262,13 @@ def affinity_refusal(pod: Pod, node: Node) -> str:
     return ""
 
 
+def is_one_of(selector: NodeSelector | None, node: Node) -> bool:
+    """Whether a selector of nodes means this one; an absent one means all."""
+    return selector is None or any(
+        _is_term_met(term, node) for term in selector.node_selector_terms
+    )
+
+
 def is_fully_judged(pod: Pod) -> bool:
     """Whether `static_refusal` and `Room.refusal` together say all there is to say on the pod."""
     spec = pod.spec
@@ -268,7 +277,8 @@ def is_fully_judged(pod: Pod) -> bool:
         affinity.pod_affinity is not None or affinity.pod_anti_affinity is not None
     )
     beyond = (spec.volumes, spec.topology_spread_constraints, spec.resource_claims)
-    return not (asks_for_pods or any(beyond) or spec.scheduling_group is not None)
+    is_grouped = spec.scheduling_group is not None or GROUP_LABEL in pod.metadata.labels
+    return not (asks_for_pods or any(beyond) or is_grouped)
 
 
 def _gpu_of(containers: tuple[Container, ...]) -> tuple[int, int]:

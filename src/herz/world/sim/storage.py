@@ -2,7 +2,7 @@
 
 A claim whose volume is bound ahead to it is bound after a while; one whose node was selected gets a
 volume made for it there, in the node's zone if it has one. Claims that bind at once are given a
-volume when the run begins.
+volume when the run begins. Patches may be refused and volumes not be made, as the faults say.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from herz.model.meta import NodeSelector, NodeSelectorRequirement, NodeSelectorT
 from herz.model.objects import KubernetesObject
 from herz.model.storage import (
     ClaimStatus,
+    CSIVolumeSource,
     ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -28,6 +29,7 @@ from herz.model.storage import (
 )
 from herz.world.sim.cluster import Cluster
 from herz.world.sim.engine import Engine, Rank
+from herz.world.sim.faults import Dice
 from herz.world.sim.result import SECOND_NS
 from herz.world.sim.watch import Watch
 
@@ -40,6 +42,7 @@ PROVISION_NS: Final = 5 * SECOND_NS
 
 ZONE: Final = "topology.kubernetes.io/zone"
 COMPLETED: Final = "pv.kubernetes.io/bind-completed"
+SELECTED: Final = "volume.kubernetes.io/selected-node"
 NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 
 ThingT = TypeVar("ThingT", PersistentVolume, PersistentVolumeClaim)
@@ -52,6 +55,7 @@ class Storage:
         engine: virtual time.
         cluster: the nodes.
         watch: where changes go out.
+        dice: faults.
         deliver: takes refusals.
     """
 
@@ -60,11 +64,13 @@ class Storage:
         engine: Engine,
         cluster: Cluster,
         watch: Watch,
+        dice: Dice,
         deliver: Callable[[WorldEvent], None],
     ) -> None:
         self._engine = engine
         self._cluster = cluster
         self._watch = watch
+        self._dice = dice
         self._deliver = deliver
         self._claims: dict[str, PersistentVolumeClaim] = {}
         self._volumes: dict[str, PersistentVolume] = {}
@@ -104,13 +110,14 @@ class Storage:
             self._claims.get(key) if isinstance(effect, PatchClaim) else self._volumes.get(key)
         )
         meta = ObjectMeta() if known is None else known.metadata
-        if (meta.uid, meta.resource_version) != (effect.uid, effect.resource_version):
+        is_old = (meta.uid, meta.resource_version) != (effect.uid, effect.resource_version)
+        if is_old or self._dice.strikes("patch_refused"):
             message = f'Operation cannot be fulfilled on "{key}": the object has been modified'
             refusal = PatchRefused(time_ns=self._engine.now_ns, effect=effect, message=message)
             self._engine.at(self._engine.now_ns, Rank.WATCH, self._deliver, refusal)
         elif isinstance(effect, PatchClaim):
             self._put_claim(_annotated(self._claims[key], *effect.annotations))
-            node = dict(effect.annotations).get("volume.kubernetes.io/selected-node", "")
+            node = dict(effect.annotations).get(SELECTED, "")
             self._engine.at(self._in(PROVISION_NS), Rank.API, self._make, (key, node))
         else:
             self._bind_ahead(effect)
@@ -138,6 +145,10 @@ class Storage:
             return
         if found.provisioner in ("", NO_PROVISIONER):
             return
+        # A class that makes volumes at once has nobody who would ask for them again.
+        if node and self._dice.strikes("provision_failed"):
+            self._put_claim(_without(claim, SELECTED))
+            return
         meta, asked = claim.metadata, claim.spec
         name = f"pvc-{meta.uid}"
         reference = ObjectReference(
@@ -154,6 +165,7 @@ class Storage:
             storage_class_name=asked.storage_class_name or "",
             volume_mode=asked.volume_mode,
             node_affinity=self._near(node),
+            csi=CSIVolumeSource(driver=found.provisioner, volume_handle=name),
         )
         made = PersistentVolume(
             metadata=ObjectMeta(name=name, uid=f"volume-{meta.uid}"),
@@ -201,3 +213,9 @@ class Storage:
 def _annotated(thing: ThingT, *pairs: tuple[str, str]) -> ThingT:
     annotations = {**thing.metadata.annotations, **dict(pairs)}
     return replace(thing, metadata=replace(thing.metadata, annotations=annotations))
+
+
+def _without(claim: PersistentVolumeClaim, annotation: str) -> PersistentVolumeClaim:
+    meta = claim.metadata
+    kept = {key: value for key, value in meta.annotations.items() if key != annotation}
+    return replace(claim, metadata=replace(meta, annotations=kept))

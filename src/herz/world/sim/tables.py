@@ -63,6 +63,8 @@ class FaultsTable(Table, frozen=True, kw_only=True):
     watch_gap: float = 0.0
     watch_stalled: float = 0.0
     removal_refused: float = 0.0
+    patch_refused: float = 0.0
+    provision_failed: float = 0.0
     deleted_in_flight: float = 0.0
     recreated_in_flight: float = 0.0
     node_changes_per_hour: Count = 0

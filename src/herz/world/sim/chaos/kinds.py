@@ -1,7 +1,7 @@
 """The kinds of pods: each puts one rule of Kubernetes into a workload's draft.
 
-To add one (volumes, groups), write a function that fills the draft, with the objects that the API
-holds for it in `Draft.objects`, and name it in `KINDS`.
+To add one, write a function that fills the draft, with the objects that the API holds for it in
+`Draft.objects`, and name it in `KINDS`. Those with volumes are in `volumes`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from herz.model.objects import (
 )
 from herz.world.sim.chaos.draft import Draft
 from herz.world.sim.chaos.nodes import DISK, GPU, POOL, ZONES
+from herz.world.sim.chaos.volumes import dynamic, local, sole, zonal
 from herz.world.sim.fit import ZONE
 from herz.world.sim.make import HOSTNAME, one_of
 
@@ -37,6 +38,7 @@ def _large(draft: Draft) -> None:
     draft.requests = {"memory": "2Gi"}
     draft.replicas = draft.generator.randrange(8, 13)
     draft.priority = 1000
+    draft.never_preempts = False
     draft.is_late = True
 
 
@@ -159,13 +161,14 @@ def _device(draft: Draft) -> None:
     draft.requests = {**draft.requests, GPU: 1}
     draft.replicas = draft.generator.randrange(24, 32)
     draft.priority = min(draft.priority, 100)
+    draft.is_lasting = True
 
 
-def _urgent_device(draft: Draft) -> None:
+def urgent_device(draft: Draft) -> None:
     """Comes for devices when they are taken: every seed has pods that preempt."""
     draft.requests = {**draft.requests, GPU: 1}
     draft.cpu_milli = 100
-    draft.replicas = 10
+    draft.replicas = 18
     draft.priority = 1000
     draft.never_preempts = False
     draft.is_late = True
@@ -174,6 +177,24 @@ def _urgent_device(draft: Draft) -> None:
 def _gated(draft: Draft) -> None:
     draft.gates = ("chaos.dev/approved",)
     draft.replicas = draft.generator.randrange(8, 16)
+
+
+def _gang(draft: Draft) -> None:
+    """Groups whose pods are named in their specs."""
+    # Bursts are of eight pods: some groups come at once, others in two parts.
+    size = draft.group_size = draft.generator.choice((2, 4, 5, 8))
+    draft.group_needs = draft.generator.choice((size, size, max(size - 1, 1), size // 2 + 1))
+    draft.replicas = size * draft.generator.randrange(3, 6)
+    if draft.chance(40):
+        # Too large for what is left: some find room for a part of them only, and wait.
+        draft.cpu_milli = draft.generator.choice((1500, 2500))
+        draft.is_late = True
+
+
+def _labelled_gang(draft: Draft) -> None:
+    """Groups of the coscheduling API, joined by label."""
+    _gang(draft)
+    draft.is_group_labelled = True
 
 
 KINDS: tuple[Callable[[Draft], None], ...] = (
@@ -191,11 +212,17 @@ KINDS: tuple[Callable[[Draft], None], ...] = (
     _shy,
     _together,
     _follower,
+    _device,
+    _gang,
+    _labelled_gang,
     _sociable,
     _choosy,
     _tolerant,
-    _device,
-    _urgent_device,
+    urgent_device,
     _gated,
+    local,
+    zonal,
+    dynamic,
+    sole,
 )
 """A run has workloads of all of them, in turn; some come with two."""

@@ -25,10 +25,15 @@ _SHAPES = ((4, 16, 20), (6, 12, 16), (8, 32, 30), (12, 24, 40))
 
 def make_nodes(generator: random.Random) -> list[Node]:
     """50 to 58 nodes of several shapes over three zones."""
-    return [make_one(generator, f"node-{at:03d}") for at in range(generator.randrange(50, 59))]
+    count = generator.randrange(50, 59)
+    # Every seed has devices, so that in each there is something to be taken from others.
+    return [
+        make_one(generator, f"node-{at:03d}", device_percent=100 if at % 8 == 0 else 10)
+        for at in range(count)
+    ]
 
 
-def make_one(generator: random.Random, name: str) -> Node:
+def make_one(generator: random.Random, name: str, device_percent: int = 20) -> Node:
     """One node; a few have no zone, a taint, or devices of their own."""
     cpu, memory, pods = generator.choice(_SHAPES)
     amounts: dict[str, str | int] = {"cpu": cpu, "memory": f"{memory}Gi", "pods": pods}
@@ -41,7 +46,7 @@ def make_one(generator: random.Random, name: str) -> Node:
         taints = (POOL,)
     elif chance < 20:
         taints = (LIKED_LESS,)
-    if generator.randrange(100) < 20:
+    if generator.randrange(100) < device_percent:
         amounts[GPU] = generator.choice((2, 4))
     return make_node(name, amounts, labels, taints=taints)
 

@@ -19,8 +19,9 @@ from herz.model.objects import (
 )
 from herz.model.workload import DisruptionBudgetSpec, ServiceSpec
 from herz.world.sim.chaos.draft import Draft
-from herz.world.sim.chaos.kinds import KINDS, TEAM
+from herz.world.sim.chaos.kinds import KINDS, TEAM, urgent_device
 from herz.world.sim.chaos.nodes import make_actions, make_nodes
+from herz.world.sim.chaos.volumes import make_storage
 from herz.world.sim.faults import Faults
 from herz.world.sim.fit import amounts_of
 from herz.world.sim.result import SECOND_NS
@@ -40,6 +41,8 @@ PRIORITIES = (-10, 0, 0, 0, 100, 100, 1000)
 SPAN_NS = 300 * SECOND_NS
 """Within this time all workloads come."""
 WORKLOADS = 44
+PODS_LEAST = 1_100
+"""Fewer pods than this come in no seed; most have two events and more."""
 NODE_CHANGES = 24
 LOAD_PERCENT = 95
 """What all workloads but the late ones ask for, in percent of the processors."""
@@ -77,6 +80,8 @@ FAULTS = Faults(
     watch_stalled=4_000,
     watch_gap=1_000,
     removal_refused=30_000,
+    patch_refused=100_000,
+    provision_failed=100_000,
     deleted_in_flight=10_000,
     recreated_in_flight=10_000,
 )
@@ -113,7 +118,7 @@ def _open(generator: random.Random) -> Content:
         nodes=tuple(nodes),
         arrivals=iter(arrivals),
         pods_expected=len(arrivals),
-        objects=tuple(_objects(generator, workloads)),
+        objects=(*_objects(generator, workloads), *make_storage(generator, nodes)),
         actions=tuple(make_actions(generator, nodes, SPAN_NS, NODE_CHANGES)),
     )
 
@@ -126,9 +131,13 @@ def _make_workloads(generator: random.Random, capacity_milli: int) -> list[_Work
         # Every seed fills its cluster alike, so that each has pods that must preempt.
         draft.cpu_milli = draft.cpu_milli * capacity_milli * LOAD_PERCENT // (100 * asked)
     return [
-        _Workload(draft, draft.spec(), generator.randrange(100) < 60, _after_end(generator))
+        _Workload(draft, draft.spec(), _is_job(generator, draft), _after_end(generator))
         for draft in drafts
     ]
+
+
+def _is_job(generator: random.Random, draft: Draft) -> bool:
+    return generator.randrange(100) < 60 and not draft.is_lasting
 
 
 def _after_end(generator: random.Random) -> AfterEnd:
@@ -151,18 +160,29 @@ def _make_drafts(generator: random.Random) -> list[Draft]:
             priority=generator.choice(PRIORITIES),
             never_preempts=generator.randrange(12) == 0,
         )
-        KINDS[at % len(KINDS)](draft)
-        if generator.randrange(5) == 0:
+        kind = KINDS[at % len(KINDS)]
+        kind(draft)
+        # Those that preempt in every seed keep to it: a gang, say, would not.
+        if generator.randrange(5) == 0 and kind is not urgent_device:
             generator.choice(KINDS)(draft)
         made.append(draft)
+    _top_up(made)
     return made
+
+
+def _top_up(drafts: list[Draft]) -> None:
+    """More pods for the plain workloads where chance gave a seed too few."""
+    plain = [draft for draft in drafts if draft.is_plain] or drafts
+    missing = PODS_LEAST - sum(draft.replicas for draft in drafts)
+    for draft in plain if missing > 0 else ():
+        draft.replicas += -(-missing // len(plain))
 
 
 def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArrival]:
     """Its pods, in bursts: many become ready at one time, and their order shows."""
     draft = workload.draft
     begin_ns = generator.randrange(SPAN_NS // 2) + (SPAN_NS // 2 if draft.is_late else 0)
-    at_ns = begin_ns
+    at_ns, patience_ns = begin_ns, None
     other = {**draft.labels, "version": "v3"}
     if generator.randrange(3) == 0:
         other = {**draft.labels, "app": generator.choice(draft.apps)[1]}
@@ -172,27 +192,36 @@ def _arrivals(generator: random.Random, workload: _Workload) -> Iterator[PodArri
             at_ns = begin_ns + generator.randrange(SPAN_NS // 6) // (SECOND_NS // 10) * (
                 SECOND_NS // 10
             )
+        if not draft.group_size or number % draft.group_size == 0:
+            patience_ns = _patience_ns(generator, is_group=draft.group_size > 0)
         name = f"{draft.app}-{number:03d}"
         uid = f"{draft.namespace}-{name}"
-        meta = ObjectMeta(name=name, namespace=draft.namespace, uid=uid, labels=draft.labels)
-        is_ended = not workload.is_job and generator.randrange(100) < 70
+        labels = draft.labels_of(number, draft.labels)
+        meta = ObjectMeta(name=name, namespace=draft.namespace, uid=uid, labels=labels)
+        is_kept = workload.is_job or draft.is_lasting
+        is_ended = not is_kept and generator.randrange(100) < 70
         yield PodArrival(
             time_ns=at_ns,
-            pod=Pod(metadata=meta, spec=workload.spec),
+            pod=Pod(metadata=meta, spec=draft.spec_of(number, workload.spec)),
             run_ns=generator.randrange(60, 300) * SECOND_NS if workload.is_job else None,
             lifetime_ns=generator.randrange(60, 900) * SECOND_NS if is_ended else None,
-            patience_ns=_patience_ns(generator),
+            patience_ns=patience_ns,
             class_name="job" if workload.is_job else "service",
             after_end=workload.after_end,
             ungate_ns=generator.randrange(1, 90) * SECOND_NS if draft.gates else None,
             relabel_ns=generator.randrange(300) * SECOND_NS if _is_tenth(generator) else None,
-            labels=other,
+            labels=draft.labels_of(number, other),
         )
 
 
-def _patience_ns(generator: random.Random) -> int | None:
-    """Few wait to the end: each change of the cluster has all of them tried again."""
-    return None if generator.randrange(25) == 0 else generator.randrange(5, 40) * SECOND_NS
+def _patience_ns(generator: random.Random, *, is_group: bool) -> int | None:
+    """Few wait to the end: each change of the cluster has all of them tried again.
+
+    A group's pods wait for those that come later, and those that have to are given up together.
+    """
+    if generator.randrange(10 if is_group else 25) == 0:
+        return None
+    return generator.randrange(5, 80 if is_group else 40) * SECOND_NS
 
 
 def _is_tenth(generator: random.Random) -> bool:
@@ -212,6 +241,7 @@ def _objects(generator: random.Random, workloads: list[_Workload]) -> Iterator[K
             yield Service(metadata=meta, spec=ServiceSpec(selector={"app": draft.app}))
         if generator.randrange(2) == 0:
             yield PodDisruptionBudget(metadata=meta, spec=_budget(generator, draft))
+        yield from draft.groups()
         yield from draft.objects
 
 

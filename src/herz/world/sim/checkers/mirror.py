@@ -49,6 +49,8 @@ class Mirror:
         held: pods on nodes and on their way there, by uid.
         avoiders: those of them with required anti-affinity.
         budgets: disruption budgets by key.
+        promised: pods that were given a node before their volumes are bound: uid and node by the
+            number of the decision. Kept to the end, as the bind may leave when the pod is gone.
     """
 
     def __init__(self) -> None:
@@ -59,10 +61,13 @@ class Mirror:
         self.held: dict[str, Held] = {}
         self.avoiders: dict[str, Held] = {}
         self.budgets: dict[str, PodDisruptionBudget] = {}
+        self.promised: dict[int, tuple[str, str]] = {}
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._uids: dict[str, str] = {}
         # Bound: one for each Bind without an answer.
         self._flights: set[str] = set()
+        # Decision by uid, of the promised ones that hold room and whose binds have not left.
+        self._waiting: dict[str, int] = {}
         self._answered: set[str] = set()
         self._settled: set[str] = set()
 
@@ -100,6 +105,29 @@ class Mirror:
         """Count the pod on its node from now on: the machine has decided it."""
         self._flights.add(bind.uid)
         self._hold(self.pods[bind.uid], bind.node, devices_in(bind.annotations))
+
+    def promise(self, bind: Bind) -> None:
+        """Count the pod on its node from now on; its bind leaves when its volumes are bound."""
+        self.promised[bind.decision] = bind.uid, bind.node
+        self._waiting[bind.uid] = bind.decision
+        self._hold(self.pods[bind.uid], bind.node, devices_in(bind.annotations))
+
+    def waits_for_volumes(self, uid: str, decision: int) -> bool:
+        """Whether the pod holds room by this decision, and waits for its volumes."""
+        return self._waiting.get(uid) == decision
+
+    def keep_promise(self, bind: Bind) -> bool:
+        """The bind of a pod that waited has left; whether it waited by this decision till now."""
+        if not self.waits_for_volumes(bind.uid, bind.decision):
+            return False
+        del self._waiting[bind.uid]
+        self._flights.add(bind.uid)
+        return True
+
+    def break_promise(self, uid: str) -> None:
+        """The machine says that the pod failed: if it waited for volumes, it holds no room."""
+        if self._waiting.pop(uid, None) is not None:
+            self._release(uid)
 
     def _see_object(self, thing: object) -> None:
         if isinstance(thing, Pod):
@@ -157,6 +185,7 @@ class Mirror:
         """The pod is seen on its node for the first time."""
         uid = pod.metadata.uid
         self._flights.discard(uid)
+        self._waiting.pop(uid, None)
         self._settled.add(uid)
         held = self.held.get(uid)
         if held is not None and held.node == pod.spec.node_name:
@@ -177,6 +206,7 @@ class Mirror:
     def _forget(self, uid: str) -> None:
         pod = self.pods.pop(uid, None)
         self._flights.discard(uid)
+        self._waiting.pop(uid, None)
         self._settled.discard(uid)
         self._answered.discard(uid)
         self._release(uid)

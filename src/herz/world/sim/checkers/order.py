@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from herz.model.events import BindFinished, ObjectApplied, PatchRefused, RemovalRefused, WorldEvent
 from herz.model.objects import Pod
 from herz.model.record import Record
+from herz.world.sim.checkers.groups import group_of
 from herz.world.sim.checkers.history import History
 from herz.world.sim.checkers.mirror import Mirror
 
@@ -42,7 +43,7 @@ class OrderChecker:
             self._decided.discard(uid)
         elif pod.is_assigned or pod.is_terminating or pod.is_gated or uid in self._decided:
             self._ready.pop(uid, None)
-        elif _AFTER not in pod.metadata.annotations and pod.spec.scheduling_group is None:
+        elif _AFTER not in pod.metadata.annotations and not group_of(pod):
             self._ready[uid] = pod.priority
 
     def judge(self, records: Sequence[Record]) -> None:
