@@ -69,7 +69,7 @@ fmt: setup ## Format and sort imports, Python and Rust
 	cargo fmt
 
 sim: setup ## Chaos over SEEDS (1000) seeds from SEED (0): faults, churn, all checkers
-	$(RUN) -m herz.front.sweep --first $(SEED) --seeds $(SEEDS) --workers $(WORKERS) --policy $(POLICY)
+	$(RUN) -m herz.front.sweep --first $(SEED) --seeds $(SEEDS) --workers $(WORKERS)
 
 docs: setup ## Write the generated pages anew
 	$(RUN) docs/generate.py

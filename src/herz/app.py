@@ -175,6 +175,15 @@ BUILT_IN: Final[Mapping[str, Policy]] = {
             name="default",
             plugins=tuple(PluginEntry(name) for name in DEFAULT_RULES),
         ),
+        Policy(
+            name="hard-budgets",
+            plugins=tuple(
+                PluginEntry(name, args={"budgets": "hard"})
+                if name == DefaultPreemption.name
+                else PluginEntry(name)
+                for name in DEFAULT_RULES
+            ),
+        ),
         _packing("bestfit", PluginEntry(GpuBestFit.name), _SHARE),
         # Its coarse points tie often, and the published runs break ties by name.
         _packing("fgd", PluginEntry(GpuFragmentation.name), _SHARE, ties="name"),

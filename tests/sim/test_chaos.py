@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from herz import app
-from herz.front.sweep import Outcome, counts_of, main, report, shortfalls
+from herz.front.sweep import Outcome, counts_of, main, policy_of, report, shortfalls
 from herz.model.record import PolicyReference
 from herz.world.sim.catalogue import load_scenario
 from herz.world.sim.chaos import chaos_scenario
@@ -29,9 +29,10 @@ SEEDS = [
 
 
 def chaos(seed: int) -> RunResult:
-    policy = app.load_policy("default")
+    policy = app.load_policy(policy_of(seed))
     reference = PolicyReference(policy.digest, policy.name, policy.version)
-    return simulate(chaos_scenario(), partial(app.build_machine, policy), reference, seed)
+    scenario = chaos_scenario(is_budget_hard=app.is_budget_hard(policy))
+    return simulate(scenario, partial(app.build_machine, policy), reference, seed)
 
 
 def chaos_digest(seed: int) -> str:
@@ -78,9 +79,18 @@ def test_seed_in_which_too_little_happens_is_reported() -> None:
         "preemptions": 5,
     }
     few = {**enough, "preemptions": 4, "pod events": 1993}
-    told = list(report([Outcome(7, 1.0, "", enough), Outcome(8, 1.0, "", few)], "default"))
+    outcomes = [Outcome(7, "default", 1.0, "", enough), Outcome(8, "default", 1.0, "", few)]
+    told = list(report(outcomes))
     assert [line for line in told if line.startswith("short")] == [f"{'short':<14}{1:>12}"]
     assert told[-1] == "seed 8 falls short: 1993 pod events, not 2000, 4 preemptions, not 5"
+
+
+def test_one_seed_in_four_runs_with_hard_budgets() -> None:
+    assert [policy_of(seed) for seed in range(4)] == [*["default"] * 3, "hard-budgets"]
+    assert [app.is_budget_hard(app.load_policy(policy_of(seed))) for seed in (2, 3)] == [
+        False,
+        True,
+    ]
 
 
 def test_chaos_is_in_the_catalogue() -> None:

@@ -30,6 +30,8 @@ MINIMA = {
     "preemptions": 5,
 }
 """What must happen in each seed at least, in the terms of `counts_of`."""
+HARD_EVERY = 4
+"""One seed in so many runs with disruption budgets as limits, unless a policy is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,14 @@ class Outcome:
 
     Args:
         seed: which.
+        policy: under which.
         seconds: of processor time.
         violation: what was violated, one line; empty when nothing was.
         counts: what happened, by name.
     """
 
     seed: int
+    policy: str
     seconds: float
     violation: str
     counts: dict[str, int]
@@ -74,7 +78,12 @@ def run_seed(seed: int, policy: str) -> Outcome:
         violation = str(error).partition("\n")[0]
     except AssertionError as error:
         violation = f"assertion: {error}".partition("\n")[0]
-    return Outcome(seed, time.process_time() - started, violation, counts)
+    return Outcome(seed, policy, time.process_time() - started, violation, counts)
+
+
+def policy_of(seed: int) -> str:
+    """The policy of a seed, where none is given."""
+    return "hard-budgets" if seed % HARD_EVERY == HARD_EVERY - 1 else "default"
 
 
 def counts_of(run: RunResult) -> dict[str, int]:
@@ -99,11 +108,17 @@ def shortfalls(counts: dict[str, int]) -> list[str]:
 
 
 def sweep(seeds: Sequence[int], policy: str, workers: int) -> list[Outcome]:
-    """Run the seeds, and tell now and then how far it is."""
+    """Run the seeds, and tell now and then how far it is.
+
+    Args:
+        seeds: which.
+        policy: under which; empty: each under `policy_of` it.
+        workers: processes.
+    """
     done: list[Outcome] = []
     shown_s = began_s = time.monotonic()
     with ProcessPoolExecutor(max_workers=workers) as pool:
-        for outcome in pool.map(run_seed, seeds, [policy] * len(seeds)):
+        for outcome in pool.map(run_seed, seeds, [policy or policy_of(seed) for seed in seeds]):
             done.append(outcome)
             if outcome.violation:
                 _tell(f"seed {outcome.seed}: {outcome.violation}")
@@ -119,7 +134,7 @@ def sweep(seeds: Sequence[int], policy: str, workers: int) -> list[Outcome]:
     return done
 
 
-def report(outcomes: Sequence[Outcome], policy: str) -> Iterable[str]:
+def report(outcomes: Sequence[Outcome]) -> Iterable[str]:
     """The lines of the summary."""
     failed = [one for one in outcomes if one.violation]
     sound = [one for one in outcomes if not one.violation]
@@ -138,7 +153,7 @@ def report(outcomes: Sequence[Outcome], policy: str) -> Iterable[str]:
     yield f"processor time: {mean_s:.2f} s a seed; slowest {slowest.seed}: {slowest.seconds:.2f} s"
     for one in islice(failed, SHOWN_MAX):
         yield f"seed {one.seed}: {one.violation}"
-        yield f"  herz simulate {SCENARIO} --policy {policy} --seed {one.seed}"
+        yield f"  herz simulate {SCENARIO} --policy {one.policy} --seed {one.seed}"
     for one in islice(short, SHOWN_MAX):
         yield f"seed {one.seed} falls short: {one.shortfall}"
 
@@ -154,13 +169,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--policy", default="default", help="a built-in policy, or a file")
+    parser.add_argument(
+        "--policy",
+        default="",
+        help="a built-in policy, or a file, for all seeds; "
+        f"without: default, and hard-budgets for one seed in {HARD_EVERY}",
+    )
     given = parser.parse_args(arguments)
     seeds = range(given.first, given.first + given.seeds)
     if not seeds:
         parser.error("--seeds: at least one")
     outcomes = sweep(seeds, given.policy, given.workers)
-    for line in report(outcomes, given.policy):
+    for line in report(outcomes):
         sys.stdout.write(f"{line}\n")
     return int(any(one.violation or one.shortfall for one in outcomes))
 
