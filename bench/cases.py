@@ -27,6 +27,23 @@ KUBE_SCHEDULER = {
 """Decisions a second of kube-scheduler 1.36's own code, alone in a process on such a machine, all
 5,000 nodes scored: measured once, printed for comparison. Cases without one had none measured."""
 
+CI_FLOORS = {
+    "plain": 680,
+    "spread": 460,
+    "spread-soft": 340,
+    "spread-default": 160,
+    "node-affinity": 220,
+    "affinity": 35,
+    "anti-affinity": 60,
+    "affinity-preferred": 90,
+    "anti-affinity-preferred": 90,
+    "mixed-kinds": 140,
+    "gated": 110,
+}
+"""What scheduler_perf asks of kube-scheduler in its CI, pods a second with an API server and etcd,
+on larger machines and sampling nodes (kubernetes, test/integration/scheduler_perf): for information
+only."""
+
 BATCH = 256
 """Decisions a step, as a driver that keeps a step under 5 ms would choose."""
 
@@ -106,6 +123,30 @@ def like_kubernetes(
     peer = None if has_service else KUBE_SCHEDULER.get(kind)
     if peer is not None:
         found["times_kube_scheduler"] = found["decisions_a_second"] / peer
+    found["kube_scheduler_ci_floor"] = CI_FLOORS["spread-default" if has_service else kind]
+    return found
+
+
+def mixed_kinds(pods: int = 1_000, there: int = 2_000) -> dict[str, float]:
+    """Pods without rules of their own, among others with pod (anti-)affinity of each kind.
+
+    Args:
+        pods: how many are decided.
+        there: how many of each kind are on nodes before.
+    """
+    sink, machine = _machine(5_000, is_mixed=False)
+    for kind in worlds.MIXED_KINDS:
+        for number in range(there):
+            old = worlds.pod_of(number, kind, node=f"node-{number % 5_000:05d}")
+            machine.apply(ObjectApplied(time_ns=0, object=old))
+    started = time.perf_counter()
+    for number in range(pods):
+        machine.apply(ObjectApplied(time_ns=0, object=worlds.pod(number)))
+    arrived = time.perf_counter()
+    _drain(machine)
+    found = _figures(sink.records, time.perf_counter() - arrived, arrived - started)
+    found["times_kube_scheduler"] = found["decisions_a_second"] / KUBE_SCHEDULER["plain"]
+    found["kube_scheduler_ci_floor"] = CI_FLOORS["mixed-kinds"]
     return found
 
 
@@ -120,7 +161,9 @@ def gated(pods: int = 5_000, waiting: int = 10_000) -> dict[str, float]:
         machine.apply(ObjectApplied(time_ns=0, object=worlds.pod_of(number, "plain")))
     arrived = time.perf_counter()
     _drain(machine)
-    return _figures(sink.records, time.perf_counter() - arrived, arrived - started)
+    found = _figures(sink.records, time.perf_counter() - arrived, arrived - started)
+    found["kube_scheduler_ci_floor"] = CI_FLOORS["gated"]
+    return found
 
 
 def full(nodes: int = 50_000, pods: int = 500_000) -> dict[str, float]:
@@ -189,6 +232,7 @@ CASES: dict[str, Callable[[], dict[str, float]]] = {
     "spread-5000": lambda: like_kubernetes("spread"),
     "spread-soft-5000": lambda: like_kubernetes("spread-soft"),
     "spread-default-5000": lambda: like_kubernetes("plain", has_service=True),
+    "mixed-kinds-5000": mixed_kinds,
     "gated": gated,
     "node-affinity-5000": lambda: like_kubernetes("node-affinity"),
     "affinity-5000": lambda: like_kubernetes("affinity"),

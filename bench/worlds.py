@@ -107,6 +107,15 @@ SPECS: dict[str, dict[str, object]] = {
 }
 """What the pods of kube-scheduler's own benchmark ask for (scheduler_perf), by case."""
 
+MIXED_KINDS = (
+    "plain",
+    "affinity",
+    "anti-affinity",
+    "affinity-preferred",
+    "anti-affinity-preferred",
+)
+"""Those that are there before in its case MixedSchedulingBasePod."""
+
 
 def pod_of(number: int, kind: str, *, node: str = "") -> Pod:
     """A pod of kube-scheduler's benchmark; on a node when it is named."""
