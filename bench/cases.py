@@ -287,8 +287,11 @@ def _machine(nodes: int, *, is_mixed: bool, sheet_bytes: int = SHEET_BYTES) -> t
 
 
 def _settled() -> float:
-    """The time, once the collector has nothing to do: a pass over all that is there takes 0.4 s at
-    150,000 pods, and whether one falls into a short case is chance."""
+    """The time, once Python's collector has nothing to do.
+
+    A pass over all that is there takes 0.4 s at 150,000 pods, and whether one falls into a short
+    case is chance.
+    """
     gc.collect()
     return time.perf_counter()
 
