@@ -247,6 +247,9 @@ def _objects(generator: random.Random, workloads: list[_Workload]) -> Iterator[K
 
 def _budget(generator: random.Random, draft: Draft) -> DisruptionBudgetSpec:
     selector = LabelSelector(match_labels={"app": draft.app})
+    if draft.is_lasting:
+        # Those that others are to preempt in every seed: half of them may go, also one by one.
+        return DisruptionBudgetSpec(selector=selector, min_available=draft.replicas // 2)
     if generator.randrange(2):
         return DisruptionBudgetSpec(selector=selector, max_unavailable=generator.randrange(2))
     least = draft.replicas * generator.choice((5, 9, 10)) // 10

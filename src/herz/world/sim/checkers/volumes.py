@@ -229,8 +229,14 @@ class VolumeChecker:
                 self._history.fail(f"one volume for two claims: {name} of {owner} and {key}")
 
     def _user_of(self, key: str, pod: Pod) -> str:
-        """Another pod that holds room and names the claim; empty when none does."""
+        """Another pod that holds room and names the claim; empty when none does.
+
+        Pods of a node that is gone use nothing any more, as for kube-scheduler, whose snapshot
+        has the claims in use of the nodes that are there (backend/cache/snapshot.go).
+        """
         for uid, held in self._mirror.held.items():
+            if held.node not in self._mirror.nodes:
+                continue
             if uid != pod.metadata.uid and key in _claims_of(held.pod):
                 return held.pod.key
         return ""
