@@ -13,7 +13,7 @@ It is constructed once with its arguments and a `ReasonBook`, then asked:
 `rows` is a slice (all rows) or an index array (the rows that changed): a rule is written once,
 in numpy, for both. Codes and raw points are kept per pod signature and asked again only for
 rows on which something changed that the rule `reads`; what a rule does not declare must not
-move its answer (`herz fuzz plugin` looks for that). Everything is an int64: no float, clock,
+move its answer. Everything is an int64: no float, clock,
 random number or set order may reach an answer.
 
 A third party registers its class in the entry point group `herz.plugins`.
