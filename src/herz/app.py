@@ -10,7 +10,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from types import MappingProxyType
@@ -325,6 +325,7 @@ def run_simulation(
     list_name: str | None,
     load: int | None,
     progress: Progress | None,
+    sinks: Sequence[RecordSink] = (),
 ) -> Summary:
     """Simulate a scenario `runs` times, with seeds `seed`, `seed + 1` and so on.
 
@@ -337,6 +338,7 @@ def run_simulation(
         list_name: which list of a trace.
         load: how much of a trace arrives, in thousandths.
         progress: told how far each run is.
+        sinks: who else gets the records.
 
     Raises:
         ConfigError: the scenario or the policy is not there, or wrong.
@@ -349,7 +351,10 @@ def run_simulation(
     chosen = _each(chosen, lambda one: with_workload(one, loaded.workload))
     loaded = dataclasses.replace(loaded, is_budget_hard=is_budget_hard(chosen))
     reference = PolicyReference(chosen.digest, chosen.name, chosen.version)
-    machine = partial(build_machine, chosen, aliases=ALIASES)
+
+    def machine(number: int, others: Sequence[RecordSink]) -> Cycle:
+        return build_machine(chosen, number, (*others, *sinks), aliases=ALIASES)
+
     return combine(
         [
             simulate(loaded, machine, reference, number, progress)

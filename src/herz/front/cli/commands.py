@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from herz.front.cli import configuration, settings, simulate
+from herz.front.cli import configuration, explain, settings, simulate
 
 herz = typer.Typer(
     name="herz",
@@ -16,6 +16,7 @@ herz = typer.Typer(
     epilog="Example: herz simulate shop --report shop.html",
 )
 herz.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
+herz.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 herz.command("version", epilog="Example: herz version --output json")(settings.version)
 settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)

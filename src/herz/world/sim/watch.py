@@ -131,7 +131,12 @@ class Watch:
         if before is None or before.is_void:
             return
         if _uid(before.object) != _uid(change.object):
-            if before.is_deletion and self._dice.strikes("recreation_merged"):
+            # Not where the new one is gone, too: nothing would then tell that the old one is.
+            if (
+                before.is_deletion
+                and not change.is_deletion
+                and self._dice.strikes("recreation_merged")
+            ):
                 before.is_void = change.stands_for_deletion = True
         elif before.is_lagging and not before.is_deletion and not before.stands_for_deletion:
             before.is_void = True

@@ -1,0 +1,94 @@
+"""`herz explain`: why a pod is where it is, or why it waits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from herz import app
+from herz.front.cli.options import (
+    Output,
+    checked_data,
+    checked_name,
+    parsed_load,
+    parsed_seed,
+)
+from herz.front.cli.printing import print_answer
+from herz.front.cli.progress import shown_progress
+from herz.front.explain import Remembered, candidate_rows, notes, plain, rows
+
+EXAMPLE = """Examples:
+
+    herz explain shop/web-00633
+
+    herz explain shop/web-00633 --node general-0020
+
+    herz explain web-00001 --scenario shop --seed 7 --output json
+"""
+
+
+def explain(
+    pod: Annotated[str, typer.Argument(help="The pod's name, or namespace/name.")],
+    *,
+    node: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Say what the records say of this node.")
+    ] = None,
+    scenario: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="The scenario in which the pod is.")
+    ] = "shop",
+    policy: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="A built-in policy, or a file: all its profiles."),
+    ] = "default",
+    seed: Annotated[str, typer.Option(metavar="N", help="Seed of the run.")] = "0",
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of the trace, where one is replayed.")
+    ] = None,
+    list_name: Annotated[
+        str | None, typer.Option("--list", metavar="NAME", help="Which pod list of the trace.")
+    ] = None,
+    load: Annotated[
+        str | None,
+        typer.Option(metavar="X", help="Arriving load over capacity, such as 1.3."),
+    ] = None,
+    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+) -> None:
+    """Show every decision about a pod: where, why there, and what it waited for.
+
+    The run is done again: the same scenario, policy and seed give the same records.
+    """
+    asked = checked_name(pod, option="POD")
+    of_node = "" if node is None else checked_name(node, option="--node")
+    kept = Remembered(asked)
+    with shown_progress(is_table=output is Output.TABLE) as progress:
+        app.run_simulation(
+            scenario=checked_name(scenario, option="--scenario"),
+            policy=checked_name(policy, option="--policy"),
+            seed=parsed_seed(seed),
+            runs=1,
+            data=None if data is None else checked_data(data),
+            list_name=None if list_name is None else checked_name(list_name, option="--list"),
+            load=None if load is None else parsed_load(load),
+            progress=progress,
+            sinks=(kept,),
+        )
+    key, records = kept.records()
+    best = next((one for one in reversed(records) if one.plugins), None)
+    print_answer(
+        plain(key, records, of_node),
+        output,
+        title=f"herz explain {key}",
+        columns=("decision", "at", "decided", "node", f"of {of_node}" if of_node else "why"),
+        rows=rows(records, of_node),
+        after=() if of_node else notes(records),
+    )
+    if best is not None and not of_node and output is Output.TABLE:
+        columns, candidates = candidate_rows(best)
+        print_answer(
+            None,
+            output,
+            title=f"the best nodes of decision {best.sequence}",
+            columns=columns,
+            rows=candidates,
+        )
