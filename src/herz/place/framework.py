@@ -274,18 +274,19 @@ class Framework:
             self._sheets.clear()
             self._shelf = Shelf()
             self._bytes = 0
-        if pod.signature.startswith(_UNSIGNED):
-            what = pod.signature.removeprefix(_UNSIGNED).decode()
-            return Verdict(Kind.ERROR, what.partition(":")[0], (f"rule {what}",))
         # Pods of one signature but several priorities leave room to different nominated pods.
         is_yielding = self._nominations is not None and self._nominations.concern(pod)
         key = pod.signature + str(pod.priority).encode() if is_yielding else pod.signature
         kept = self._sheets.get(key)
+        if kept is None and pod.signature.startswith(_UNSIGNED):
+            what = pod.signature.removeprefix(_UNSIGNED).decode()
+            return Verdict(Kind.ERROR, what.partition(":")[0], (f"rule {what}",))
         try:
             if kept is not None:
                 self._sheets.move_to_end(key)
                 if kept.refresh():
-                    kept.exempt(pod)
+                    if is_yielding:
+                        kept.exempt(pod)
                     return kept
                 self._forget(key)
             made = self._make(pod, is_yielding=is_yielding)

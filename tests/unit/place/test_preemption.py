@@ -203,13 +203,13 @@ def test_new_columns_and_rows_forget_what_was_kept() -> None:
     assert found.node == "n1"
 
 
-def test_only_the_default_policy_preempts() -> None:
+def test_only_the_default_policy_preempts_with_soft_or_hard_budgets() -> None:
     preempting = [
         policy.name
         for policy in BUILT_IN.values()
         if any(entry.name == "DefaultPreemption" for entry in policy.plugins)
     ]
-    assert preempting == ["default"]
+    assert preempting == ["default", "hard-budgets"]
 
 
 class Closed(Filter):
