@@ -6,7 +6,7 @@
 //! - [`victims`]: every processor once, in a random order that a seed fixes.
 //! - [`idle`]: which processors sleep, how many spin, who is to be woken; [`park`] puts to sleep.
 //! - [`state`]: the one word that says who may run a task.
-//! - [`executor`]: native processors that use all of it for tasks in Rust.
+//! - `executor`, `worker`: native processors that use all of it for tasks in Rust; `measure` loads them.
 //!
 //! Nothing here blocks while it holds a lock, and no lock is held while a payload runs or drops.
 
@@ -14,6 +14,8 @@
 pub mod executor;
 pub mod global;
 pub mod idle;
+#[cfg(not(loom))]
+pub mod measure;
 pub mod park;
 pub mod ring;
 pub mod state;

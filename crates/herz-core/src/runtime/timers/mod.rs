@@ -6,7 +6,7 @@
 //! - [`shards`]: many wheels behind locks, a table that grows and shrinks, and timers that are found
 //!   again wherever the table moved them.
 //! - [`heap`], [`slab`]: what a wheel is made of.
-//! - [`measure`]: what both cost, beside a plain heap.
+//! - `measure`: what both cost, beside a plain heap.
 //!
 //! Payloads are opaque: they are handed back, and dropped by the caller outside all locks.
 
