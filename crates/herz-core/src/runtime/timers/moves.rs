@@ -17,7 +17,7 @@ const MEAN_MIN: usize = 2_000;
 const SHARE: usize = 1024;
 const HOLD: usize = 64;
 /// Polls between two looks at the mean.
-const LOOK_EVERY: u32 = 16;
+const LOOK_EVERY: u32 = if cfg!(loom) { 1 } else { 64 };
 
 /// A change that is under way: shards `at..end` are to be filled, or emptied.
 struct Change {
@@ -37,6 +37,13 @@ pub struct Moves {
     polls: u32,
 }
 
+#[cfg(all(test, not(loom)))]
+impl Moves {
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.change.is_none()
+    }
+}
+
 impl Moves {
     pub(super) fn new(processors: usize) -> Self {
         Self {
@@ -46,23 +53,25 @@ impl Moves {
         }
     }
 
-    pub(super) fn is_moving(&self) -> bool {
-        self.change.is_some()
+    /// Counts a poll: whether a change is under way, or it is time to look whether one is needed.
+    pub(super) fn has_work(&mut self) -> bool {
+        self.polls = self.polls.wrapping_add(1);
+        self.change.is_some() || self.polls.is_multiple_of(LOOK_EVERY)
     }
 
-    /// Moves a share, or looks whether the table should change.
-    pub(super) fn advance<T: Timed>(&mut self, shards: &Shards<T>) {
+    /// Moves a share, or looks whether the table should change; true where timers were moved.
+    pub(super) fn advance<T: Timed>(&mut self, shards: &Shards<T>) -> bool {
         if self.change.is_some() {
             self.share(shards);
-            return;
+            return true;
         }
-        self.polls = self.polls.wrapping_add(1);
-        if self.polls.is_multiple_of(LOOK_EVERY) || cfg!(loom) {
+        if self.polls.is_multiple_of(LOOK_EVERY) {
             let size = self.size_for(shards.len(), shards.processors());
             if size != self.active {
                 self.begin(size, shards);
             }
         }
+        false
     }
 
     /// The table's size for a number of timers, from what it is now.

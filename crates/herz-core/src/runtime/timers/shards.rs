@@ -201,7 +201,8 @@ impl<T: Timed> Shards<T> {
         };
         // ORDERING: no earlier deadline is missed: who inserts one lowers it, and tells.
         let earliest = self.earliest.load(Ordering::Acquire);
-        if earliest >= UNKNOWN_MAX && earliest > now && !moves.is_moving() {
+        let is_known = earliest >= UNKNOWN_MAX;
+        if !moves.has_work() && is_known && earliest > now {
             return;
         }
         let start = due.len();
@@ -218,8 +219,9 @@ impl<T: Timed> Shards<T> {
             // Tie: the insertion, where the shard is the same; else the shard's number.
             due[start..].sort_by_key(|timer| (timer.deadline, timer.sequence));
         }
-        moves.advance(self);
-        self.refresh();
+        if moves.advance(self) || !is_known || earliest <= now {
+            self.refresh();
+        }
     }
 
     /// When to poll next: not after the first deadline. None without timers.
@@ -289,7 +291,7 @@ impl<T: Timed> Shards<T> {
             target = self.lock(to);
             source = self.lock(from);
         }
-        let mut moved = 0;
+        let (mut moved, mut first) = (0, u64::MAX);
         while moved < count {
             let Some((deadline, payload)) = source.as_mut().and_then(|wheel| wheel.take_any())
             else {
@@ -300,8 +302,12 @@ impl<T: Timed> Shards<T> {
             let is_put = self.put(to, &mut target, deadline, payload, word).is_ok();
             assert!(is_put, "a timer was moved from where it is not");
             moved += 1;
+            first = first.min(deadline);
         }
         self.note(from, &source, None);
+        drop((source, target));
+        // Who looked at the target before and at the source after must look again.
+        self.is_earlier(first);
         moved
     }
 
