@@ -16,6 +16,23 @@ pub struct Handle {
     pub(super) generation: u32,
 }
 
+impl Handle {
+    /// The handle as a number.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The handle back; one that was made up finds nothing, or somebody else's timer.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+}
+
 /// A timer, or a free node.
 pub struct Node<T> {
     pub deadline: u64,
