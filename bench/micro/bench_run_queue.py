@@ -5,9 +5,9 @@ Run from the repository's root, on an idle machine:
     PYTHONPATH=src:. python -m bench.micro.bench_run_queue
 
 Spawners, one pinned to each processor, start TASKS tasks of about a microsecond: evenly, or 80 %
-of them on one processor. A probe is a look at one victim's queue, whatever it gives; a steal is one that
-gives a task. Local hits are the steps whose task came from the processor's own queue. Each figure
-is the median of ROUNDS rounds, and in brackets the lowest and the highest.
+of them on one processor. A probe is a look at one victim's queue, whatever it gives; a steal is
+one that gives a task. Local hits are the steps whose task came from the processor's own queue.
+Each figure is the median of ROUNDS rounds, and in brackets the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def loads() -> bool:
     print(f"\n{TASKS:,} tasks; {cpus} CPUs")
     print(
         f"{'processors':>10} {'load':8}{'probe, ns':>16}{'steal, ns':>16}{'local hits, %':>20}"
-        f"{'steals':>9}{'loot':>7}{'parks':>9}{'busiest, %':>12}{'tasks/ms':>14}"
+        f"{'steals':>9}{'loot':>7}{'parks':>9}{'busiest, %':>12}{'tasks/ms':>18}"
     )
     keeps = True
     for processors in (1, 2, 4, 8):
@@ -55,7 +55,7 @@ def loads() -> bool:
                 f"{spread(column['steal_ns']):>16}{spread(hits, 1):>20}"
                 f"{sorted(column['steals'])[ROUNDS // 2]:>9.0f}{sorted(loot)[ROUNDS // 2]:>7.1f}"
                 f"{sorted(column['parks'])[ROUNDS // 2]:>9.0f}"
-                f"{sorted(busiest)[ROUNDS // 2]:>12.0f}{spread(rate):>14}"
+                f"{sorted(busiest)[ROUNDS // 2]:>12.0f}{spread(rate):>18}"
             )
             if 1 < processors <= cpus:
                 middle = ROUNDS // 2

@@ -10,7 +10,6 @@ brackets the lowest and the highest; the rivals of a table take turns in each ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import median
 
 from bench.micro.table import machine, spread
@@ -18,6 +17,7 @@ from herz._native import measure_heap, measure_shards, measure_wheel
 
 ROUNDS = 5
 COUNT = 1_000_000
+TABLES = [("one lock", True), ("by processor", False)]
 
 
 def structures() -> None:
@@ -27,9 +27,11 @@ def structures() -> None:
     print(f"\n{COUNT:,} timers over 60 s, ns a timer")
     print(f"{'':14}{'insert':>18}{'cancel 90 %':>18}{'fire':>18}{'longest step, ms':>20}")
     for name in rivals:
-        columns = [[run[name][at] for run in runs] for at in range(3)]
+        columns = [list(column) for column in zip(*(run[name][:3] for run in runs), strict=True)]
         steps = [run[name][3] / 1e6 for run in runs]
-        print(f"{name:14}" + "".join(f"{spread(c):>18}" for c in columns) + f"{spread(steps, 2):>20}")
+        print(
+            f"{name:14}" + "".join(f"{spread(c):>18}" for c in columns) + f"{spread(steps, 2):>20}"
+        )
     for name in rivals:
         first, after, again = (median(run[name][4][at] for run in runs) / 2**20 for at in range(3))
         print(
@@ -44,12 +46,11 @@ def sharding() -> None:
     print(f"{'timers':>10}{'threads':>9}  {'table':16}{'shards':>7}{'insert':>18}{'cancel':>18}")
     for count in (8_000, 200_000, COUNT):
         for threads in (1, 2):
-            rivals: dict[str, Callable[[int], tuple[float, float, int]]] = {
-                "one lock": lambda seed, c=count, t=threads: measure_shards(c, t, True, seed),
-                "by processor": lambda seed, c=count, t=threads: measure_shards(c, t, False, seed),
-            }
-            runs = [{n: run(seed) for n, run in rivals.items()} for seed in range(ROUNDS)]
-            for name in rivals:
+            runs = [
+                {name: measure_shards(count, threads, shared, seed) for name, shared in TABLES}
+                for seed in range(ROUNDS)
+            ]
+            for name, _ in TABLES:
                 insert, cancel, used = zip(*(run[name] for run in runs), strict=True)
                 print(
                     f"{count:>10,}{threads:>9}  {name:16}{max(used):>7}"

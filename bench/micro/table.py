@@ -1,4 +1,4 @@
-"""Figures with their spread, and the machine that they come from, for tables of the small benches."""
+"""Figures with their spread, and the machine they come from, for tables of small benches."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 //! Native processors for tasks in Rust: workers that steal from each other.
 //!
-//! Each processor has one worker thread, a run queue, and a queue of tasks that are pinned to it. A task
-//! is a closure that does one step and says whether it yields, waits or is done. `worker.rs` has
-//! the order in which a worker looks for its next task.
+//! Each processor has one worker thread, a run queue, and a queue of tasks that are pinned to it. A
+//! task is a closure that does one step and says whether it yields, waits or is done. `worker.rs`
+//! has the order in which a worker looks for its next task.
 
 use std::cell::UnsafeCell;
 use std::num::NonZeroUsize;
@@ -83,13 +83,11 @@ impl Turn<'_> {
     }
 
     fn ready(&mut self, task: Arc<Task>) {
-        match task.pinned_to {
-            Some(processor) => self.shared.submit_pinned(processor, task),
-            None => {
-                self.queue.push_next(task, &self.shared.global);
-                self.shared.wake_one();
-            }
+        if let Some(processor) = task.pinned_to {
+            return self.shared.submit_pinned(processor, task);
         }
+        self.queue.push_next(task, &self.shared.global);
+        self.shared.wake_one();
     }
 }
 
@@ -167,13 +165,11 @@ impl Shared {
     }
 
     pub(super) fn submit(&self, task: Arc<Task>) {
-        match task.pinned_to {
-            Some(processor) => self.submit_pinned(processor, task),
-            None => {
-                self.global.push(task);
-                self.wake_one();
-            }
+        if let Some(processor) = task.pinned_to {
+            return self.submit_pinned(processor, task);
         }
+        self.global.push(task);
+        self.wake_one();
     }
 
     pub(super) fn submit_pinned(&self, processor: usize, task: Arc<Task>) {

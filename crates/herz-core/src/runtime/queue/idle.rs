@@ -1,30 +1,31 @@
 //! Which processors sleep, how many workers spin, and who is to be woken.
 //!
 //! A worker *spins* while it has no task and looks for one. A task that becomes runnable wakes a
-//! processor only where no worker spins and a processor is idle; a spinner that finds work and was the
-//! last wakes another. So wake-ups do not come in herds, and yet work is seen.
+//! processor only where no worker spins and a processor is idle; a spinner that finds work and was
+//! the last wakes another. So wake-ups do not come in herds, and yet work is seen.
 //!
 //! # Why no wake-up is lost
 //!
-//! Who submits: (1) makes the item visible, (2) fence, (3) looks at `spinning` and `idle`.
-//! Who stops looking: (1) changes `spinning` or `idle`, (2) fence, (3) looks at all queues again.
-//! Of two sequentially consistent fences one is first. Is the submitter's first, the other's looks
-//! see the item. Is it second, its looks see the change. Hence:
+//! Who submits: (1) makes the item visible, (2) fence, (3) looks at `spinning` and `sleeping`.
+//! Who stops looking: (1) changes `spinning` or `sleeping`, (2) fence, (3) looks at all queues
+//! again. Of two sequentially consistent fences one is first. Is the submitter's first, the other's
+//! looks see the item. Is it second, its looks see the change. Hence:
 //!
 //! - The submitter saw no idle processor: whoever goes idle later looks again ([`Idle::settle`])
 //!   and sees the item.
 //! - The submitter saw a spinner. That one will end its search: without work, it goes idle and
-//!   looks again, whatever it was; with work, [`Idle::found`] applies the wake-up rule once more, behind
-//!   a fence of its own.
-//! - A worker that did not spin goes idle, and sees a spinner after its fence: it need not look again.
-//!   The spinner's end comes after that, and sees whatever the worker would have seen. This keeps the
-//!   cap: who may not spin does not look.
+//!   looks again, whatever it was; with work, [`Idle::found`] applies the wake-up rule once more,
+//!   behind a fence of its own.
+//! - A worker that did not spin goes idle, and sees a spinner after its fence: it need not look
+//!   again. The spinner's end comes after that, and sees whatever the worker would have seen. This
+//!   keeps the cap: who may not spin does not look.
 //!
-//! Idle bits, `idle` and the increments of `spinning` by a wake-up change under one lock, so that no
-//! count is ever ahead of its worker. Go needs a third flag (`needspinning`) because it counts a spinner
-//! before it knows a processor for it. `models.rs` has the model for the checker.
+//! Idle bits, `sleeping` and the increments of `spinning` by a wake-up change under one lock, so
+//! that no count is ever ahead of its worker. Go needs a third flag (`needspinning`) because it
+//! counts a spinner before it knows a processor for it. `models.rs` has the model for the checker.
 //!
-//! Source: `wakep`, `resetspinning`, `findRunnable` ("delicate dance") of Go 1.26's `runtime/proc.go`.
+//! Source: `wakep`, `resetspinning`, `findRunnable` ("delicate dance") of Go 1.26's
+//! `runtime/proc.go`.
 
 use crate::runtime::sync::atomic::{AtomicU32, Ordering, fence};
 use crate::runtime::sync::{Mutex, lock};
@@ -42,19 +43,23 @@ pub enum Settled {
 pub struct Idle {
     processors: u32,
     /// Invariant: the number of bits in `mask`; changed under its lock.
-    idle: AtomicU32,
+    sleeping: AtomicU32,
     spinning: AtomicU32,
     mask: Mutex<Box<[u64]>>,
 }
 
 impl Idle {
     /// All of `processors` busy.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no processor.
     #[must_use]
     pub fn new(processors: usize) -> Self {
         assert!(processors > 0, "there is no processor");
         Self {
             processors: u32::try_from(processors).expect("processors fit into 32 bits"),
-            idle: AtomicU32::new(0),
+            sleeping: AtomicU32::new(0),
             spinning: AtomicU32::new(0),
             mask: Mutex::new(vec![0; processors.div_ceil(64)].into()),
         }
@@ -66,7 +71,7 @@ impl Idle {
     /// CPU time, nothing rests on it.
     pub fn try_spin(&self) -> bool {
         // ORDERING: a cap on cost, see above.
-        let busy = self.processors - self.idle.load(Ordering::Relaxed);
+        let busy = self.processors - self.sleeping.load(Ordering::Relaxed);
         if 2 * self.spinning.load(Ordering::Relaxed) >= busy {
             return false;
         }
@@ -84,8 +89,8 @@ impl Idle {
         self.wake()
     }
 
-    /// To be called after an item was made visible: gives the processor to wake, where the rule asks
-    /// for one. It is no longer idle, and its worker counts as spinning.
+    /// To be called after an item was made visible: gives the processor to wake, where the rule
+    /// asks for one. It is no longer idle, and its worker counts as spinning.
     #[must_use]
     pub fn wake(&self) -> Option<usize> {
         // ORDERING: pairs with the fence in `settle`; see the module's text.
@@ -108,7 +113,7 @@ impl Idle {
         // ORDERING: as in `wake`.
         fence(Ordering::SeqCst);
         // ORDERING: behind the fence.
-        self.idle.load(Ordering::Relaxed) != 0 && self.rouse(&mut lock(&self.mask), processor)
+        self.sleeping.load(Ordering::Relaxed) != 0 && self.rouse(&mut lock(&self.mask), processor)
     }
 
     /// A worker found nothing: its processor is idle, and it no longer spins.
@@ -120,7 +125,7 @@ impl Idle {
             debug_assert!(mask[processor / 64] & bit == 0, "a processor is idle twice");
             mask[processor / 64] |= bit;
             // ORDERING: the fence below publishes both; the lock orders writers.
-            self.idle.fetch_add(1, Ordering::Relaxed);
+            self.sleeping.fetch_add(1, Ordering::Relaxed);
             if was_spinning {
                 self.spinning.fetch_sub(1, Ordering::Relaxed);
             }
@@ -144,7 +149,7 @@ impl Idle {
     /// Whether a new spinner is asked for: nobody spins, and somebody sleeps.
     fn is_wanted(&self) -> bool {
         // ORDERING: behind the fence or under the lock.
-        self.spinning.load(Ordering::Relaxed) == 0 && self.idle.load(Ordering::Relaxed) != 0
+        self.spinning.load(Ordering::Relaxed) == 0 && self.sleeping.load(Ordering::Relaxed) != 0
     }
 
     /// Makes an idle processor a spinner's; false where it was not idle.
@@ -155,7 +160,7 @@ impl Idle {
             mask[processor / 64] &= !bit;
             // ORDERING: under the lock; who reads them without it errs to the side of a look more,
             // or reads the same value that a fence ordered.
-            self.idle.fetch_sub(1, Ordering::Relaxed);
+            self.sleeping.fetch_sub(1, Ordering::Relaxed);
             self.spinning.fetch_add(1, Ordering::Relaxed);
         }
         was_idle
@@ -164,7 +169,7 @@ impl Idle {
     /// Idle processors, at a glance.
     #[must_use]
     pub fn idle(&self) -> u32 {
-        self.idle.load(Ordering::Relaxed)
+        self.sleeping.load(Ordering::Relaxed)
     }
 
     /// Spinning workers, at a glance.

@@ -12,7 +12,7 @@ use crate::runtime::sync::Arc;
 use crate::runtime::sync::atomic::{AtomicU64, Ordering};
 
 /// Tasks that a spawner starts in one step.
-const BATCH: u64 = 40;
+const BATCH: u64 = 200;
 
 /// A load's figures, of all processors together.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,10 @@ pub struct Load {
 
 /// `tasks` tasks of `work` rounds each, started on the processors by pinned spawners; processor 0
 /// starts `share` per cent of them, the others the rest.
+///
+/// # Panics
+///
+/// Where there is no processor.
 #[must_use]
 pub fn load(processors: usize, tasks: u64, work: u32, share: u64, seed: u64) -> Load {
     let count = NonZeroUsize::new(processors).expect("there is a processor");
@@ -52,7 +56,7 @@ pub fn load(processors: usize, tasks: u64, work: u32, share: u64, seed: u64) -> 
             for _ in 0..left.min(BATCH) {
                 let sum = Arc::clone(&sum);
                 turn.spawn(move |_| {
-                    let result = (0..work).fold(u64::from(work), |a, b| spin(a, b));
+                    let result = (0..work).fold(u64::from(work), spin);
                     // ORDERING: a count that keeps the work alive.
                     sum.fetch_add(result & 1, Ordering::Relaxed);
                     Step::Done

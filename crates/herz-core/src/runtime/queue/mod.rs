@@ -6,7 +6,8 @@
 //! - [`victims`]: every processor once, in a random order that a seed fixes.
 //! - [`idle`]: which processors sleep, how many spin, who is to be woken; [`park`] puts to sleep.
 //! - [`state`]: the one word that says who may run a task.
-//! - `executor`, `worker`: native processors that use all of it for tasks in Rust; `measure` loads them.
+//! - `executor`, `worker`: native processors that use all of it for tasks in Rust; `measure` loads
+//!   them.
 //!
 //! Nothing here blocks while it holds a lock, and no lock is held while a payload runs or drops.
 

@@ -27,8 +27,8 @@ impl Parker {
 
     /// The same, for a time at most; it may come back early. False where no token came.
     ///
-    /// Afterwards the processor may still be counted idle: `Idle::reclaim` says, and where it is not, a
-    /// token is on its way and `park` takes it.
+    /// Afterwards the processor may still be counted idle: `Idle::reclaim` says, and where it is
+    /// not, a token is on its way and `park` takes it.
     pub fn park_timeout(&self, limit: Duration) -> bool {
         let mut token = lock(&self.token);
         if !*token {

@@ -2,14 +2,15 @@
 //!
 //! [`Owner`] is the processor's own end: there is one, and its methods ask for `&mut`. [`Thief`] is
 //! everybody else's: it takes half, rounded up, from the front. `next` holds what the running task
-//! has just made ready; it inherits that task's time slice, and is stolen only on a thief's last pass.
+//! has just made ready; it inherits that task's time slice, and is stolen only on a thief's last
+//! pass.
 //!
 //! `head` and `tail` count up and wrap; `tail - head` is the length, and a slot's number is the
 //! count modulo the capacity. Only the owner moves `tail`; owner and thieves move `head`, by
-//! compare-and-swap. A thief copies the slots first and then swaps: where the owner has reused a slot
-//! meanwhile, `head` has moved and the swap fails, so that a torn view is thrown away. Slots are
-//! atomic because of that copy. A count comes round after 2^32 steps: a thief that sleeps exactly
-//! that long between its two steps would be deceived, as in Go.
+//! compare-and-swap. A thief copies the slots first and then swaps: where the owner has reused a
+//! slot meanwhile, `head` has moved and the swap fails, so that a torn view is thrown away. Slots
+//! are atomic because of that copy. A count comes round after 2^32 steps: a thief that sleeps
+//! exactly that long between its two steps would be deceived, as in Go.
 //!
 //! Source: `runqput`, `runqputslow`, `runqget`, `runqgrab`, `runqsteal`, `runqempty` of Go 1.26's
 //! `runtime/proc.go`.
@@ -275,7 +276,8 @@ impl<T: Word> Clone for Thief<T> {
 }
 
 impl<T: Word> Thief<T> {
-    /// Takes half, rounded up: gives the last of them, and puts the others into the thief's own ring.
+    /// Takes half, rounded up: gives the last of them, and puts the others into the thief's own
+    /// ring.
     ///
     /// On the last pass an empty ring's `next` is taken. Whoever calls it then waits first for
     /// some 3 µs where the victim runs: a task that makes another ready mostly waits at once,

@@ -146,9 +146,9 @@ fn no_item_is_lost_or_taken_twice_by_many() {
                 loop {
                     let is_last = is_done.load(Ordering::Acquire);
                     let item = thief.steal(&mut mine, Pass::Last).or_else(|| global.pop());
-                    item.into_iter().for_each(|item| {
+                    if let Some(item) = item {
                         count(item);
-                    });
+                    }
                     while let Some((item, _)) = mine.pop() {
                         count(item);
                     }
@@ -164,9 +164,9 @@ fn no_item_is_lost_or_taken_twice_by_many() {
                 1 => owner.push(Box::new(number), &global),
                 _ => {
                     owner.push(Box::new(number), &global);
-                    owner.pop().into_iter().for_each(|(item, _)| {
+                    if let Some((item, _)) = owner.pop() {
                         count(item);
-                    });
+                    }
                 }
             }
         }

@@ -32,6 +32,10 @@ impl Default for State {
 // the wake-up found the task runnable and changed nothing.
 impl State {
     /// A worker has taken the task from a queue, and runs it.
+    ///
+    /// # Panics
+    ///
+    /// Where the task is not runnable: our bug.
     pub fn begin(&self) {
         // ORDERING: see above.
         let before = self.0.swap(RUNNING, Ordering::AcqRel);
@@ -44,7 +48,8 @@ impl State {
         self.0.swap(RUNNABLE, Ordering::AcqRel);
     }
 
-    /// The step ended and the task waits: true where it was woken meanwhile, and its worker queues it.
+    /// The step ended and the task waits: true where it was woken meanwhile, and its worker queues
+    /// it.
     #[must_use]
     pub fn waits(&self) -> bool {
         // ORDERING: see above.

@@ -33,6 +33,10 @@ pub struct Victims {
 
 impl Victims {
     /// For `count` processors, at least one.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no processor.
     #[must_use]
     pub fn new(count: usize) -> Self {
         assert!(count > 0, "there is no processor");

@@ -24,7 +24,8 @@ pub struct Costs {
     pub fire: f64,
     /// The longest of these steps, in nanoseconds.
     pub step_max: f64,
-    /// Bytes held after the insertions, after the cancellations, and after as many insertions again.
+    /// Bytes held after the insertions, after the cancellations, and after as many insertions
+    /// again.
     pub bytes: [usize; 3],
 }
 
@@ -134,6 +135,10 @@ pub fn heap(count: usize, seed: u64) -> Costs {
 ///
 /// Nanoseconds by timer of the slowest thread, for inserting and for cancelling nine of ten; and
 /// how many shards were in use then.
+///
+/// # Panics
+///
+/// Where a thread panics.
 #[must_use]
 pub fn shards(count: usize, threads: usize, is_shared: bool, seed: u64) -> (f64, f64, usize) {
     let shards = Shards::new(if is_shared { 1 } else { threads }, 0);
@@ -153,7 +158,8 @@ pub fn shards(count: usize, threads: usize, is_shared: bool, seed: u64) -> (f64,
                         .is_ok(),
                 );
                 if at % 1024 == 0 && thread == 0 && !is_shared {
-                    shards.poll(at as u64, 64, &mut Vec::new()); // Nothing is due: the table adapts.
+                    // Nothing is due: the table adapts.
+                    shards.poll(at as u64, 64, &mut Vec::new());
                 }
             }
             let insert = each(start, each_thread);

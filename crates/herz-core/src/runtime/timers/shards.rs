@@ -1,17 +1,18 @@
 //! Timers for many threads: wheels behind locks, and a table of them that adapts.
 //!
 //! Below 10,000 timers each processor has a shard. Above, there are 64 to 512, and `moves.rs`
-//! spreads the timers over them. A shard is made when its first timer comes. A bit in a summary says
-//! which ones hold timers; the others are not looked at.
+//! spreads the timers over them. A shard is made when its first timer comes. A bit in a summary
+//! says which ones hold timers; the others are not looked at.
 //!
 //! # Finding a timer again
 //!
-//! Each payload has a [`Location`]: one word of shard, node and generation, or nowhere. It changes only
-//! under the lock of the shard that it names, and under both locks when a timer moves. Who cancels
-//! reads the word, takes that shard's lock, and reads the word again: is it the same, then the timer is
-//! there, and stays until the lock is released. Is it another, then the timer was moved, and the new word
-//! is tried; or it fired, and there is nothing to cancel. The generation makes the word of each life
-//! another one. Payloads are handed back, so that they drop outside the locks.
+//! Each payload has a [`Location`]: one word of shard, node and generation, or nowhere. It changes
+//! only under the lock of the shard that it names, and under both locks when a timer moves. Who
+//! cancels reads the word, takes that shard's lock, and reads the word again: is it the same, then
+//! the timer is there, and stays until the lock is released. Is it another, then the timer was
+//! moved, and the new word is tried; or it fired, and there is nothing to cancel. The generation
+//! makes the word of each life another one. Payloads are handed back, so that they drop outside the
+//! locks.
 
 use std::sync::TryLockError;
 
@@ -35,8 +36,18 @@ const NOWHERE: u64 = u64::MAX;
 const INDEX_BITS: u32 = 28;
 const GENERATION_BITS: u32 = GENERATIONS.trailing_zeros();
 
-/// `Shards::earliest` below this is not a time but says that it must be looked up.
+/// `Shards::earliest` below this is not a time but says that it must be looked up; times are stored
+/// that much higher.
 const UNKNOWN_MAX: u64 = 1 << 16;
+
+/// A time as `Shards::earliest` has it. The last ones are taken for a little earlier ones.
+fn known(time: u64) -> u64 {
+    if time == u64::MAX {
+        time
+    } else {
+        time.saturating_add(UNKNOWN_MAX).min(u64::MAX - 1)
+    }
+}
 
 /// Where a payload's timer is.
 pub struct Location(AtomicU64);
@@ -113,7 +124,7 @@ pub(super) struct Shard<T> {
 
 /// Timers of one runtime.
 pub struct Shards<T> {
-    shards: Box<[CachePadded<Shard<T>>]>,
+    table: Box<[CachePadded<Shard<T>>]>,
     /// Which shards hold timers. Invariant: a bit is changed under its shard's lock.
     summary: [AtomicU64; WORDS],
     /// No deadline is before; or, below `UNKNOWN_MAX`, unknown.
@@ -128,6 +139,10 @@ pub struct Shards<T> {
 
 impl<T: Timed> Shards<T> {
     /// No timers; `origin` is a time not after the first one to come.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no processor, or more than `SHARDS_MAX`.
     #[must_use]
     pub fn new(processors: usize, origin: u64) -> Self {
         assert!(
@@ -140,7 +155,7 @@ impl<T: Timed> Shards<T> {
             len: AtomicU32::new(0),
         };
         Self {
-            shards: (0..SHARDS_MAX).map(shard).map(CachePadded::new).collect(),
+            table: (0..SHARDS_MAX).map(shard).map(CachePadded::new).collect(),
             summary: std::array::from_fn(|_| AtomicU64::new(0)),
             earliest: AtomicU64::new(u64::MAX),
             active: AtomicU32::new(processors as u32),
@@ -166,6 +181,10 @@ impl<T: Timed> Shards<T> {
     }
 
     /// Unlinks the timer and gives its payload; None where it is not pending (any more).
+    ///
+    /// # Panics
+    ///
+    /// Where a location names no timer: our bug.
     pub fn cancel(&self, location: &Location) -> Option<T> {
         // Bound: each repetition says that the timer was moved; a table moves each at most once
         // a change of its size.
@@ -187,14 +206,15 @@ impl<T: Timed> Shards<T> {
                 .expect("a located timer is in its wheel");
             // ORDERING: under the lock; Release for who sees it without.
             location.0.store(NOWHERE, Ordering::Release);
-            self.note(at, &wheel, None);
+            self.note(at, wheel.as_deref(), None);
             return Some(payload);
         }
     }
 
     /// Takes up to `limit` due timers; they are ordered by deadline, in one shard by insertion.
     ///
-    /// One thread at a time: another one's call takes none. Also spreads the timers, see `moves.rs`.
+    /// One thread at a time: another one's call takes none. Also spreads the timers, see
+    /// `moves.rs`.
     pub fn poll(&self, now: u64, limit: usize, due: &mut Vec<Due<T>>) {
         let Some(mut moves) = self.try_moves() else {
             return;
@@ -202,7 +222,8 @@ impl<T: Timed> Shards<T> {
         // ORDERING: no earlier deadline is missed: who inserts one lowers it, and tells.
         let earliest = self.earliest.load(Ordering::Acquire);
         let is_known = earliest >= UNKNOWN_MAX;
-        if !moves.has_work() && is_known && earliest > now {
+        let is_due = is_known && earliest <= known(now);
+        if !moves.has_work() && is_known && !is_due {
             return;
         }
         let start = due.len();
@@ -210,7 +231,7 @@ impl<T: Timed> Shards<T> {
         self.each_occupied(|at| {
             let taken = due.len() - start;
             // ORDERING: Acquire pairs with `note`.
-            if taken < limit && self.shards[at].wake.load(Ordering::Acquire) <= now {
+            if taken < limit && self.table[at].wake.load(Ordering::Acquire) <= now {
                 self.fire(at, now, limit - taken, due);
                 shards += 1;
             }
@@ -219,20 +240,21 @@ impl<T: Timed> Shards<T> {
             // Tie: the insertion, where the shard is the same; else the shard's number.
             due[start..].sort_by_key(|timer| (timer.deadline, timer.sequence));
         }
-        if moves.advance(self) || !is_known || earliest <= now {
+        if moves.advance(self) || !is_known || is_due {
             self.refresh();
         }
     }
 
-    /// When to poll next: not after the first deadline. None without timers.
+    /// When to poll next: not after the first deadline. None without timers; after a cancellation
+    /// it may name a time at which nothing is due, once.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
         // ORDERING: behind the sleeper's fence, see `insert`.
-        let known = self.earliest.load(Ordering::Acquire);
-        let earliest = if known < UNKNOWN_MAX {
-            self.look()
-        } else {
-            known
+        let stored = self.earliest.load(Ordering::Acquire);
+        let earliest = match stored {
+            0..UNKNOWN_MAX => self.look(),
+            u64::MAX => u64::MAX,
+            _ => stored - UNKNOWN_MAX,
         };
         (earliest != u64::MAX).then_some(earliest)
     }
@@ -276,7 +298,7 @@ impl<T: Timed> Shards<T> {
 
     pub(super) fn len_of(&self, at: usize) -> usize {
         // ORDERING: a glance.
-        self.shards[at].len.load(Ordering::Relaxed) as usize
+        self.table[at].len.load(Ordering::Relaxed) as usize
     }
 
     /// Moves up to `count` timers from one shard to another; gives how many there were.
@@ -304,7 +326,7 @@ impl<T: Timed> Shards<T> {
             moved += 1;
             first = first.min(deadline);
         }
-        self.note(from, &source, None);
+        self.note(from, source.as_deref(), None);
         drop((source, target));
         // Who looked at the target before and at the source after must look again.
         self.is_earlier(first);
@@ -331,7 +353,7 @@ impl<T: Timed> Shards<T> {
     }
 
     fn lock(&self, at: usize) -> MutexGuard<'_, Option<Box<Wheel<T>>>> {
-        lock(&self.shards[at].wheel)
+        lock(&self.table[at].wheel)
     }
 
     fn try_moves(&self) -> Option<MutexGuard<'_, Moves>> {
@@ -363,7 +385,7 @@ impl<T: Timed> Shards<T> {
         {
             return Err(inner.cancel(handle).expect("just inserted"));
         }
-        self.note(at, wheel, Some(deadline));
+        self.note(at, wheel.as_deref(), Some(deadline));
         Ok(())
     }
 
@@ -380,14 +402,14 @@ impl<T: Timed> Shards<T> {
         }
         let wake = inner.next_wake().unwrap_or(u64::MAX);
         // ORDERING: as in `note`.
-        self.shards[at].wake.store(wake, Ordering::Release);
-        self.note(at, &wheel, None);
+        self.table[at].wake.store(wake, Ordering::Release);
+        self.note(at, wheel.as_deref(), None);
     }
 
     /// Publishes what changed in a locked shard.
-    fn note(&self, at: usize, wheel: &Option<Box<Wheel<T>>>, added: Option<u64>) {
-        let shard = &self.shards[at];
-        let len = wheel.as_ref().map_or(0, |wheel| wheel.len()) as u32;
+    fn note(&self, at: usize, wheel: Option<&Wheel<T>>, added: Option<u64>) {
+        let shard = &self.table[at];
+        let len = wheel.map_or(0, Wheel::len) as u32;
         // ORDERING: the lock orders writers. Release pairs with those who look without it.
         let before = shard.len.load(Ordering::Relaxed);
         shard.len.store(len, Ordering::Relaxed);
@@ -416,8 +438,8 @@ impl<T: Timed> Shards<T> {
         loop {
             let target = if seen < UNKNOWN_MAX - 1 {
                 seen + 1
-            } else if seen >= UNKNOWN_MAX && deadline < seen {
-                deadline.max(UNKNOWN_MAX)
+            } else if seen >= UNKNOWN_MAX && known(deadline) < seen {
+                known(deadline)
             } else {
                 return seen < UNKNOWN_MAX;
             };
@@ -439,7 +461,7 @@ impl<T: Timed> Shards<T> {
         // ORDERING: the fence behind it pairs with the one in `is_earlier`.
         self.earliest.store(0, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let earliest = self.look().max(UNKNOWN_MAX);
+        let earliest = known(self.look());
         // ORDERING: Release gives the look to whoever acquires the result. A failure leaves it
         // unknown, which is never wrong.
         let _ = self
@@ -451,7 +473,7 @@ impl<T: Timed> Shards<T> {
         let mut earliest = u64::MAX;
         self.each_occupied(|at| {
             // ORDERING: pairs with `note`.
-            earliest = earliest.min(self.shards[at].wake.load(Ordering::Acquire));
+            earliest = earliest.min(self.table[at].wake.load(Ordering::Acquire));
         });
         earliest
     }

@@ -128,7 +128,7 @@ fn threads_insert_cancel_and_fire() {
                             .is_ok()
                     );
                     pending.push(timer);
-                    if random.draw() % 2 == 0 {
+                    if random.draw().is_multiple_of(2) {
                         let one = pending.swap_remove((random.draw() as usize) % pending.len());
                         cancelled += usize::from(shards.cancel(&one.location).is_some());
                     }

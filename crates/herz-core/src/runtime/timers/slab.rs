@@ -87,6 +87,12 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// Whether no node is in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Bytes of the chunks that are there, used or not.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -122,6 +128,10 @@ impl<T> Slab<T> {
     }
 
     /// Frees a node and gives its payload.
+    ///
+    /// # Panics
+    ///
+    /// Where the node is free: our bug.
     pub fn remove(&mut self, index: u32) -> T {
         let (at, within) = (index / CHUNK, index % CHUNK);
         let chunk = &mut self.chunks[at as usize];
@@ -164,6 +174,10 @@ impl<T> Slab<T> {
     }
 
     /// The payload of a node in use.
+    ///
+    /// # Panics
+    ///
+    /// Where the node is free: our bug.
     #[must_use]
     pub fn payload(&self, index: u32) -> &T {
         self[index]

@@ -1,17 +1,18 @@
 //! One set of timers: a wheel for most, and heaps for what is near and what is far.
 //!
 //! Times are nanoseconds; a tick is 1 ms. The *horizon* is two ticks ahead of the latest time that
-//! the wheel was told. What is due up to the horizon is in the near heap, to the nanosecond; what is
-//! due later hangs in a slot, unsorted: level 0 has slots of one tick, level 1 of 256, level 2 of 65,536
-//! and level 3 of 2^24; what is beyond (49.7 days, rounded to that) is in the far heap. When the horizon
-//! enters a slot, its timers go to the levels below.
+//! the wheel was told. What is due up to the horizon is in the near heap, to the nanosecond; what
+//! is due later hangs in a slot, unsorted: level 0 has slots of one tick, level 1 of 256, level 2
+//! of 65,536 and level 3 of 2^24; what is beyond (49.7 days, rounded to that) is in the far heap.
+//! When the horizon enters a slot, its timers go to the levels below.
 //!
 //! Each level has its 256 slots twice: for the rotation that the horizon is in, and for the one
-//! after. So a slot's timers can go down during the whole rotation before they must: some at each tick,
-//! instead of all in one pause. With a million timers over a minute, that pause would be 400,000 long.
+//! after. So a slot's timers can go down during the whole rotation before they must: some at each
+//! tick, instead of all in one pause. With a million timers over a minute, that pause would be
+//! 400,000 long.
 //!
-//! A slot knows the earliest deadline ever put into it since it was empty, and each level has a bit for
-//! each occupied slot: the next wake-up is read off, exact or (after a cancellation) early.
+//! A slot knows the earliest deadline ever put into it since it was empty, and each level has a bit
+//! for each occupied slot: the next wake-up is read off, exact or (after a cancellation) early.
 //!
 //! Source: Varghese and Lauck, *Hashed and Hierarchical Timing Wheels* (1987), scheme 7.
 
@@ -29,7 +30,8 @@ const BITS: u32 = 8;
 /// Slots of a level: two rotations of 256.
 const RING: u64 = 2 << BITS;
 const WORDS: usize = RING as usize / 64;
-/// A slot with more timers than this is taken down share by share, if need be by a wake-up of its own.
+/// A slot with more timers than this is taken down share by share, if need be by a wake-up of its
+/// own.
 const SHARE: u64 = 1024;
 
 /// A place is `level << 9 | slot`, or a heap's tag and position.
@@ -241,12 +243,12 @@ impl<T> Wheel<T> {
         let crowds: [_; LEVELS] = std::array::from_fn(|at| self.crowd(at));
         self.horizon = target;
         // From below: what a level gives to the one beneath must not be drained there.
-        for at in 0..LEVELS {
+        for (at, crowd) in crowds.into_iter().enumerate() {
             let shift = BITS * at as u32;
             let (old, new) = (before >> shift, target >> shift);
             self.drain(at, old + 1, new - old);
             // What comes next goes down in part: as much of it as of the time until then.
-            if let (Some((slot, count)), true) = (crowds[at], at > 0)
+            if let (Some((slot, count)), true) = (crowd, at > 0)
                 && slot == new + 1
             {
                 let since = before.max(new << shift);
