@@ -181,8 +181,9 @@ impl TimerShards {
         let mut due = Vec::new();
         self.shards.poll(now, limit, &mut due);
         let mut timers = lock(&self.timers);
-        due.iter()
-            .for_each(|timer| drop(timers.remove(&timer.payload.value)));
+        for timer in &due {
+            timers.remove(&timer.payload.value);
+        }
         due.into_iter()
             .map(|timer| (timer.deadline, timer.payload.value))
             .collect()

@@ -4,8 +4,10 @@
 //! task is a closure that does one step and says whether it yields, waits or is done. `worker.rs`
 //! has the order in which a worker looks for its next task.
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::JoinHandle;
 
 use crossbeam_utils::CachePadded;
@@ -119,7 +121,13 @@ impl Task {
         self.state.begin();
         // SAFETY: the state is running, set by this worker: nobody else touches the body.
         let body = unsafe { &mut *self.body.get() };
-        let step = body.as_mut().map_or(Step::Done, |body| body(turn));
+        let shared = turn.shared;
+        let run = AssertUnwindSafe(|| body.as_mut().map_or(Step::Done, |body| body(turn)));
+        let step = catch_unwind(run).unwrap_or_else(|panic| {
+            // The task is over, the worker goes on; `finish` tells.
+            *lock(&shared.panic) = Some(panic);
+            Step::Done
+        });
         match step {
             Step::Done => {
                 *body = None;
@@ -150,7 +158,9 @@ pub struct Shared {
     pub(super) victims: Victims,
     pub(super) is_closed: AtomicBool,
     live: CachePadded<AtomicUsize>,
-    over: (Mutex<bool>, Condvar),
+    over: (Mutex<()>, Condvar),
+    /// What the latest task that panicked said.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Shared {
@@ -188,7 +198,7 @@ impl Shared {
     pub(super) fn task_ended(&self) {
         // ORDERING: AcqRel chains all ends, so that who sees zero sees what every task wrote.
         if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            *lock(&self.over.0) = true;
+            drop(lock(&self.over.0)); // Who has seen another count waits by now.
             self.over.1.notify_all();
         }
     }
@@ -223,7 +233,8 @@ impl Executor {
             victims: Victims::new(count),
             is_closed: AtomicBool::new(false),
             live: CachePadded::new(AtomicUsize::new(0)),
-            over: (Mutex::new(false), Condvar::new()),
+            over: (Mutex::new(()), Condvar::new()),
+            panic: Mutex::new(None),
         });
         let start = |(processor, owner)| {
             let worker = Worker::new(Arc::clone(&shared), owner, processor, seed);
@@ -262,7 +273,7 @@ impl Executor {
     ///
     /// # Panics
     ///
-    /// Where a task has panicked.
+    /// As the last task that has panicked.
     #[must_use]
     pub fn finish(self) -> Vec<Counters> {
         let (over, changed) = &self.shared.over;
@@ -279,10 +290,12 @@ impl Executor {
         for parker in &self.shared.parkers {
             parker.unpark();
         }
-        self.workers
-            .into_iter()
-            .map(|worker| worker.join().expect("no task panics"))
-            .collect()
+        let join = |worker: JoinHandle<Counters>| worker.join().expect("a worker lives");
+        let counters = self.workers.into_iter().map(join).collect();
+        match lock(&self.shared.panic).take() {
+            Some(panic) => resume_unwind(panic),
+            None => counters,
+        }
     }
 
     fn start(&self, pinned_to: Option<usize>, body: Body) -> Handle {

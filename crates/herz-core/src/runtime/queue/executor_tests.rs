@@ -105,3 +105,13 @@ fn a_wake_up_from_outside_is_not_lost() {
         assert!(handle.is_done());
     }
 }
+
+#[test]
+fn a_panic_is_told_at_the_end_and_stops_nobody_else() {
+    let executor = Executor::new(processors(2), 1);
+    let others: Vec<_> = (0..10).map(|_| executor.spawn(|_| Step::Done)).collect();
+    executor.spawn(|_| std::panic::resume_unwind(Box::new("mine")));
+    let panic = catch_unwind(AssertUnwindSafe(|| executor.finish())).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"mine"));
+    assert!(others.iter().all(Handle::is_done));
+}
