@@ -29,7 +29,7 @@ pub const SHARDS_MAX: usize = if cfg!(loom) { 2 } else { 512 };
 const WORDS: usize = SHARDS_MAX.div_ceil(64);
 
 /// A processor stays with a shard for so many insertions: its lock and its lists stay in the cache.
-const STAY: u32 = 64;
+const STAY: u32 = 1024;
 
 /// Nowhere: not inserted, fired, or cancelled.
 const NOWHERE: u64 = u64::MAX;
