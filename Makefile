@@ -23,7 +23,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run test sim check bench lock docs fmt clean ci FORCE
+.PHONY: help setup run test race tsan sim check bench lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -39,6 +39,15 @@ test: check ## Set-up, check, then all Rust and Python tests
 # The face crate holds no Rust tests: it links only inside a Python; the Python suite tests it.
 	cargo test --locked --quiet --workspace --exclude herz-py
 	$(RUN) -m pytest -n $(WORKERS)
+
+race: ## Models of the runtime's queues, sleep and timers, in every order of steps
+	RUSTFLAGS="--cfg loom" cargo test --locked --quiet --release --package herz-core --lib \
+	  --target-dir target/loom models
+
+tsan: ## ThreadSanitizer over the runtime's Rust tests; needs a nightly Rust with rust-src
+	RUSTFLAGS="-Zsanitizer=thread" cargo +nightly test --locked --quiet --release -Zbuild-std \
+	  --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/tsan \
+	  --package herz-core --lib runtime
 
 check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages, both languages
 

@@ -7,6 +7,7 @@
 //! - [`top`]: the best rows of a column of totals.
 //! - [`lthash`]: a digest of a multiset that follows each change in O(1).
 //! - [`recurrence`]: the expected rest of a stock under random draws.
+//! - [`runtime`]: run queues, idle processors, timers of the task runtime.
 //! - [`scorer`]: from raw values to points.
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
 
@@ -16,6 +17,7 @@ pub mod lthash;
 pub mod recurrence;
 pub mod resources;
 pub mod rows;
+pub mod runtime;
 pub mod scorer;
 pub mod slots;
 pub mod table;

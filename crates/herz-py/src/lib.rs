@@ -2,6 +2,7 @@
 
 mod packing;
 mod resources;
+mod structures;
 mod table;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,11 @@ mod _native {
     use crate::packing::{RequestMix, expected_rest};
     #[pymodule_export]
     use crate::resources::{Kernel, has_room, levels, shift_row};
+    #[pymodule_export]
+    use crate::structures::{
+        GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_heap, measure_load, measure_shards,
+        measure_switch, measure_wheel,
+    };
     #[pymodule_export]
     use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};
 }
