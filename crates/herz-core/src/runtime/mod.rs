@@ -2,8 +2,8 @@
 //!
 //! - [`queue`]: run queues, stealing, and which processors sleep.
 //! - [`timers`]: what is due when.
-//! - [`sync`]: the primitives, std's or the model checker's.
+//! - [`primitives`]: locks and atomics, std's or the model checker's.
 
+pub mod primitives;
 pub mod queue;
-pub mod sync;
 pub mod timers;

@@ -19,8 +19,8 @@ use super::ring::{Owner, Thief, queue};
 use super::state::State;
 use super::victims::Victims;
 use super::worker::{Counters, Worker};
-use crate::runtime::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::runtime::sync::{Arc, Condvar, Mutex, lock, thread};
+use crate::runtime::primitives::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::runtime::primitives::{Arc, Condvar, Mutex, lock, thread};
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

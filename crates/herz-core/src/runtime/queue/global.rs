@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::ring::{HALF, Owner};
 use super::word::Word;
-use crate::runtime::sync::atomic::{AtomicUsize, Ordering};
-use crate::runtime::sync::{Mutex, lock};
+use crate::runtime::primitives::atomic::{AtomicUsize, Ordering};
+use crate::runtime::primitives::{Mutex, lock};
 
 /// First in, first out, under a lock; its length can be read without.
 pub struct Global<T> {

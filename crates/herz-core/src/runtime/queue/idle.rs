@@ -27,8 +27,8 @@
 //! Source: `wakep`, `resetspinning`, `findRunnable` ("delicate dance") of Go 1.26's
 //! `runtime/proc.go`.
 
-use crate::runtime::sync::atomic::{AtomicU32, Ordering, fence};
-use crate::runtime::sync::{Mutex, lock};
+use crate::runtime::primitives::atomic::{AtomicU32, Ordering, fence};
+use crate::runtime::primitives::{Mutex, lock};
 
 /// What a worker does after it has said that its processor is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::runtime::sync::{Condvar, Mutex, lock};
+use crate::runtime::primitives::{Condvar, Mutex, lock};
 
 /// Holds at most one token; a wake-up before the sleep is not lost.
 #[derive(Default)]

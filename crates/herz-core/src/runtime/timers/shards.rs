@@ -21,8 +21,8 @@ use crossbeam_utils::CachePadded;
 use super::moves::Moves;
 use super::slab::{GENERATIONS, Handle};
 use super::wheel::{Due, Wheel};
-use crate::runtime::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::runtime::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::runtime::primitives::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::runtime::primitives::{Arc, Mutex, MutexGuard, lock};
 
 /// Shards at most. Two under the model checker.
 pub const SHARDS_MAX: usize = if cfg!(loom) { 2 } else { 512 };

@@ -1,8 +1,8 @@
 //! The table: what fires, what is found again, and how it grows and shrinks.
 
 use super::*;
+use crate::runtime::primitives::thread;
 use crate::runtime::queue::victims::Random;
-use crate::runtime::sync::thread;
 
 const MS: u64 = 1_000_000;
 
