@@ -1,24 +1,97 @@
 """Types of the native module (crates/herz-py); checked against it by mypy.stubtest."""
 
-from typing import final
+from collections.abc import Callable, Coroutine, Generator
+from types import GenericAlias
+from typing import Any, Generic, TypeVar, final, overload, type_check_only
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Cancelled",
     "ChangeLog",
     "Codes",
+    "Deadlock",
     "Kernel",
     "LtHash",
     "RawPoints",
     "RequestMix",
+    "Runtime",
     "Table",
+    "Task",
+    "current_runtime",
+    "current_task",
     "expected_rest",
+    "go",
     "has_room",
+    "in_runtime",
     "levels",
     "mix64",
     "shift_row",
+    "sleep",
+    "yield_now",
 ]
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+class Cancelled(BaseException): ...
+class Deadlock(RuntimeError): ...  # noqa: N818 - what it is called everywhere
+
+@final
+class Task(Generic[_T_co]):
+    def __await__(self) -> Generator[Any, None, _T_co]: ...
+    def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    def cancel(self) -> None: ...
+    def done(self) -> bool: ...
+    def result(self) -> _T_co: ...
+
+@final
+class Runtime:
+    def __new__(
+        cls,
+        start_worker: Callable[[], None],
+        *,
+        hand_off: bool,
+        stall_ns: int,
+        workers_max: int,
+        grace_ns: int,
+        short_interval: bool,
+    ) -> Runtime: ...
+    def watch(self) -> None: ...
+    def listen(self, descriptor: int, nudge: Callable[[], None] | None) -> None: ...
+    def run(self, main: object) -> Any: ...
+    def work(self) -> None: ...
+    def interrupt(self) -> str: ...
+    @staticmethod
+    def abandon(thread: int) -> None: ...
+    def pause(self, change: int) -> None: ...
+    def tasks(self) -> list[Task[Any]]: ...
+    def stats(self) -> dict[str, int]: ...
+
+@overload
+def go(target: Coroutine[Any, Any, _T], /, *, name: str | None = None) -> Task[_T]: ...
+@overload
+def go(
+    target: Callable[..., Coroutine[Any, Any, _T]], /, *args: Any, name: str | None = None
+) -> Task[_T]: ...
+@overload
+def go(target: Callable[..., _T], /, *args: Any, name: str | None = None) -> Task[_T]: ...
+def sleep(seconds: float, /) -> _Wait[None]: ...
+def yield_now() -> _Wait[None]: ...
+def current_task() -> Task[Any]: ...
+def current_runtime() -> Runtime: ...
+def in_runtime() -> bool: ...
+
+@type_check_only
+class _Wait(Generic[_T_co]):
+    def __await__(self) -> Generator[Any, None, _T_co]: ...
 
 _Rows = npt.NDArray[np.int64] | None
 

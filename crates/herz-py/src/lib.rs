@@ -2,6 +2,7 @@
 
 mod packing;
 mod resources;
+mod runtime;
 mod table;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,14 @@ mod _native {
     use crate::packing::{RequestMix, expected_rest};
     #[pymodule_export]
     use crate::resources::{Kernel, has_room, levels, shift_row};
+    #[pymodule_export]
+    use crate::runtime::face::{
+        Runtime, current_runtime, current_task, go, in_runtime, sleep, yield_now,
+    };
+    #[pymodule_export]
+    use crate::runtime::task::Task;
+    #[pymodule_export]
+    use crate::runtime::{Cancelled, Deadlock};
     #[pymodule_export]
     use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};
 }
