@@ -46,13 +46,17 @@ mod _native {
     #[pymodule_export]
     use crate::resources::{Kernel, has_room, levels, shift_row};
     #[pymodule_export]
+    use crate::runtime::channel::Channel;
+    #[pymodule_export]
     use crate::runtime::face::{
         Runtime, current_runtime, current_task, go, in_runtime, sleep, yield_now,
     };
     #[pymodule_export]
+    use crate::runtime::locks::{Gate, Semaphore};
+    #[pymodule_export]
     use crate::runtime::task::Task;
     #[pymodule_export]
-    use crate::runtime::{Cancelled, Deadlock};
+    use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]
     use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};
 }

@@ -10,18 +10,42 @@ are cancelled) are in docs/reference/runtime.md. What comes in: coroutines and f
 out: their results. It knows nothing of scheduling pods, and nothing of asyncio but `run_asyncio`.
 """
 
-from herz._native import Cancelled, Deadlock, Task, current_task, go, sleep, yield_now
+from herz._native import (
+    Cancelled,
+    Channel,
+    Closed,
+    Deadlock,
+    Semaphore,
+    Task,
+    current_task,
+    go,
+    sleep,
+    yield_now,
+)
 from herz.runtime._foreign import run_asyncio
+from herz.runtime._locks import Event, Mutex, WaitGroup
+from herz.runtime._portal import Portal
 from herz.runtime._run import run, stats, tasks
+from herz.runtime._scopes import TaskGroup, deadline, shield
 
 __all__ = [
     "Cancelled",
+    "Channel",
+    "Closed",
     "Deadlock",
+    "Event",
+    "Mutex",
+    "Portal",
+    "Semaphore",
     "Task",
+    "TaskGroup",
+    "WaitGroup",
     "current_task",
+    "deadline",
     "go",
     "run",
     "run_asyncio",
+    "shield",
     "sleep",
     "stats",
     "tasks",

@@ -44,7 +44,11 @@ impl<T> Default for Local<T> {
 impl<T> Local<T> {
     pub fn push(&mut self, task: T, place: Place) {
         match place {
-            Place::Next => self.queue.extend(self.next.replace(task)),
+            Place::Next => {
+                if let Some(before) = self.next.replace(task) {
+                    self.queue.push_back(before);
+                }
+            }
             Place::Tail => self.queue.push_back(task),
         }
     }
@@ -56,15 +60,15 @@ impl<T> Local<T> {
     }
 
     pub fn pop(&mut self) -> Option<T> {
-        if self.inherited < INHERITED_MAX
-            && let Some(task) = self.next.take()
-        {
-            self.inherited += 1;
-            return Some(task);
+        if let Some(task) = self.next.take() {
+            if self.inherited < INHERITED_MAX {
+                self.inherited += 1;
+                return Some(task);
+            }
+            // Past the bound, `next` waits its turn like the others.
+            self.queue.push_back(task);
         }
         self.inherited = 0;
-        // Past the bound, `next` waits its turn like the others.
-        self.queue.extend(self.next.take());
         self.queue.pop_front()
     }
 

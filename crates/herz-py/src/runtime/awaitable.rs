@@ -18,14 +18,26 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use super::channel::Channel;
+use super::locks::{Gate, Semaphore};
 use super::task::Task;
 use super::waits::{self, Step};
 
 /// What is awaited.
 pub enum Wait {
     Yield,
-    Sleep { ns: u64 },
+    Sleep {
+        ns: u64,
+    },
     Join(Py<Task>),
+    Receive(Py<Channel>),
+    /// As `Receive`, for `async for`.
+    Next(Py<Channel>),
+    Send(Py<Channel>, Py<PyAny>),
+    Acquire(Py<Semaphore>),
+    Pass(Py<Gate>),
+    /// It is over already.
+    Nothing,
 }
 
 #[repr(C)]

@@ -73,6 +73,8 @@ impl Core {
                 waits_for: "",
                 since_ns: 0,
                 place: 0,
+                cancels: 0,
+                shields: 0,
             }),
         };
         let task = Py::new(py, task)?;
@@ -110,7 +112,7 @@ impl Core {
         drop(register);
         task.get().body.get_mut(py).place = place;
         if is_closing {
-            task.get().set(CANCELLED);
+            self.cancel(py, task.bind(py));
         }
         Ok(())
     }
@@ -192,7 +194,11 @@ impl Core {
     /// Asks the task to end: at its next await.
     pub fn cancel(&self, py: Python<'_>, task: &Bound<'_, Task>) {
         let own = task.get();
-        own.set(CANCELLED);
+        own.body.get_mut(py).cancels += 1;
+        own.hear(py);
+        if !own.has(CANCELLED) {
+            return;
+        }
         let Some(generation) = own.word.waiting() else {
             return;
         };
@@ -201,7 +207,6 @@ impl Core {
             self.machine
                 .ready(current::worker_of(self), queued, Place::Tail);
         }
-        let _ = py;
     }
 
     /// Nothing can wake any task any more: `run` raises `Deadlock`.

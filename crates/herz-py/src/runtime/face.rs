@@ -138,6 +138,24 @@ impl Runtime {
         }
     }
 
+    /// Starts a task from any thread.
+    fn spawn(&self, py: Python<'_>, coroutine: Bound<'_, PyAny>) -> PyResult<Py<Task>> {
+        let payload = payload(coroutine, PyTuple::empty(py))?;
+        self.core.spawn(py, payload, None)
+    }
+
+    /// Somebody outside may still wake tasks (+1), or no longer (-1).
+    fn hold(&self, change: i32) {
+        let outside = &self.core.machine.outside;
+        if change > 0 {
+            outside.fetch_add(1, Ordering::Relaxed);
+        } else {
+            outside.fetch_sub(1, Ordering::Relaxed);
+            // The owner looks again whether anything is left that could wake its tasks.
+            self.core.machine.poller.wake();
+        }
+    }
+
     /// Tasks that live.
     fn tasks(&self, py: Python<'_>) -> Vec<Py<Task>> {
         self.core.living(py)

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use herz_core::runtime::fifo::Place;
 use herz_core::runtime::heap::Key;
 use herz_core::runtime::machine;
-use herz_core::runtime::task::{Generation, State, Word};
+use herz_core::runtime::task::{Generation, State, Wake, Word};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -14,6 +15,7 @@ use pyo3::types::{PyString, PyTuple};
 use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::Core;
+use super::current;
 
 /// What a task runs.
 pub enum Payload {
@@ -32,6 +34,26 @@ pub struct Waiter {
     pub generation: Generation,
 }
 
+impl Waiter {
+    /// Ends the wait and gives what comes of it. Some: that wait is over already, and the outcome
+    /// is the caller's again, for the next one.
+    pub fn wake(self, py: Python<'_>, outcome: Outcome) -> Option<Outcome> {
+        let own = self.task.get();
+        let wake = own.word.wake(self.generation);
+        if wake == Wake::Stale {
+            return Some(outcome);
+        }
+        // Only this thread runs Python now: the task cannot look before it is there.
+        own.body.get_mut(py).inbox = Some(outcome);
+        if wake == Wake::Queue {
+            let core = Arc::clone(&own.core);
+            let worker = current::worker_of(&core);
+            core.machine.ready(worker, TaskRef(self.task), Place::Next);
+        }
+        None
+    }
+}
+
 // What each step reads comes first and stays in one cache line with the state word.
 #[repr(C)]
 pub struct Body {
@@ -47,9 +69,12 @@ pub struct Body {
     pub since_ns: u64,
     /// Its place in the runtime's register.
     pub place: u32,
+    /// Requests to end that nobody took back, and scopes in which they are not heard.
+    pub cancels: u32,
+    pub shields: u32,
 }
 
-/// Somebody asked for its end.
+/// Somebody asked for its end, and no shield keeps it from being heard.
 pub const CANCELLED: u8 = 1;
 /// Its last step ended with a yield.
 pub const YIELDED: u8 = 2;
@@ -99,6 +124,19 @@ impl Task {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
+    /// Whether the next await raises `Cancelled`, from the requests and the shields.
+    pub fn hear(&self, py: Python<'_>) {
+        let is_heard = {
+            let body = self.body.get(py);
+            body.cancels > 0 && body.shields == 0
+        };
+        if is_heard {
+            self.set(CANCELLED);
+        } else {
+            self.clear(CANCELLED);
+        }
+    }
+
     pub fn is_dead(&self) -> bool {
         self.word.state() == State::Dead
     }
@@ -141,6 +179,29 @@ impl Task {
     /// Asks for its end: `Cancelled` is raised at its next await, and at each one after it.
     fn cancel(slf: &Bound<'_, Self>) {
         slf.get().core.cancel(slf.py(), slf);
+    }
+
+    /// Takes one request to end back, after it did its work: for scopes.
+    fn uncancel(&self, py: Python<'_>) {
+        {
+            let mut body = self.body.get_mut(py);
+            body.cancels = body.cancels.saturating_sub(1);
+        }
+        self.hear(py);
+    }
+
+    /// Requests to end that nobody took back.
+    fn cancelling(&self, py: Python<'_>) -> u32 {
+        self.body.get(py).cancels
+    }
+
+    /// Begins (1) or ends (-1) a scope in which requests to end are not heard.
+    fn shield(&self, py: Python<'_>, change: i32) {
+        {
+            let mut body = self.body.get_mut(py);
+            body.shields = body.shields.saturating_add_signed(change);
+        }
+        self.hear(py);
     }
 
     /// Whether it ended.
