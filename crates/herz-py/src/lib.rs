@@ -49,7 +49,7 @@ mod _native {
     use crate::runtime::channel::Channel;
     #[pymodule_export]
     use crate::runtime::face::{
-        Runtime, current_runtime, current_task, go, in_runtime, sleep, yield_now,
+        Runtime, after_fork, current_runtime, current_task, go, in_runtime, sleep, yield_now,
     };
     #[pymodule_export]
     use crate::runtime::locks::{Gate, Semaphore};

@@ -19,6 +19,8 @@ from herz import _native
 
 T = TypeVar("T")
 
+os.register_at_fork(after_in_child=_native.after_fork)
+
 _STALL_NS = 5_000_000
 _GRACE_NS = 5_000_000_000
 _SOON_SECONDS = 0.1

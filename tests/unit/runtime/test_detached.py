@@ -352,5 +352,37 @@ def test_the_exit_code_is_right_whatever_the_workers_do() -> None:
         assert "Fatal" not in done.stderr
 
 
+@pytest.mark.slow
+def test_a_fork_leaves_the_parent_alone_and_the_child_without_a_runtime() -> None:
+    done = play(
+        """
+        import subprocess
+        async def other():
+            return 5
+        async def main():
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    await yield_now()
+                except RuntimeError as error:
+                    print("child:", error, flush=True)
+                return
+            assert os.waitpid(pid, 0)[1] == 0
+            called = await go(subprocess.run, [sys.executable, "-c", "print(1)"])
+            print("parent:", await go(other()), called.returncode, flush=True)
+        def fresh():
+            print("fresh:", run(other()), flush=True)
+        try:
+            run(main())
+        except RuntimeError:
+            fresh()  # a new one may be started in the child
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "forked while a herz runtime ran" in lines[0]
+    assert sorted(lines[1:]) == ["1", "fresh: 5", "parent: 5 0"]
+
+
 def test_cancelled_is_no_exception_that_is_caught_by_accident() -> None:
     assert not issubclass(Cancelled, Exception)

@@ -4,7 +4,9 @@
 //! release of a reference may run. Debug builds count the locks that a thread holds;
 //! [`assert_none_held`] is called wherever Python may begin to run.
 
-pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 pub use std::sync::{Arc, OnceLock, Weak};
 
 use std::ops::{Deref, DerefMut};

@@ -12,12 +12,14 @@ use super::crew::Errand;
 use super::machine::{Machine, Task};
 use super::poller::{Slack, now_ns};
 use super::processor::{Phase, Seen, WorkerId};
-use super::sync::{Arc, AtomicBool, Bell, OnceLock, Ordering, Weak, fence};
+use super::sync::{Arc, AtomicBool, AtomicPtr, Bell, Ordering, Weak, fence};
 
 /// The shortest time between two looks; the rule while steps are detached.
 const SHORT_NS: u64 = 250_000;
 /// A detached worker that used CPU time this recently burns.
 const BURNING_NS: u64 = 20_000_000;
+/// At most so many idle workers beside the first are kept while steps are detached.
+const SPARES_MAX: usize = 15;
 /// So many looks at parked runtimes before the monitor sleeps.
 const IDLE_LOOKS: u32 = 20;
 
@@ -35,13 +37,15 @@ pub trait Watched: Send + Sync {
     fn look(&self, now_ns: u64) -> Pulse;
 }
 
+/// Has so many threads started, elsewhere; never blocks.
+pub type Recruit = dyn Fn(usize) + Send + Sync;
+
 /// One runtime's part of the monitor's memory.
 #[derive(Default)]
 pub struct Watch {
     step: Option<Step>,
     burners: Vec<Burner>,
-    /// Starts one more thread, elsewhere; never blocks.
-    recruit: Option<Arc<dyn Fn() + Send + Sync>>,
+    recruit: Option<Arc<Recruit>>,
 }
 
 struct Step {
@@ -60,7 +64,7 @@ struct Burner {
 
 impl<T: Task> Machine<T> {
     /// Tells the monitor how a further worker is started.
-    pub fn set_recruit(&self, recruit: Arc<dyn Fn() + Send + Sync>) {
+    pub fn set_recruit(&self, recruit: Arc<Recruit>) {
         self.watch.lock().recruit = Some(recruit);
     }
 
@@ -155,10 +159,16 @@ impl<T: Task> Machine<T> {
             }
             watch.step = None;
         }
-        if let Some(recruit) = watch.recruit.clone()
-            && self.crew.wants(1)
+        // One detached step is often the first of many: as many spares as there are of them.
+        let spares = 1 + self.crew.detached.load(Ordering::Relaxed).min(SPARES_MAX);
+        let mut wanted = 0;
+        while self.crew.wants(spares) {
+            wanted += 1;
+        }
+        if let Some(recruit) = &watch.recruit
+            && wanted > 0
         {
-            recruit();
+            recruit(wanted);
         }
         spare.is_some()
     }
@@ -195,9 +205,31 @@ struct Register {
     is_rung: bool,
 }
 
+/// This process's register. The child of a fork gets a new one: the lock of the old one may be held
+/// for ever, by a thread that the child does not have.
 fn register() -> &'static Bell<Register> {
-    static REGISTER: OnceLock<Bell<Register>> = OnceLock::new();
-    REGISTER.get_or_init(Bell::default)
+    static CURRENT: AtomicPtr<(u32, Bell<Register>)> = AtomicPtr::new(std::ptr::null_mut());
+    let process = std::process::id();
+    // ORDERING: Acquire pairs with the Release of the exchange below.
+    let mut found = CURRENT.load(Ordering::Acquire);
+    loop {
+        // SAFETY: null, or from `Box::into_raw` below; what was published is never freed.
+        match unsafe { found.as_ref() } {
+            Some((owner, register)) if *owner == process => return register,
+            _ => {}
+        }
+        let made = Box::into_raw(Box::new((process, Bell::default())));
+        // ORDERING: Release publishes the new register, Acquire takes another thread's.
+        let exchanged = CURRENT.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire);
+        found = match exchanged {
+            Ok(_) => made,
+            Err(other) => {
+                // SAFETY: it was not published, so nobody else has it.
+                drop(unsafe { Box::from_raw(made) });
+                other
+            }
+        };
+    }
 }
 
 static ASLEEP: AtomicBool = AtomicBool::new(false);

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use herz_core::runtime::processor::WorkerId;
 use pyo3::exceptions::PyRuntimeError;
@@ -9,6 +10,16 @@ use pyo3::prelude::*;
 
 use super::core::Core;
 use super::task::Task;
+
+/// Set in the child of a fork of a process in which a runtime ran.
+pub static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// The error for using a runtime after a fork.
+pub fn forked() -> PyErr {
+    PyRuntimeError::new_err(
+        "this process was forked while a herz runtime ran: its copy is dead; use another process",
+    )
+}
 
 /// So many awaits may complete at once before the task must let others run.
 pub const BUDGET: u32 = 128;
@@ -64,6 +75,9 @@ impl Current {
 
 /// The runtime of this thread.
 pub fn core() -> PyResult<Arc<Core>> {
+    if FORKED.load(Ordering::Relaxed) {
+        return Err(forked());
+    }
     CURRENT
         .with(|current| current.core.borrow().clone())
         .ok_or_else(|| {

@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::{Core, Register};
-use super::current::{self, CURRENT, Role};
+use super::current::{self, CURRENT, FORKED, Role, forked};
 use super::task::{Payload, Task};
 use super::worker;
 
@@ -65,11 +65,11 @@ impl Runtime {
     fn watch(&self) {
         let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
         let starter = Arc::downgrade(&self.core);
-        self.core.machine.set_recruit(Arc::new(move || {
+        self.core.machine.set_recruit(Arc::new(move |count| {
             let starter = Weak::clone(&starter);
             // A thread of its own: the monitor must never wait for the interpreter.
             let recruiter = std::thread::Builder::new().name("herz-recruiter".to_owned());
-            let spawned = recruiter.spawn(move || start_from_outside(&starter));
+            let spawned = recruiter.spawn(move || start_from_outside(&starter, count));
             drop(spawned);
         }));
         sysmon::watch(weak);
@@ -103,6 +103,10 @@ impl Runtime {
             current.role.set(Role::Helper);
             current.core.borrow_mut().take();
         });
+        if FORKED.swap(false, Ordering::Relaxed) {
+            // Locks of the copy may be held by threads that this process does not have.
+            return Err(forked());
+        }
         let unbegun = core.machine.crew.stop();
         let left = core.leave(py);
         sysmon::unwatch();
@@ -203,12 +207,14 @@ fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<(
     core.start_worker_if_short(py)
 }
 
-fn start_from_outside(core: &Weak<Core>) {
+fn start_from_outside(core: &Weak<Core>, count: usize) {
     let started = Python::try_attach(|py| {
         let Some(core) = core.upgrade() else { return };
-        if let Err(error) = core.start_worker.call0(py) {
-            core.machine.crew.dismiss();
-            error.write_unraisable(py, None);
+        for _ in 0..count {
+            if let Err(error) = core.start_worker.call0(py) {
+                core.machine.crew.dismiss();
+                error.write_unraisable(py, None);
+            }
         }
     });
     // The interpreter is shutting down: no worker is needed any more.
@@ -287,6 +293,17 @@ pub fn current_task(py: Python<'_>) -> PyResult<Py<Task>> {
 #[pyfunction]
 pub fn current_runtime() -> PyResult<Runtime> {
     current::core().map(|core| Runtime { core })
+}
+
+/// The process has been forked: if this thread ran a runtime, the child's copy of it is dead.
+#[pyfunction]
+pub fn after_fork() {
+    CURRENT.with(|current| {
+        if current.core.borrow().is_some() {
+            FORKED.store(true, Ordering::Relaxed);
+            current.role.set(Role::Helper);
+        }
+    });
 }
 
 /// Whether this thread belongs to a runtime.

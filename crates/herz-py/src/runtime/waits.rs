@@ -1,5 +1,6 @@
 //! How each wait begins and ends.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use herz_core::runtime::heap::Key;
@@ -10,7 +11,7 @@ use pyo3::prelude::*;
 
 use super::awaitable::Wait;
 use super::core::Core;
-use super::current::{BUDGET, CURRENT, Current, Resumed};
+use super::current::{BUDGET, CURRENT, Current, FORKED, Resumed, forked};
 use super::task::{CANCELLED, Task, TaskRef, Waiter};
 use super::{Cancelled, Closed};
 
@@ -23,6 +24,9 @@ pub enum Step {
 
 /// Begins the wait, or ends it when the task has come back.
 pub fn step(py: Python<'_>, wait: &Wait) -> Step {
+    if FORKED.load(Ordering::Relaxed) {
+        return Step::Raise(forked());
+    }
     CURRENT.with(|current| {
         let slot = current.task.borrow();
         let Some(task) = slot.as_ref() else {

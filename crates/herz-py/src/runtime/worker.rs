@@ -1,6 +1,7 @@
 //! What a worker does: run tasks while it has the processor, functions when it has not.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use herz_core::runtime::crew::Errand;
@@ -15,7 +16,7 @@ use pyo3::prelude::*;
 
 use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
-use super::current::{BUDGET, CURRENT, Resumed, Role};
+use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
 use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, YIELDED};
 use super::{Cancelled, interval};
 
@@ -70,6 +71,9 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
         };
     }
     worker.entered.leave(py);
+    if FORKED.load(Ordering::Relaxed) {
+        return Left::Over;
+    }
     if machine.return_detached(id) {
         interval::restore(py, machine);
     }
@@ -172,6 +176,12 @@ impl<'a> Worker<'a> {
         }
         let (task, sent) = step(py, task, &coroutine);
         let own = task.0.get();
+        if FORKED.load(Ordering::Relaxed) {
+            // Nothing of the copy is touched any more, not even to release it.
+            std::mem::forget((task, coroutine));
+            self.core.register.get_mut(py).failure = Some(forked());
+            return None;
+        }
         match sent {
             Sent::Suspended => return self.settle(py, task, &coroutine),
             Sent::Foreign(object) => refuse(py, own, &object),
@@ -315,6 +325,9 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
             Some(Errand::Function(task)) => {
                 drop(slack);
                 call(py, core, &task.0);
+                if FORKED.load(Ordering::Relaxed) {
+                    return;
+                }
             }
             Some(Errand::Stop) | None => break,
         }
@@ -351,6 +364,9 @@ fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
         unreachable!("only functions are off-loaded")
     };
     drop(payload);
+    if FORKED.load(Ordering::Relaxed) {
+        return;
+    }
     core.finish(py, task, outcome);
     core.machine.crew.done();
     // The owner may have found itself stuck but for this function.
