@@ -23,11 +23,11 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run test race tsan sim check bench lock docs fmt clean ci FORCE
+.PHONY: help setup run test race tsan sim check bench bench-runtime lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 15
 
 setup: $(STAMPS)/native ## Make .venv: pinned and hashed dependencies, native module
 
@@ -71,6 +71,9 @@ check-rust: setup
 
 bench: setup ## Measure; see bench/
 	$(RUN) -m bench
+
+bench-runtime: setup ## Measure the task runtime beside its peers and a floor in C
+	$(RUN) -m bench.runtime
 
 fmt: setup ## Format and sort imports, Python and Rust
 	$(RUN) -m ruff check --select I --fix --quiet .

@@ -286,6 +286,12 @@ PYTHON = {".py", ".pyi"}
 BUILD = ["Makefile", ".ci", "pyproject.toml", "Cargo.toml", "deploy"]
 
 
+def timeless_tests() -> list[Path]:
+    """All tests but the task runtime's, where sleeping is the subject."""
+    subject = ROOT / "tests/unit/runtime"
+    return [path for path in files("tests", suffixes={".py"}) if subject not in path.parents]
+
+
 def deciding_files() -> list[Path]:
     """The sources that the determinism checks look at."""
     return files(*(f"src/herz/{part}" for part in DECIDING), suffixes={".py"})
@@ -301,7 +307,7 @@ SWEEPS: list[tuple[Check, Callable[[], list[Path]]]] = [
     (places_of_one_machine, lambda: [p for p in files(".") if p.name != "Cargo.lock"]),
     (addresses, lambda: files("requirements", suffixes={".lock"})),
     (asserts_off, lambda: files(*BUILD)),
-    (sleeps, lambda: files("tests", suffixes={".py"})),
+    (sleeps, timeless_tests),
     (undocumented_unsafe, lambda: files("crates", suffixes={".rs"})),
     (outside_reached, deciding_files),
     (set_order_shown, deciding_files),

@@ -1,4 +1,4 @@
-//! Column kernels of Herz. No Python and no Kubernetes inside: rows, codes, points and bytes.
+//! Column kernels and the task runtime of Herz. No Python and no Kubernetes inside.
 //!
 //! - [`table`]: what is known of each row for one kind of request: codes, points, totals, top k.
 //! - [`answers`]: what one rule says of each row, shared between tables.
@@ -9,6 +9,7 @@
 //! - [`recurrence`]: the expected rest of a stock under random draws.
 //! - [`runtime`]: run queues, idle processors, timers of the task runtime.
 //! - [`scorer`]: from raw values to points.
+//! - [`runtime`]: tasks, timers and workers, in Go's manner.
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
 
 pub mod answers;

@@ -2,6 +2,7 @@
 
 mod packing;
 mod resources;
+mod runtime;
 mod structures;
 mod table;
 
@@ -45,6 +46,18 @@ mod _native {
     use crate::packing::{RequestMix, expected_rest};
     #[pymodule_export]
     use crate::resources::{Kernel, has_room, levels, shift_row};
+    #[pymodule_export]
+    use crate::runtime::channel::Channel;
+    #[pymodule_export]
+    use crate::runtime::face::{
+        Runtime, after_fork, current_runtime, current_task, go, in_runtime, sleep, yield_now,
+    };
+    #[pymodule_export]
+    use crate::runtime::locks::{Gate, Semaphore};
+    #[pymodule_export]
+    use crate::runtime::task::Task;
+    #[pymodule_export]
+    use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]
     use crate::structures::{
         GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_heap, measure_load, measure_shards,

@@ -1,0 +1,55 @@
+"""Who is measured beside the runtime, and what of it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shlex
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+Runner = Callable[[Coroutine[Any, Any, float]], float]
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The loops that run asyncio's coroutines, and the floor in C where a compiler is there."""
+
+    loops: dict[str, Runner]
+    floor: ModuleType | None
+
+
+def find_peers() -> Peers:
+    """Looks for uvloop and a C compiler; says what is missing."""
+    loops: dict[str, Runner] = {"asyncio": asyncio.run}
+    if importlib.util.find_spec("uvloop") is None:
+        print("note: uvloop is not installed and is not measured: pip install uvloop")
+    else:
+        loops["uvloop"] = importlib.import_module("uvloop").run
+    return Peers(loops, _build_floor())
+
+
+def _build_floor() -> ModuleType | None:
+    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[:1]
+    flags = ["-O3", "-shared", "-fPIC", "-Wall", f"-I{sysconfig.get_paths()['include']}"]
+    source = Path(__file__).with_name("floor.c")
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder, "floor.so")
+        try:
+            command = [*compiler, *flags, str(source), "-o", str(built)]
+            subprocess.run(command, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"note: the floor is not measured: {error}")
+            return None
+        spec = importlib.util.spec_from_file_location("floor", built)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module

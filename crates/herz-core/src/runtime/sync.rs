@@ -1,0 +1,112 @@
+//! The one file of the runtime that names `std::sync`, so that a checker can be put under it.
+//!
+//! Invariant: while a [`Lock`] is held no Python code, no allocation of a Python object and no
+//! release of a reference may run. Debug builds count the locks that a thread holds;
+//! [`assert_none_held`] is called wherever Python may begin to run.
+
+pub use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+pub use std::sync::{Arc, OnceLock, Weak};
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static HELD: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(debug_assertions)]
+fn count(change: i32) {
+    HELD.with(|held| held.set(held.get().wrapping_add_signed(change)));
+}
+
+/// Panics in debug builds when this thread holds a core lock.
+pub fn assert_none_held() {
+    #[cfg(debug_assertions)]
+    HELD.with(|held| assert_eq!(held.get(), 0, "Python may run while a core lock is held"));
+}
+
+/// A mutex around plain data: a panic of its holder leaves nothing half done that matters, so
+/// poison is ignored. Held for a few hundred nanoseconds at most, never across a wait.
+#[derive(Default)]
+pub struct Lock<T>(Mutex<T>);
+
+/// The right to use what a [`Lock`] guards.
+pub struct Held<'a, T>(MutexGuard<'a, T>);
+
+impl<T> Lock<T> {
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub fn lock(&self) -> Held<'_, T> {
+        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(debug_assertions)]
+        count(1);
+        Held(guard)
+    }
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Held<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+#[cfg(debug_assertions)]
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        count(-1);
+    }
+}
+
+/// A value that one thread leaves and another waits for.
+#[derive(Default)]
+pub struct Bell<T> {
+    slot: Mutex<T>,
+    rung: Condvar,
+}
+
+impl<T> Bell<T> {
+    /// Changes the value and wakes all who wait for it.
+    pub fn ring(&self, change: impl FnOnce(&mut T)) {
+        change(&mut self.slot.lock().unwrap_or_else(PoisonError::into_inner));
+        self.rung.notify_all();
+    }
+
+    /// Waits until `take` gives something, at most for `limit`; None means that the limit passed.
+    pub fn wait<R>(
+        &self,
+        limit: Option<Duration>,
+        mut take: impl FnMut(&mut T) -> Option<R>,
+    ) -> Option<R> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_last = false;
+        loop {
+            if let Some(taken) = take(&mut slot) {
+                return Some(taken);
+            }
+            if is_last {
+                return None;
+            }
+            slot = if let Some(limit) = limit {
+                let waited = self.rung.wait_timeout(slot, limit);
+                let (slot, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+                is_last = outcome.timed_out();
+                slot
+            } else {
+                self.rung.wait(slot).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+    }
+}

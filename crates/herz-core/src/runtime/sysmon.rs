@@ -1,0 +1,324 @@
+//! The monitor: one thread for all runtimes of the process, which takes the processor out of steps
+//! that last too long.
+//!
+//! It reads no clock of the workers: a word that is the same at two looks is the same step. CPU
+//! clocks of the workers' threads tell a step that burns from one that is blocked in a call. It
+//! never touches Python, so nothing that holds the interpreter can delay it. When all runtimes
+//! are parked it sleeps until one of them is not.
+
+use std::time::Duration;
+
+use super::crew::Errand;
+use super::machine::{Machine, Task};
+use super::poller::{Slack, now_ns};
+use super::processor::{Phase, Seen, WorkerId};
+use super::sync::{Arc, AtomicBool, AtomicPtr, Bell, Ordering, Weak, fence};
+
+/// The shortest time between two looks; the rule while steps are detached.
+const SHORT_NS: u64 = 250_000;
+/// A detached worker that used CPU time this recently burns.
+const BURNING_NS: u64 = 20_000_000;
+/// At most so many idle workers beside the first are kept while steps are detached.
+const SPARES_MAX: usize = 15;
+/// So many looks at parked runtimes before the monitor sleeps.
+const IDLE_LOOKS: u32 = 20;
+
+/// What the monitor found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Parked: nothing can stall.
+    Idle,
+    /// Look again within this time.
+    Busy { again_ns: u64 },
+}
+
+/// What the monitor looks after.
+pub trait Watched: Send + Sync {
+    fn look(&self, now_ns: u64) -> Pulse;
+}
+
+/// Has so many threads started, elsewhere; never blocks.
+pub type Recruit = dyn Fn(usize) + Send + Sync;
+
+/// One runtime's part of the monitor's memory.
+#[derive(Default)]
+pub struct Watch {
+    step: Option<Step>,
+    burners: Vec<Burner>,
+    recruit: Option<Arc<Recruit>>,
+}
+
+struct Step {
+    seen: Seen,
+    since_ns: u64,
+    looked_ns: u64,
+    cpu_ns: u64,
+    is_counted: bool,
+}
+
+struct Burner {
+    worker: WorkerId,
+    cpu_ns: u64,
+    ran_ns: u64,
+}
+
+impl<T: Task> Machine<T> {
+    /// Tells the monitor how a further worker is started.
+    pub fn set_recruit(&self, recruit: Arc<Recruit>) {
+        self.watch.lock().recruit = Some(recruit);
+    }
+
+    /// Detached workers that used CPU time lately.
+    fn burners(&self, watch: &mut Watch, now_ns: u64) -> u64 {
+        let detached = self.crew.detached_seats();
+        let known = std::mem::take(&mut watch.burners);
+        for (worker, seat) in detached {
+            let Some(cpu_ns) = seat.cpu_ns() else {
+                continue;
+            };
+            let before = known.iter().find(|burner| burner.worker == worker);
+            let has_run = before.is_none_or(|burner| cpu_ns > burner.cpu_ns + SHORT_NS / 10);
+            let ran_ns = match before {
+                Some(burner) if !has_run => burner.ran_ns,
+                Some(_) => now_ns,
+                // Detached just now: whether it burns is seen at the next looks.
+                None => 0,
+            };
+            watch.burners.push(Burner {
+                worker,
+                cpu_ns,
+                ran_ns,
+            });
+        }
+        let burning = |burner: &&Burner| now_ns < burner.ran_ns + BURNING_NS;
+        watch.burners.iter().filter(burning).count() as u64
+    }
+
+    /// How long the step may last, from whether it and the detached ones use the CPU.
+    fn allowed_ns(&self, watch: &mut Watch, now_ns: u64, is_off_cpu: bool) -> u64 {
+        if self.crew.detached.load(Ordering::Relaxed) == 0 {
+            return self.settings.stall_ns;
+        }
+        let burners = self.burners(watch, now_ns);
+        if burners == 0 && is_off_cpu {
+            return SHORT_NS;
+        }
+        // A step that only waits its turn among the burners must not lose the processor for it.
+        let interval = self.switch_interval_ns.load(Ordering::Relaxed);
+        self.settings.stall_ns.max((burners + 2) * interval)
+    }
+
+    fn look_at(&self, watch: &mut Watch, seen: Seen, now_ns: u64) {
+        let cpu_ns = self.crew.seat_of(seen.owner).cpu_ns().unwrap_or(0);
+        let Some(step) = watch.step.as_mut().filter(|step| step.seen == seen) else {
+            watch.step = Some(Step {
+                seen,
+                since_ns: now_ns,
+                looked_ns: now_ns,
+                cpu_ns,
+                is_counted: false,
+            });
+            return;
+        };
+        let passed = now_ns.saturating_sub(step.looked_ns);
+        let is_off_cpu = cpu_ns.saturating_sub(step.cpu_ns) < passed / 8;
+        step.looked_ns = now_ns;
+        step.cpu_ns = cpu_ns;
+        let lasted = now_ns.saturating_sub(step.since_ns);
+        let is_counted = step.is_counted;
+        let is_due = lasted >= SHORT_NS
+            && self.has_work(now_ns)
+            && self.pauses.load(Ordering::Relaxed) == 0
+            && lasted >= self.allowed_ns(watch, now_ns, is_off_cpu);
+        if is_due && !self.hand_off(watch, seen) && !is_counted {
+            self.counters.stalls.fetch_add(1, Ordering::Relaxed);
+            if let Some(step) = &mut watch.step {
+                step.is_counted = true;
+            }
+        }
+    }
+
+    /// Gives the processor of that step to an idle worker; false when there is none.
+    fn hand_off(&self, watch: &mut Watch, seen: Seen) -> bool {
+        if !self.settings.hand_off {
+            return false;
+        }
+        let spare = self.crew.pick();
+        if let Some(to) = spare {
+            let seat = self.crew.seat_of(seen.owner);
+            // Before the exchange: the worker that finds its processor gone takes these back.
+            self.crew.detached.fetch_add(1, Ordering::Relaxed);
+            seat.is_detached.store(true, Ordering::Relaxed);
+            if self.processor.take(seen, to) {
+                self.counters.hand_offs.fetch_add(1, Ordering::Relaxed);
+                self.crew.tell(to, Errand::Processor);
+            } else {
+                seat.is_detached.store(false, Ordering::Relaxed);
+                self.crew.detached.fetch_sub(1, Ordering::Relaxed);
+                self.crew.put_back(to);
+            }
+            watch.step = None;
+        }
+        // One detached step is often the first of many: as many spares as there are of them.
+        let spares = 1 + self.crew.detached.load(Ordering::Relaxed).min(SPARES_MAX);
+        let mut wanted = 0;
+        while self.crew.wants(spares) {
+            wanted += 1;
+        }
+        if let Some(recruit) = &watch.recruit
+            && wanted > 0
+        {
+            recruit(wanted);
+        }
+        spare.is_some()
+    }
+}
+
+impl<T: Task> Machine<T> {
+    /// The monitor's look at this runtime.
+    pub fn look_after(&self, now_ns: u64) -> Pulse {
+        let seen = self.processor.seen();
+        let mut watch = self.watch.lock();
+        match seen.phase {
+            Phase::Parked => {
+                watch.step = None;
+                return Pulse::Idle;
+            }
+            Phase::Step => self.look_at(&mut watch, seen, now_ns),
+            Phase::Core | Phase::Granted => watch.step = None,
+        }
+        let again_ns = if self.crew.detached.load(Ordering::Relaxed) > 0 {
+            SHORT_NS
+        } else {
+            (self.settings.stall_ns / 5).max(SHORT_NS)
+        };
+        Pulse::Busy { again_ns }
+    }
+}
+
+// ---- the thread ------------------------------------------------------------------------------
+
+#[derive(Default)]
+struct Register {
+    watched: Vec<Weak<dyn Watched>>,
+    is_running: bool,
+    is_rung: bool,
+}
+
+/// This process's register. The child of a fork gets a new one: the lock of the old one may be held
+/// for ever, by a thread that the child does not have.
+fn register() -> &'static Bell<Register> {
+    static CURRENT: AtomicPtr<(u32, Bell<Register>)> = AtomicPtr::new(std::ptr::null_mut());
+    let process = std::process::id();
+    // ORDERING: Acquire pairs with the Release of the exchange below.
+    let mut found = CURRENT.load(Ordering::Acquire);
+    loop {
+        // SAFETY: null, or from `Box::into_raw` below; what was published is never freed.
+        match unsafe { found.as_ref() } {
+            Some((owner, register)) if *owner == process => return register,
+            _ => {}
+        }
+        let made = Box::into_raw(Box::new((process, Bell::default())));
+        // ORDERING: Release publishes the new register, Acquire takes another thread's.
+        let exchanged = CURRENT.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire);
+        found = match exchanged {
+            Ok(_) => made,
+            Err(other) => {
+                // SAFETY: it was not published, so nobody else has it.
+                drop(unsafe { Box::from_raw(made) });
+                other
+            }
+        };
+    }
+}
+
+static ASLEEP: AtomicBool = AtomicBool::new(false);
+
+/// A runtime is no longer parked.
+pub fn wake() {
+    // ORDERING: SeqCst against the fence in `run`: either this sees that the monitor sleeps, or
+    // the monitor's last look sees the processor's word as it is now.
+    fence(Ordering::SeqCst);
+    if ASLEEP.load(Ordering::Relaxed) && ASLEEP.swap(false, Ordering::Relaxed) {
+        register().ring(|register| register.is_rung = true);
+    }
+}
+
+/// Looks after a runtime until it is dropped. The monitor's thread inherits the caller's signal
+/// mask: block all signals around the call.
+///
+/// # Panics
+/// When no thread can be started.
+pub fn watch(watched: Weak<dyn Watched>) {
+    let mut must_start = false;
+    register().ring(|register| {
+        register.watched.push(watched);
+        register.is_rung = true;
+        must_start = !std::mem::replace(&mut register.is_running, true);
+    });
+    if must_start {
+        let thread = std::thread::Builder::new().name("herz-sysmon".to_owned());
+        thread.spawn(run).expect("a thread for the monitor");
+    }
+}
+
+/// Ends the monitor when it has nothing left to look after.
+pub fn unwatch() {
+    register().ring(|register| register.is_rung = true);
+}
+
+fn run() {
+    let _slack = Slack::least();
+    let mut idle_looks = 0;
+    loop {
+        let mut alive = Vec::new();
+        register().ring(|register| {
+            register
+                .watched
+                .retain(|watched| watched.strong_count() > 0);
+            alive.extend(register.watched.iter().filter_map(Weak::upgrade));
+            register.is_running = !alive.is_empty();
+        });
+        if alive.is_empty() {
+            return;
+        }
+        let may_sleep = idle_looks >= IDLE_LOOKS;
+        if may_sleep {
+            ASLEEP.store(true, Ordering::Relaxed);
+            // ORDERING: see `wake`.
+            fence(Ordering::SeqCst);
+        }
+        let again_ns = look_at_all(&alive);
+        // Dropped before the wait: a runtime must be able to end.
+        drop(alive);
+        let limit = match again_ns {
+            None if may_sleep => None,
+            None => Some(Duration::from_millis(1)),
+            Some(again_ns) => Some(Duration::from_nanos(again_ns)),
+        };
+        idle_looks = if again_ns.is_none() {
+            idle_looks + 1
+        } else {
+            0
+        };
+        let take =
+            |register: &mut Register| std::mem::replace(&mut register.is_rung, false).then_some(());
+        register().wait(limit, take);
+        if may_sleep {
+            ASLEEP.store(false, Ordering::Relaxed);
+            idle_looks = 0;
+        }
+    }
+}
+
+/// The shortest time after which one of them wants to be looked at; None when all are parked.
+fn look_at_all(alive: &[Arc<dyn Watched>]) -> Option<u64> {
+    let now = now_ns();
+    let pulses = alive.iter().map(|watched| watched.look(now));
+    pulses
+        .filter_map(|pulse| match pulse {
+            Pulse::Idle => None,
+            Pulse::Busy { again_ns } => Some(again_ns),
+        })
+        .min()
+}

@@ -1,0 +1,198 @@
+//! `Channel`: values from one task to another, in order, each to exactly one.
+
+use std::collections::VecDeque;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use super::Closed;
+use super::awaitable::{self, Wait};
+use super::cell::GilCell;
+use super::task::{Task, Waiter};
+use super::waits::{Home, Tried};
+
+#[derive(Default)]
+struct State {
+    home: Home,
+    // Bound: `capacity`, where there is one.
+    values: VecDeque<Py<PyAny>>,
+    // Bound for both: the number of tasks; a task waits in one place.
+    receivers: VecDeque<Waiter>,
+    senders: VecDeque<(Waiter, Py<PyAny>)>,
+    is_closed: bool,
+}
+
+/// Values from one task to another, in order. Capacity 0: a send waits for its receive; None: a
+/// send never waits.
+#[pyclass(frozen, generic, weakref, module = "herz.runtime")]
+pub struct Channel {
+    capacity: Option<usize>,
+    state: GilCell<State>,
+}
+
+fn closed() -> PyErr {
+    Closed::new_err("the channel is closed")
+}
+
+impl Channel {
+    pub fn try_receive(&self, py: Python<'_>) -> Tried {
+        let (first, is_closed) = {
+            let mut state = self.state.get_mut(py);
+            (state.values.pop_front(), state.is_closed)
+        };
+        let sent = self.first_sent(py);
+        match (first, sent) {
+            (Some(first), sent) => {
+                self.state.get_mut(py).values.extend(sent);
+                Tried::Done(first)
+            }
+            (None, Some(sent)) => Tried::Done(sent),
+            (None, None) if is_closed => Tried::Failed(closed()),
+            (None, None) => Tried::Later,
+        }
+    }
+
+    /// What the first sender that still waits brought; it goes on.
+    fn first_sent(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        loop {
+            let (waiter, value) = self.state.get_mut(py).senders.pop_front()?;
+            if waiter.wake(py, Ok(py.None())).is_none() {
+                return Some(value);
+            }
+        }
+    }
+
+    pub fn try_send(&self, py: Python<'_>, value: &Py<PyAny>) -> Tried {
+        if self.state.get(py).is_closed {
+            return Tried::Failed(closed());
+        }
+        let mut value = Ok(value.clone_ref(py));
+        loop {
+            let receiver = self.state.get_mut(py).receivers.pop_front();
+            let Some(receiver) = receiver else { break };
+            match receiver.wake(py, value) {
+                None => return Tried::Done(py.None()),
+                Some(back) => value = back,
+            }
+        }
+        let mut state = self.state.get_mut(py);
+        match value {
+            Ok(value) if self.capacity.is_none_or(|most| state.values.len() < most) => {
+                state.values.push_back(value);
+                Tried::Done(py.None())
+            }
+            _ => Tried::Later,
+        }
+    }
+
+    pub fn queue_receiver(&self, py: Python<'_>, waiter: Waiter) {
+        self.state.get_mut(py).receivers.push_back(waiter);
+    }
+
+    pub fn queue_sender(&self, py: Python<'_>, waiter: Waiter, value: Py<PyAny>) {
+        self.state.get_mut(py).senders.push_back((waiter, value));
+    }
+
+    /// The task no longer waits here.
+    pub fn withdraw(&self, py: Python<'_>, task: &Py<Task>) {
+        let (receivers, senders);
+        {
+            let mut state = self.state.get_mut(py);
+            let all = std::mem::take(&mut state.receivers);
+            let (gone, kept): (VecDeque<_>, _) = all.into_iter().partition(|w| w.task.is(task));
+            state.receivers = kept;
+            receivers = gone;
+            let all = std::mem::take(&mut state.senders);
+            let (gone, kept): (VecDeque<_>, _) = all.into_iter().partition(|w| w.0.task.is(task));
+            state.senders = kept;
+            senders = gone;
+        }
+        // Released outside the borrow.
+        drop((receivers, senders));
+    }
+
+    pub fn is_at_home(&self, py: Python<'_>, task: &Task) -> bool {
+        self.state.get_mut(py).home.takes(task)
+    }
+}
+
+#[pymethods]
+impl Channel {
+    #[new]
+    #[pyo3(signature = (capacity = Some(0)), text_signature = "(capacity=0)")]
+    fn new(capacity: Option<isize>) -> PyResult<Self> {
+        let capacity = capacity.map(usize::try_from).transpose();
+        Ok(Self {
+            capacity: capacity
+                .map_err(|_| PyValueError::new_err("capacity must not be negative"))?,
+            state: GilCell::new(State::default()),
+        })
+    }
+
+    /// An awaitable that sends; raises `Closed` when the channel is, or becomes, closed.
+    fn send(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        awaitable::new(slf.py(), Wait::Send(slf.clone().unbind(), value))
+    }
+
+    /// An awaitable of the next value; raises `Closed` when the channel is closed and empty.
+    fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        awaitable::new(slf.py(), Wait::Receive(slf.clone().unbind()))
+    }
+
+    /// No more values: who sends or waits for one gets `Closed`. Values that were sent stay.
+    fn close(&self, py: Python<'_>) {
+        let (receivers, senders);
+        {
+            let mut state = self.state.get_mut(py);
+            state.is_closed = true;
+            receivers = std::mem::take(&mut state.receivers);
+            senders = std::mem::take(&mut state.senders);
+        }
+        let senders = senders.into_iter().map(|(waiter, _)| waiter);
+        for waiter in receivers.into_iter().chain(senders) {
+            let error = closed().into_value(py).into_any();
+            drop(waiter.wake(py, Err(error)));
+        }
+    }
+
+    #[getter]
+    fn is_closed(&self, py: Python<'_>) -> bool {
+        self.state.get(py).is_closed
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.state.get(py).values.len()
+    }
+
+    fn __aiter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        awaitable::new(slf.py(), Wait::Next(slf.clone().unbind()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: the collector visits with the interpreter's lock.
+        let Some(state) = (unsafe { self.state.visited() }) else {
+            return Ok(());
+        };
+        for value in &state.values {
+            visit.call(value)?;
+        }
+        for waiter in &state.receivers {
+            visit.call(&waiter.task)?;
+        }
+        for (waiter, value) in &state.senders {
+            visit.call(&waiter.task)?;
+            visit.call(value)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let state = std::mem::take(&mut *self.state.get_mut(py));
+        drop(state);
+    }
+}

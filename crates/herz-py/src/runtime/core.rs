@@ -1,0 +1,339 @@
+//! One runtime as Python sees it: the core's machine and the register of its tasks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use herz_core::runtime::fifo::Place;
+use herz_core::runtime::machine::Machine;
+use herz_core::runtime::poller::now_ns;
+use herz_core::runtime::sync::assert_none_held;
+use herz_core::runtime::task::Wake;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::awaitable::copy_context;
+use super::cell::GilCell;
+use super::current;
+use super::task::{Body, CANCELLED, FUNCTION, Payload, Task, TaskRef, WAITED};
+use super::{Cancelled, Deadlock};
+
+pub struct Core {
+    pub machine: Machine<TaskRef>,
+    pub register: GilCell<Register>,
+    /// Starts one more worker's thread.
+    pub start_worker: Py<PyAny>,
+    /// How long tasks have to end after `main`.
+    pub grace_ns: u64,
+}
+
+/// All tasks that live, and how far the run is.
+#[derive(Default)]
+pub struct Register {
+    places: Vec<Option<Py<Task>>>,
+    free: Vec<u32>,
+    pub alive: usize,
+    pub spawned: u64,
+    main: Option<Py<Task>>,
+    /// Set when `main` ended: when waiting for the rest ends.
+    pub closes_ns: Option<u64>,
+    /// What `run` raises instead of what `main` gave.
+    pub failure: Option<PyErr>,
+    interrupts: u32,
+    /// Interrupts the call that the thread of `run` is in.
+    pub nudge: Option<Py<PyAny>>,
+    has_nudged: bool,
+    /// `run` has returned; what is still in a call is on its own.
+    pub is_left: bool,
+}
+
+impl Core {
+    /// Makes a task and queues it, or has a thread run its function.
+    pub fn spawn(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        payload: Payload,
+        name: Option<Py<PyString>>,
+    ) -> PyResult<Py<Task>> {
+        let is_function = matches!(payload, Payload::Function(_));
+        let context = copy_context(py)?;
+        let id = self.register.get(py).spawned + 1;
+        let task = Task {
+            word: herz_core::runtime::task::Word::default(),
+            flags: if is_function { FUNCTION } else { 0 }.into(),
+            id,
+            core: Arc::clone(self),
+            body: GilCell::new(Body {
+                payload,
+                context: Some(context),
+                inbox: None,
+                joiners: Vec::new(),
+                timer: None,
+                name,
+                waits_for: "",
+                since_ns: 0,
+                place: 0,
+                cancels: 0,
+                shields: 0,
+            }),
+        };
+        let task = Py::new(py, task)?;
+        self.enrol(py, &task)?;
+        let queued = TaskRef(task.clone_ref(py));
+        if is_function {
+            self.machine.crew.submit(queued);
+            self.start_worker_if_short(py)?;
+        } else {
+            self.machine
+                .ready(current::worker_of(self), queued, Place::Tail);
+        }
+        Ok(task)
+    }
+
+    fn enrol(&self, py: Python<'_>, task: &Py<Task>) -> PyResult<()> {
+        let mut register = self.register.get_mut(py);
+        if register.is_left {
+            return Err(PyRuntimeError::new_err("this herz runtime has ended"));
+        }
+        register.spawned += 1;
+        register.alive += 1;
+        let entry = Some(task.clone_ref(py));
+        let place = if let Some(place) = register.free.pop() {
+            register.places[place as usize] = entry;
+            place
+        } else {
+            register.places.push(entry);
+            register.places.len() as u32 - 1
+        };
+        if register.main.is_none() {
+            register.main = Some(task.clone_ref(py));
+        }
+        let is_closing = register.closes_ns.is_some();
+        drop(register);
+        task.get().body.get_mut(py).place = place;
+        if is_closing {
+            self.cancel(py, task.bind(py));
+        }
+        Ok(())
+    }
+
+    /// One more thread, when functions or a hand-off would have to wait for one.
+    pub fn start_worker_if_short(&self, py: Python<'_>) -> PyResult<()> {
+        let spares = usize::from(self.machine.settings.hand_off);
+        while self.machine.crew.wants(spares) {
+            assert_none_held();
+            if let Err(error) = self.start_worker.call0(py) {
+                self.machine.crew.dismiss();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The task ended: whoever awaits it is woken.
+    pub fn finish(self: &Arc<Self>, py: Python<'_>, task: &Py<Task>, outcome: PyResult<Py<PyAny>>) {
+        assert_none_held();
+        let own = task.get();
+        let outcome = outcome.map_err(|error| {
+            if error.is_instance_of::<PyKeyboardInterrupt>(py)
+                || error.is_instance_of::<PySystemExit>(py)
+            {
+                own.set(super::task::SEEN);
+                let mut register = self.register.get_mut(py);
+                register.failure.get_or_insert(error.clone_ref(py));
+            }
+            if error.is_instance_of::<Cancelled>(py) {
+                own.set(super::task::SEEN);
+            }
+            error.into_value(py).into_any()
+        });
+        let (payload, context, joiners, place);
+        {
+            let mut body = own.body.get_mut(py);
+            payload = std::mem::replace(&mut body.payload, Payload::Gone);
+            context = body.context.take();
+            joiners = std::mem::take(&mut body.joiners);
+            place = body.place;
+            body.inbox = Some(outcome);
+        }
+        own.word.finish();
+        let worker = current::worker_of(self);
+        for waiter in joiners {
+            let queued = TaskRef(waiter.task);
+            self.machine
+                .wake(worker, queued, waiter.generation, Place::Next);
+        }
+        let (entry, must_close) = {
+            let mut register = self.register.get_mut(py);
+            register.alive -= 1;
+            let entry = register.places[place as usize].take();
+            register.free.push(place);
+            let is_main = register.main.as_ref().is_some_and(|main| main.is(task));
+            let is_last_word = is_main || register.failure.is_some();
+            (entry, is_last_word && register.closes_ns.is_none())
+        };
+        // Released last, outside all borrows: their finalizers may call back in.
+        drop((payload, context, entry));
+        if must_close {
+            self.close(py);
+        }
+    }
+
+    /// Cancels what lives; the run ends when all of it has ended, or after the grace.
+    pub fn close(self: &Arc<Self>, py: Python<'_>) {
+        let living = {
+            let mut register = self.register.get_mut(py);
+            register.closes_ns = Some(now_ns().saturating_add(self.grace_ns));
+            living(py, &register)
+        };
+        for task in living {
+            self.cancel(py, task.bind(py));
+        }
+    }
+
+    /// Asks the task to end: at its next await.
+    pub fn cancel(&self, py: Python<'_>, task: &Bound<'_, Task>) {
+        let own = task.get();
+        own.body.get_mut(py).cancels += 1;
+        own.hear(py);
+        if !own.has(CANCELLED) {
+            return;
+        }
+        let Some(generation) = own.word.waiting() else {
+            return;
+        };
+        if own.word.wake(generation) == Wake::Queue {
+            let queued = TaskRef(task.clone().unbind());
+            self.machine
+                .ready(current::worker_of(self), queued, Place::Tail);
+        }
+    }
+
+    /// Nothing can wake any task any more: `run` raises `Deadlock`.
+    pub fn report_deadlock(self: &Arc<Self>, py: Python<'_>) {
+        let living = living(py, &self.register.get(py));
+        let now = now_ns();
+        let lines = living.iter().map(|task| {
+            let own = task.get();
+            let since_ns = own.body.get(py).since_ns;
+            let ago_ms = now.saturating_sub(since_ns) / 1_000_000;
+            let (label, state) = (own.label(py), own.describe(py));
+            format!("\n  {label} {state}, for {ago_ms} ms")
+        });
+        let text: String = lines.collect();
+        let text = format!("all tasks wait, and nothing is left that could wake one:{text}");
+        {
+            let mut register = self.register.get_mut(py);
+            register.failure.get_or_insert(Deadlock::new_err(text));
+        }
+        self.close(py);
+    }
+
+    /// Ctrl-C: the first one cancels `main`.
+    pub fn interrupt(&self, py: Python<'_>) -> &'static str {
+        let main = {
+            let mut register = self.register.get_mut(py);
+            if std::mem::take(&mut register.has_nudged) {
+                let seat = self.machine.crew.seat_of(0);
+                let is_stuck = seat.is_detached.load(Ordering::Relaxed);
+                return if is_stuck { "abandon" } else { "ignore" };
+            }
+            register.interrupts += 1;
+            let is_first = register.interrupts == 1 && register.closes_ns.is_none();
+            let main = register.main.as_ref().filter(|_| is_first);
+            main.map(|main| main.clone_ref(py))
+        };
+        match main {
+            Some(main) => {
+                self.cancel(py, main.bind(py));
+                "cancel"
+            }
+            None => "raise",
+        }
+    }
+
+    /// The run is over but for the thread that called it, which is still inside a call: that call
+    /// is interrupted, once.
+    pub fn nudge(&self, py: Python<'_>) {
+        let nudge = {
+            let mut register = self.register.get_mut(py);
+            register.has_nudged = true;
+            register.nudge.take()
+        };
+        if let Some(nudge) = nudge
+            && let Err(error) = nudge.call0(py)
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    /// Whether tasks that had to end are still inside their calls.
+    pub fn is_past_grace(&self, py: Python<'_>) -> bool {
+        self.register.get(py).alive > 0 && self.is_over(py)
+    }
+
+    /// Whether `run` may return.
+    pub fn is_over(&self, py: Python<'_>) -> bool {
+        let register = self.register.get(py);
+        register.alive == 0 || register.closes_ns.is_some_and(|closes| now_ns() >= closes)
+    }
+
+    /// What `run` gives.
+    pub fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let (failure, main, was_interrupted) = {
+            let mut register = self.register.get_mut(py);
+            let was_interrupted = register.interrupts > 0;
+            (
+                register.failure.take(),
+                register.main.take(),
+                was_interrupted,
+            )
+        };
+        let outcome = match main {
+            Some(main) if main.get().is_dead() => main.get().outcome(py),
+            _ => Err(PyRuntimeError::new_err("main is still inside a call")),
+        };
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        match outcome {
+            Err(error) if was_interrupted && error.is_instance_of::<Cancelled>(py) => {
+                Err(PyKeyboardInterrupt::new_err(()))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Forgets all tasks: a runtime and its tasks hold each other.
+    pub fn leave(&self, py: Python<'_>) -> Vec<Py<Task>> {
+        let mut register = self.register.get_mut(py);
+        register.is_left = true;
+        let living = living(py, &register);
+        register.places.clear();
+        register.free.clear();
+        living
+    }
+
+    pub fn living(&self, py: Python<'_>) -> Vec<Py<Task>> {
+        living(py, &self.register.get(py))
+    }
+}
+
+fn living(py: Python<'_>, register: &Register) -> Vec<Py<Task>> {
+    let places = register.places.iter().flatten();
+    places.map(|task| task.clone_ref(py)).collect()
+}
+
+/// Tells the hook for unraisable errors of one that nobody awaited.
+pub fn report_unseen(py: Python<'_>, label: &str, error: Py<PyAny>) {
+    let about = PyString::new(py, &format!("{label}, which nobody awaited"));
+    PyErr::from_value(error.into_bound(py)).write_unraisable(py, Some(&about));
+}
+
+impl Task {
+    /// Notes how its step ended, for the next one.
+    pub fn note(&self, kind: u8) {
+        self.clear(super::task::YIELDED | WAITED);
+        self.set(kind);
+    }
+}

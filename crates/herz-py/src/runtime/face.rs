@@ -1,0 +1,313 @@
+//! `Runtime` and the functions that tasks call.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use herz_core::runtime::machine::{Machine, Settings};
+use herz_core::runtime::sysmon::{self, Watched};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use super::awaitable::{self, Wait};
+use super::cell::GilCell;
+use super::core::{Core, Register};
+use super::current::{self, CURRENT, FORKED, Role, forked};
+use super::task::{Payload, Task};
+use super::worker;
+
+/// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
+#[pyclass(frozen, module = "herz._native")]
+pub struct Runtime {
+    core: Arc<Core>,
+}
+
+#[pymethods]
+impl Runtime {
+    /// `start_worker` starts a thread that calls `work`.
+    #[new]
+    #[pyo3(signature = (
+        start_worker, *, hand_off, stall_ns, workers_max, grace_ns, short_interval
+    ))]
+    fn new(
+        start_worker: Py<PyAny>,
+        hand_off: bool,
+        stall_ns: u64,
+        workers_max: usize,
+        grace_ns: u64,
+        short_interval: bool,
+    ) -> PyResult<Self> {
+        if !(1..=4096).contains(&workers_max) {
+            return Err(PyValueError::new_err("max_workers must be from 1 to 4096"));
+        }
+        if stall_ns < 1_000_000 {
+            return Err(PyValueError::new_err("stall_ns must be at least 1000000"));
+        }
+        let settings = Settings {
+            stall_ns,
+            hand_off,
+            workers_max,
+            short_interval,
+        };
+        let machine = Machine::new(settings).map_err(PyErr::from)?;
+        let core = Core {
+            machine,
+            register: GilCell::new(Register::default()),
+            start_worker,
+            grace_ns,
+        };
+        Ok(Self {
+            core: Arc::new(core),
+        })
+    }
+
+    /// Starts the monitor; the caller blocks all signals around it.
+    fn watch(&self) {
+        let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
+        let starter = Arc::downgrade(&self.core);
+        self.core.machine.set_recruit(Arc::new(move |count| {
+            let starter = Weak::clone(&starter);
+            // A thread of its own: the monitor must never wait for the interpreter.
+            let recruiter = std::thread::Builder::new().name("herz-recruiter".to_owned());
+            let spawned = recruiter.spawn(move || start_from_outside(&starter, count));
+            drop(spawned);
+        }));
+        sysmon::watch(weak);
+    }
+
+    /// Waits end when something is written to this pipe, which is duplicated. `nudge` interrupts
+    /// the call that the thread of `run` is in. -1: only the nudge changes.
+    fn listen(&self, py: Python<'_>, descriptor: i32, nudge: Option<Py<PyAny>>) -> PyResult<()> {
+        let before = std::mem::replace(&mut self.core.register.get_mut(py).nudge, nudge);
+        drop(before);
+        if descriptor < 0 {
+            return Ok(());
+        }
+        let pipe = awaitable::duplicate(descriptor)?;
+        Ok(self.core.machine.poller.listen(pipe)?)
+    }
+
+    /// Runs main, a coroutine or a function, until it and all other tasks have ended.
+    fn run(&self, py: Python<'_>, main: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let core = &self.core;
+        CURRENT.with(|current| {
+            *current.core.borrow_mut() = Some(Arc::clone(core));
+            current.role.set(Role::Worker(0));
+        });
+        core.machine.crew.sit(0);
+        let result = start(py, core, main).and_then(|()| {
+            worker::preside(py, core);
+            core.result(py)
+        });
+        CURRENT.with(|current| {
+            current.role.set(Role::Helper);
+            current.core.borrow_mut().take();
+        });
+        if FORKED.swap(false, Ordering::Relaxed) {
+            // Locks of the copy may be held by threads that this process does not have.
+            return Err(forked());
+        }
+        let unbegun = core.machine.crew.stop();
+        let left = core.leave(py);
+        sysmon::unwatch();
+        drop((unbegun, left));
+        result
+    }
+
+    /// A worker's thread.
+    fn work(&self, py: Python<'_>) {
+        worker::work(py, &self.core);
+    }
+
+    /// Ctrl-C came. "cancel": main has been; "raise": raise it here; "abandon": this call is what
+    /// the end of the run still waits for; "ignore": it ended in time.
+    fn interrupt(&self, py: Python<'_>) -> &'static str {
+        self.core.interrupt(py)
+    }
+
+    /// The run has ended, and this thread is still inside a step: bytecode that it runs ends with
+    /// `Cancelled`.
+    #[staticmethod]
+    fn abandon(py: Python<'_>, thread: u64) {
+        awaitable::raise_in_thread(py, thread, &py.get_type::<super::Cancelled>());
+    }
+
+    /// Hand-off rests (+1) or may go on (-1).
+    fn pause(&self, change: i32) {
+        let pauses = &self.core.machine.pauses;
+        if change > 0 {
+            pauses.fetch_add(1, Ordering::Relaxed);
+        } else {
+            pauses.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Starts a task from any thread.
+    fn spawn(&self, py: Python<'_>, coroutine: Bound<'_, PyAny>) -> PyResult<Py<Task>> {
+        let payload = payload(coroutine, PyTuple::empty(py))?;
+        self.core.spawn(py, payload, None)
+    }
+
+    /// Somebody outside may still wake tasks (+1), or no longer (-1).
+    fn hold(&self, change: i32) {
+        let outside = &self.core.machine.outside;
+        if change > 0 {
+            outside.fetch_add(1, Ordering::Relaxed);
+        } else {
+            outside.fetch_sub(1, Ordering::Relaxed);
+            // The owner looks again whether anything is left that could wake its tasks.
+            self.core.machine.poller.wake();
+        }
+    }
+
+    /// Tasks that live.
+    fn tasks(&self, py: Python<'_>) -> Vec<Py<Task>> {
+        self.core.living(py)
+    }
+
+    /// Counts since the start, by name.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let machine = &self.core.machine;
+        let counters = &machine.counters;
+        let (workers, idle, functions) = machine.crew.counts();
+        let (local, global) = machine.queued();
+        let stats = PyDict::new(py);
+        let (alive, spawned) = {
+            let register = self.core.register.get(py);
+            (register.alive, register.spawned)
+        };
+        stats.set_item("tasks", alive)?;
+        stats.set_item("spawned", spawned)?;
+        stats.set_item("steps", machine.processor.seen().steps)?;
+        stats.set_item("queued_local", local)?;
+        stats.set_item("queued_global", global)?;
+        stats.set_item("timers", machine.timers_len())?;
+        stats.set_item("timers_fired", counters.fired.load(Ordering::Relaxed))?;
+        stats.set_item("hand_offs", counters.hand_offs.load(Ordering::Relaxed))?;
+        stats.set_item("stalls", counters.stalls.load(Ordering::Relaxed))?;
+        stats.set_item("detached", machine.crew.detached.load(Ordering::Relaxed))?;
+        stats.set_item("polls", counters.polls.load(Ordering::Relaxed))?;
+        stats.set_item("parks", counters.parks.load(Ordering::Relaxed))?;
+        stats.set_item("workers", workers)?;
+        stats.set_item("workers_idle", idle)?;
+        stats.set_item("functions_queued", functions)?;
+        Ok(stats)
+    }
+}
+
+impl Watched for Core {
+    fn look(&self, now_ns: u64) -> sysmon::Pulse {
+        self.machine.look_after(now_ns)
+    }
+}
+
+fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<()> {
+    let payload = payload(main, PyTuple::empty(py))?;
+    core.spawn(py, payload, None)?;
+    core.start_worker_if_short(py)
+}
+
+fn start_from_outside(core: &Weak<Core>, count: usize) {
+    let started = Python::try_attach(|py| {
+        let Some(core) = core.upgrade() else { return };
+        for _ in 0..count {
+            if let Err(error) = core.start_worker.call0(py) {
+                core.machine.crew.dismiss();
+                error.write_unraisable(py, None);
+            }
+        }
+    });
+    // The interpreter is shutting down: no worker is needed any more.
+    let _ = started;
+}
+
+/// What `go` and `run` were given: a coroutine, or a function with its arguments.
+fn payload(target: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<Payload> {
+    let is_coroutine = awaitable::is_coroutine(&target);
+    if is_coroutine && args.is_empty() {
+        return Ok(Payload::Coroutine(target.unbind()));
+    }
+    if is_coroutine {
+        return Err(PyTypeError::new_err(
+            "a coroutine takes no arguments: it has them already",
+        ));
+    }
+    if !target.is_callable() {
+        let kind = target.get_type().fully_qualified_name()?;
+        return Err(PyTypeError::new_err(format!(
+            "a coroutine or a function is wanted, not {kind}"
+        )));
+    }
+    if awaitable::is_coroutine_function(&target) {
+        return Ok(Payload::Coroutine(target.call1(args)?.unbind()));
+    }
+    Ok(Payload::Function(Box::new((
+        target.unbind(),
+        args.unbind(),
+    ))))
+}
+
+/// Starts a coroutine, or a function on a thread of its own, and returns its task at once.
+#[pyfunction]
+#[pyo3(signature = (target, /, *args, name = None))]
+pub fn go(
+    py: Python<'_>,
+    target: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+    name: Option<Bound<'_, PyString>>,
+) -> PyResult<Py<Task>> {
+    let core = current::core()?;
+    let payload = payload(target, args)?;
+    core.spawn(py, payload, name.map(Bound::unbind))
+}
+
+/// An awaitable that lets all other runnable tasks run first.
+#[pyfunction]
+pub fn yield_now(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    awaitable::new(py, Wait::Yield)
+}
+
+const CENTURY: f64 = 3.2e9;
+
+/// An awaitable that waits so many seconds; never ends early.
+#[pyfunction]
+#[pyo3(signature = (seconds, /))]
+pub fn sleep(py: Python<'_>, seconds: f64) -> PyResult<Py<PyAny>> {
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("sleep takes seconds, not NaN"));
+    }
+    if seconds <= 0.0 {
+        return awaitable::new(py, Wait::Yield);
+    }
+    let ns = (seconds.min(CENTURY) * 1e9).ceil() as u64;
+    awaitable::new(py, Wait::Sleep { ns })
+}
+
+/// The task whose step or function calls; `RuntimeError` outside one.
+#[pyfunction]
+pub fn current_task(py: Python<'_>) -> PyResult<Py<Task>> {
+    current::task(py).ok_or_else(|| PyRuntimeError::new_err("no herz task runs here"))
+}
+
+/// The runtime of this thread; `RuntimeError` without one.
+#[pyfunction]
+pub fn current_runtime() -> PyResult<Runtime> {
+    current::core().map(|core| Runtime { core })
+}
+
+/// The process has been forked: if this thread ran a runtime, the child's copy of it is dead.
+#[pyfunction]
+pub fn after_fork() {
+    CURRENT.with(|current| {
+        if current.core.borrow().is_some() {
+            FORKED.store(true, Ordering::Relaxed);
+            current.role.set(Role::Helper);
+        }
+    });
+}
+
+/// Whether this thread belongs to a runtime.
+#[pyfunction]
+pub fn in_runtime() -> bool {
+    current::core().is_ok()
+}

@@ -1,0 +1,175 @@
+"""Scopes: `TaskGroup`, `deadline`, `shield`.
+
+A scope that asks its own task to end takes the request back when it ends, so that only what is
+inside is cancelled. A request from outside stays and goes on outwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+from herz._native import Cancelled, Task, current_task, go, sleep
+
+T = TypeVar("T")
+
+
+@contextmanager
+def shield() -> Iterator[None]:
+    """Inside, requests to end are not heard; the first await after it hears them."""
+    task = current_task()
+    task.shield(1)
+    try:
+        yield
+    finally:
+        task.shield(-1)
+
+
+class deadline:  # noqa: N801 - reads like a function, as in asyncio.timeout
+    """``async with deadline(seconds)``: cancels what is inside when the time is over.
+
+    A step is not interrupted: the deadline is heard at its next await.
+
+    Raises:
+        TimeoutError: at the end of the block, when the deadline cancelled it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._pause = sleep(seconds)
+        self._has_fired = False
+
+    async def __aenter__(self) -> deadline:
+        """Starts the clock."""
+        self._host = current_task()
+        self._watch = go(self._fire(), name=f"{self._host.name}'s deadline")
+        return self
+
+    async def _fire(self) -> None:
+        await self._pause
+        self._has_fired = True
+        self._host.cancel()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stops the clock; what the deadline cancelled becomes a TimeoutError."""
+        self._watch.cancel()
+        if not self._has_fired:
+            return
+        self._host.uncancel()
+        if isinstance(error, Cancelled) and not self._host.cancelling():
+            raise TimeoutError("the deadline has passed") from error
+
+
+class TaskGroup:
+    """``async with TaskGroup() as group``: the block ends when all tasks of the group have ended.
+
+    When one of them, or the block itself, raises, the others are cancelled.
+
+    Raises:
+        BaseExceptionGroup: what the tasks and the block raised, at the end of the block.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[Task[Any]] = set()
+        self._errors: list[BaseException] = []
+        self._is_ending = False
+        self._has_cancelled_host = False
+
+    async def __aenter__(self) -> TaskGroup:
+        """Begins the group."""
+        self._host = current_task()
+        return self
+
+    @overload
+    def go(self, target: Coroutine[Any, Any, T], /) -> Task[T]: ...
+    @overload
+    def go(self, target: Callable[..., Coroutine[Any, Any, T]], /, *args: Any) -> Task[T]: ...
+    @overload
+    def go(self, target: Callable[..., T], /, *args: Any) -> Task[T]: ...
+    def go(self, target: Any, /, *args: Any) -> Task[Any]:
+        """Starts a task of the group, as `herz.runtime.go` does.
+
+        Raises:
+            RuntimeError: the group has ended.
+        """
+        if self._is_ending and not self._tasks:
+            if isinstance(target, Coroutine):
+                target.close()
+            raise RuntimeError("the group has ended: no task can join it")
+        task = go(self._watch(target, args))
+        self._tasks.add(task)
+        if self._errors:
+            task.cancel()
+        return task
+
+    async def _watch(self, target: Any, args: tuple[Any, ...]) -> Any:
+        own = current_task()
+        try:
+            if isinstance(target, Coroutine):
+                return await target
+            return await go(target, *args)
+        except Cancelled:
+            raise
+        except BaseException as error:
+            self._fail(error)
+            raise Cancelled("the error is the group's") from error
+        finally:
+            self._tasks.discard(own)
+
+    def _fail(self, error: BaseException) -> None:
+        self._errors.append(error)
+        for task in list(self._tasks):
+            if task is not current_task():
+                task.cancel()
+        if not self._has_cancelled_host and not self._is_ending:
+            self._has_cancelled_host = True
+            self._host.cancel()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Waits for all tasks of the group."""
+        self._is_ending = True
+        if self._has_cancelled_host:
+            self._host.uncancel()
+        is_own = self._has_cancelled_host and isinstance(error, Cancelled)
+        if error is not None and not is_own:
+            if not isinstance(error, Cancelled):
+                self._errors.append(error)
+            for task in list(self._tasks):
+                task.cancel()
+        await self._wait()
+        if self._errors:
+            raise BaseExceptionGroup("tasks of a group failed", self._errors)
+
+    async def _wait(self) -> None:
+        """Waits for all, also when it is cancelled meanwhile: then they are, too."""
+        cancelled = None
+        while self._tasks:
+            task = next(iter(self._tasks))
+            try:
+                if cancelled is None:
+                    await task
+                else:
+                    with shield():
+                        await task
+            except Cancelled as error:
+                if task.done() and not self._host.cancelling():
+                    continue
+                cancelled = error
+                for each in list(self._tasks):
+                    each.cancel()
+            finally:
+                if task.done():
+                    self._tasks.discard(task)
+        if cancelled is not None and not self._errors:
+            raise cancelled
