@@ -64,6 +64,9 @@ class Answers(ABC):
         self._rows: Rows = _ALL_ROWS if rows is None else rows
         self.size = nodes.size if rows is None else len(rows)
         self._seen = nodes.changes.end
+        # What a rule said that its answers were read from; None: it does not say.
+        self._version: object = None
+        self._row_version: object = None
 
     def refresh(self) -> None:
         """Ask again about the rows on which something changed that the rule reads.
@@ -76,11 +79,16 @@ class Answers(ABC):
         if end == self._seen:
             return
         found = changes.since(self._seen, self.reads)
-        if found is None or (found[0] & self.reads_all and self._is_moved()):
-            self.epoch += 1
-            self.ask(None)
-        elif found[1] is not None and self._are_rows_moved():
-            self.ask(found[1])
+        try:
+            if found is None or (found[0] & self.reads_all and self._is_moved()):
+                self.epoch += 1
+                self.ask(None)
+            elif found[1] is not None and self._are_rows_moved():
+                self.ask(found[1])
+        except RuleError:
+            # What the versions stood for was not asked about: everything may have moved.
+            self._version = self._row_version = None
+            raise
         self._seen = end
 
     def is_outdated(self) -> bool:
