@@ -31,6 +31,7 @@ __all__ = [
     "after_fork",
     "current_runtime",
     "current_task",
+    "demands",
     "expected_rest",
     "go",
     "has_room",
@@ -175,13 +176,14 @@ def has_room(
     demands: list[tuple[int, int]],
     row: int,
 ) -> bool: ...
+def demands(columns: dict[str, int], requests: dict[str, int]) -> list[tuple[int, int]]: ...
 def levels(
     capacity: npt.NDArray[np.int64],
     used: npt.NDArray[np.int64],
-    indices: list[int],
+    named: list[tuple[str, int]],
     row: int,
     most: int,
-) -> list[int]: ...
+) -> tuple[tuple[str, int], ...]: ...
 def shift_row(
     used: npt.NDArray[np.int64],
     demands: list[tuple[int, int]],
@@ -227,6 +229,9 @@ class Table:
         size: int,
         filters: list[Codes | Kernel],
         scorers: list[tuple[int, int, RawPoints | Kernel, bool]],
+        capacity: npt.NDArray[np.int64],
+        used: npt.NDArray[np.int64],
+        scored: npt.NDArray[np.int64],
     ) -> Table: ...
     @property
     def size(self) -> int: ...
@@ -234,51 +239,21 @@ class Table:
     def fits(self) -> int: ...
     @property
     def bytes(self) -> int: ...
-    def settle(
-        self,
-        rows: _Rows,
-        capacity: npt.NDArray[np.int64],
-        used: npt.NDArray[np.int64],
-        scored: npt.NDArray[np.int64],
-    ) -> _Open: ...
-    def settle_codes(
-        self,
-        rows: _Rows,
-        capacity: npt.NDArray[np.int64],
-        used: npt.NDArray[np.int64],
-        scored: npt.NDArray[np.int64],
-    ) -> _Open: ...
-    def settle_points(
-        self,
-        rows: _Rows,
-        capacity: npt.NDArray[np.int64],
-        used: npt.NDArray[np.int64],
-        scored: npt.NDArray[np.int64],
-    ) -> _Open: ...
+    def settle(self, rows: _Rows) -> _Open: ...
+    def settle_codes(self, rows: _Rows) -> _Open: ...
+    def settle_points(self, rows: _Rows) -> _Open: ...
     def learn_code(self, index: int, value: int, code: int) -> None: ...
     def learn_points(
         self, scorer: int, values: npt.NDArray[np.int64], points: npt.NDArray[np.int64]
     ) -> bool: ...
     def first(self) -> npt.NDArray[np.int16]: ...
     def fitting(self) -> npt.NDArray[np.int64]: ...
-    def points(
-        self,
-        scorer: int,
-        capacity: npt.NDArray[np.int64],
-        used: npt.NDArray[np.int64],
-        scored: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]: ...
+    def points(self, scorer: int) -> npt.NDArray[np.int64]: ...
     def totals(self) -> npt.NDArray[np.int64]: ...
     def histogram(self) -> list[tuple[int, int]]: ...
     def top(
-        self,
-        k: int,
-        keys: npt.NDArray[np.uint64],
-        salt: int | None,
-        capacity: npt.NDArray[np.int64],
-        used: npt.NDArray[np.int64],
-        scored: npt.NDArray[np.int64],
-    ) -> tuple[list[tuple[int, int, tuple[int, ...]]], int]: ...
+        self, k: int, keys: npt.NDArray[np.uint64], salt: int | None
+    ) -> tuple[list[tuple[int, int, tuple[int, ...]]], int, bool]: ...
 
 @final
 class ChangeLog:

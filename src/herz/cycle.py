@@ -38,7 +38,7 @@ from herz.model.events import (
 )
 from herz.model.objects import Node, Pod
 from herz.model.podinfo import PodInfo
-from herz.model.record import Decided, Order, Stage
+from herz.model.record import Decided, Order, Stage, Statement
 from herz.model.volumes import NO_PLAN
 from herz.place.advice import Advices
 from herz.place.catalog import ASPECTS
@@ -144,6 +144,7 @@ class Cycle:
                 break
             snapshot = snapshot or self._digest()
             self._decide(queued, snapshot, now_ns)
+        self._chain.seal()
         wake_ns = earliest(
             self._queue.next_wake_ns(),
             self._volumes.next_wake_ns(),
@@ -229,15 +230,11 @@ class Cycle:
             self._turn_down(queued, pod, plan, snapshot, now_ns)
             return
         self._queue.reserved(queued)
-        if self._cluster.nominations.drop(pod.uid) not in ("", choice.node):
+        nominations = self._cluster.nominations
+        if pod.uid in nominations.known and nominations.drop(pod.uid) != choice.node:
             self._tell_room(pod, now_ns)
         self._starvation.ended(pod)
-        record = self._chain.append(
-            pod,
-            Decided.PLACE,
-            self._order(),
-            snapshot,
-            now_ns,
+        said = Statement(
             devices=devices,
             levels=self._cluster.levels(choice.row),
             marks=(*choice.marks, *self._marks(pod)),
@@ -247,22 +244,23 @@ class Cycle:
             tied=choice.tied,
             top=choice.top,
         )
+        sequence, _ = self._chain.append(pod, Decided.PLACE, self._order(), snapshot, now_ns, said)
         for mark in choice.marks:
             self.counters[signals.GAVE_WAY.format(mark=mark)] += 1
         if plan != NO_PLAN:
             self._queue.waiting(queued)
             # No rule will reject it any more: what happens from here on wakes nothing in it.
             self._queue.events.end(queued)
-            self._effects += self._volumes.reserve(pod, choice.node, plan, record.sequence, now_ns)
+            self._effects += self._volumes.reserve(pod, choice.node, plan, sequence, now_ns)
             return
-        self._bind(queued, pod, record.sequence)
+        self._bind(queued, pod, choice.node, devices, sequence)
 
-    def _bind(self, queued: QueuedPod, pod: PodInfo, decision: int) -> None:
-        placed = self._cluster.ledger.get(pod.uid)
-        assert placed is not None, "a bind is of a pod that holds room"
+    def _bind(
+        self, queued: QueuedPod, pod: PodInfo, node: str, devices: tuple[int, ...], decision: int
+    ) -> None:
         self._queue.binding(queued)
         self._binds[pod.uid] = decision
-        self._effects.append(bind.bind(pod, placed.node, placed.devices, decision))
+        self._effects.append(bind.bind(pod, node, devices, decision))
         self.counters[signals.ATTEMPTS_SCHEDULED] += 1
 
     def _settle(self, outcomes: Iterable[Outcome], now_ns: int) -> None:
@@ -272,7 +270,7 @@ class Cycle:
             assert queued is not None, "who waits for volumes is in the queue"
             assert placed is not None, "who waits for volumes holds room"
             if not problem and queued.state is State.WAITING:
-                self._bind(queued, placed.pod, decision)
+                self._bind(queued, placed.pod, placed.node, placed.devices, decision)
             else:
                 self.counters[signals.VOLUME_BINDS_FAILED] += 1
                 self._take_back(queued, problem or "preempted while it waited", now_ns)
@@ -299,12 +297,7 @@ class Cycle:
     ) -> None:
         """Nominate the pod and end its victims; it waits for their deletion and comes again."""
         count = found.path[0].into
-        self._chain.append(
-            pod,
-            Decided.PREEMPT,
-            self._order(),
-            snapshot,
-            now_ns,
+        said = Statement(
             marks=self._marks(pod),
             message=found.message,
             node=room.node,
@@ -314,6 +307,7 @@ class Cycle:
             victims=room.named,
             violations=room.violations,
         )
+        self._chain.append(pod, Decided.PREEMPT, self._order(), snapshot, now_ns, said)
         self._preempting.nominate(pod, room, self._effects, now_ns)
         self._queue.reject(queued, found.rejected_by, now_ns, found.pending_by)
         limit = self._queue.parked_because(queued)
@@ -332,17 +326,13 @@ class Cycle:
             decided = Decided.WAIT
         elif is_error:
             decided = Decided.ERROR
-        record = self._chain.append(
-            pod,
-            decided,
-            self._order(),
-            snapshot,
-            now_ns,
+        said = Statement(
             marks=self._marks(pod),
             message=found.message,
             path=found.path,
             rejections=found.rejections,
         )
+        _, repeats = self._chain.append(pod, decided, self._order(), snapshot, now_ns, said)
         if self._advice.is_news(pod, found):
             self.counters[signals.REFUSED_BY_OWN_RULES] += 1
         if is_error:
@@ -355,7 +345,7 @@ class Cycle:
             pod, "SchedulerError" if is_error else "Unschedulable", message
         )
         # The condition is written when it changes, the event each time, as Kubernetes does.
-        self._effects += [event] if record.repeats and not limit else [condition, event]
+        self._effects += [event] if repeats and not limit else [condition, event]
         self.counters[signals.ATTEMPTS_ERROR if is_error else signals.ATTEMPTS_UNSCHEDULABLE] += 1
 
     def _digest(self) -> str:

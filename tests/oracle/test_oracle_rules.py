@@ -124,7 +124,7 @@ def points(judged: Judged) -> dict[str, dict[str, int]]:
     rows = judged.cluster.nodes.rows
     found = {}
     for index, rule in enumerate(sheet.score_names):
-        by_position = sheet.points(index).tolist()
+        by_position = sheet.table.points(index).tolist()
         where = list(range(len(by_position))) if sheet.rows is None else sheet.rows.tolist()
         at = dict(zip(where, by_position, strict=True))
         found[rule] = {name: at[row] for name, row in rows.items() if row in at}

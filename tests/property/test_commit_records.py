@@ -22,6 +22,7 @@ from herz.model.record import (
     Record,
     Rejection,
     Stage,
+    Statement,
 )
 from tests.support.machine import Harness
 from tests.support.objects import make_node, make_pod
@@ -138,7 +139,7 @@ def test_fields_are_declared_in_the_order_of_their_encoded_names(kind: Any) -> N
 
 
 def test_no_float_dict_or_untyped_value_can_be_in_a_record() -> None:
-    assert len(STRUCTS) == 8, STRUCTS
+    assert len(STRUCTS) == 9, STRUCTS
     unsafe = (
         msgspec.inspect.FloatType,
         msgspec.inspect.DictType,
@@ -240,6 +241,7 @@ def test_another_engine_policy_or_term_makes_another_chain() -> None:
         ("e", policy, 1),
     ):
         chain = Chain(engine, [given_policy], [], term=term)
-        chain.append(pod, Decided.WAIT, Order(batch=0, rung=1), "00", 1, message="no")
+        chain.append(pod, Decided.WAIT, Order(batch=0, rung=1), "00", 1, Statement(message="no"))
+        chain.seal()
         heads.add(chain.head)
     assert len(heads) == 4

@@ -33,7 +33,7 @@ def answers(world: World, view: View) -> list[Any]:
             continue
         assert isinstance(sheet, Sheet)
         fits = sheet.table.first() == 0
-        points = [sheet.points(at)[fits].tolist() for at in range(len(sheet.score_names))]
+        points = [sheet.table.points(at)[fits].tolist() for at in range(len(sheet.score_names))]
         found.append((sheet.table.first().tolist(), points))
     return found
 

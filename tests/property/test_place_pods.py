@@ -85,9 +85,9 @@ class Model:
         match step:
             case ("add", pod, row):
                 self.there.append((PODS[pod], row % self.size))
-                self.index.add(*self.there[-1])
+                self.index.shift(*self.there[-1], 1)
             case ("remove", at) if self.there:
-                self.index.remove(*self.there.pop(at % len(self.there)))
+                self.index.shift(*self.there.pop(at % len(self.there)), -1)
             case ("grow",):
                 self.size += 3
                 self.index.grow(self.size)
@@ -166,12 +166,12 @@ def test_nothing_is_left_when_all_pods_are_gone(history: list[Any]) -> None:
 def test_a_count_that_nobody_holds_is_forgotten_and_right_when_asked_anew() -> None:
     index = PodIndex(SIZE)
     query = QUERIES[0]
-    index.add(PODS[0], 1)
+    index.shift(PODS[0], 1, 1)
     first = index.follow(query)
     assert index.follow(query) is first, "one count for all who ask"
     del first
     assert len(index._counts) == 0
-    index.add(PODS[0], 2)
+    index.shift(PODS[0], 2, 1)
     assert index.follow(query).column.tolist() == [0, 1, 1, 0]
 
 

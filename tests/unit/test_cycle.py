@@ -64,20 +64,25 @@ def test_a_step_of_no_pods_is_refused() -> None:
 
 def test_a_record_reaches_its_sinks_before_its_effect_leaves() -> None:
     harness = harness_with_node()
-    seen: list[tuple[int, str]] = []
+    seen: list[int] = []
 
-    class Watching:
+    class Full:
         def append(self, record: Any, data: bytes, digest: bytes) -> None:
             assert canonical(record) == data
-            # The pod is already reserved, and no effect has been given out yet.
-            seen.append((record.sequence, harness.state("p")))
+            assert harness.used("a"), "its room is held"
+            seen.append(record.sequence)
+            if len(seen) == 2:
+                raise OSError("no space left")
 
-    harness.chain._sinks = (Watching(),)
-    harness.apply(make_pod("p"))
+    harness.chain._sinks = (Full(),)
+    harness.apply(make_pod("p", {"cpu": "100m"}))
     assert seen == []
     effects = harness.step()
-    assert seen == [(1, "reserved")]
+    assert seen == [1]
     assert only(Bind, effects)[0].decision == 1
+    harness.apply(make_pod("q", {"cpu": "100m"}))
+    with pytest.raises(OSError, match="no space left"):
+        harness.step()
 
 
 def test_a_full_node_turns_a_pod_down_in_kubernetes_words() -> None:

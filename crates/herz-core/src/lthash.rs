@@ -17,11 +17,21 @@ use shake::digest::{ExtendableOutput, Update, XofReader};
 /// Lanes of the state.
 pub const LANES: usize = 1024;
 
+/// Bytes of elements that may wait to be counted.
+const WAITING_MAX: usize = 1 << 16;
+
 /// The sum over a multiset.
+///
+/// Elements wait until somebody asks: expanding many in one go costs half of what each costs
+/// between other work, whose code and data it would push out of the caches.
 pub struct LtHash {
     lanes: Box<[u16; LANES]>,
     /// The digest of the lanes; none since they changed.
     digest: Option<[u8; 48]>,
+    /// The elements that are not in the lanes yet, end to end.
+    waiting: Vec<u8>,
+    /// Of each of them: where it ends, and whether it comes or goes.
+    ends: Vec<(usize, bool)>,
 }
 
 impl Default for LtHash {
@@ -29,6 +39,8 @@ impl Default for LtHash {
         Self {
             lanes: Box::new([0; LANES]),
             digest: None,
+            waiting: Vec::new(),
+            ends: Vec::new(),
         }
     }
 }
@@ -46,20 +58,40 @@ fn expand(element: &[u8]) -> [u8; LANES * 2] {
 impl LtHash {
     /// Puts one more of the element in.
     pub fn add(&mut self, element: &[u8]) {
-        let bytes = expand(element);
-        self.digest = None;
-        for (lane, pair) in self.lanes.iter_mut().zip(bytes.chunks_exact(2)) {
-            *lane = lane.wrapping_add(u16::from_le_bytes([pair[0], pair[1]]));
-        }
+        self.note(element, true);
     }
 
     /// Takes one of the element out; the inverse of [`LtHash::add`].
     pub fn remove(&mut self, element: &[u8]) {
-        let bytes = expand(element);
+        self.note(element, false);
+    }
+
+    fn note(&mut self, element: &[u8], comes: bool) {
         self.digest = None;
-        for (lane, pair) in self.lanes.iter_mut().zip(bytes.chunks_exact(2)) {
-            *lane = lane.wrapping_sub(u16::from_le_bytes([pair[0], pair[1]]));
+        self.waiting.extend_from_slice(element);
+        self.ends.push((self.waiting.len(), comes));
+        if self.waiting.len() >= WAITING_MAX || self.ends.len() >= WAITING_MAX {
+            self.count();
         }
+    }
+
+    /// Takes what waits into the lanes.
+    fn count(&mut self) {
+        let mut start = 0;
+        for &(end, comes) in &self.ends {
+            let bytes = expand(&self.waiting[start..end]);
+            for (lane, pair) in self.lanes.iter_mut().zip(bytes.chunks_exact(2)) {
+                let share = u16::from_le_bytes([pair[0], pair[1]]);
+                *lane = if comes {
+                    lane.wrapping_add(share)
+                } else {
+                    lane.wrapping_sub(share)
+                };
+            }
+            start = end;
+        }
+        self.waiting.clear();
+        self.ends.clear();
     }
 
     /// `BLAKE2b` of the state, 48 bytes; kept until the multiset changes.
@@ -74,7 +106,8 @@ impl LtHash {
 
     /// The lanes, little-endian; equal for equal multisets.
     #[must_use]
-    pub fn state(&self) -> Vec<u8> {
+    pub fn state(&mut self) -> Vec<u8> {
+        self.count();
         self.lanes
             .iter()
             .flat_map(|lane| lane.to_le_bytes())

@@ -12,7 +12,7 @@ use crate::answers::Answers;
 use crate::resources::{Books, Kernel};
 use crate::rows::Rows;
 use crate::scorer::{Scorer, Source, Unready};
-use crate::top::{BLOCK, Ties, search};
+use crate::top::{BLOCK, Found, Ties, search};
 
 /// The highest points that a scorer may be allowed to give: totals then stay far inside 64 bits.
 pub const POINTS_MAX: i32 = 1 << 30;
@@ -346,18 +346,22 @@ impl Table {
     /// # Panics
     /// When `keys` is shorter than the table, or the table was not settled over these books.
     #[must_use]
-    pub fn top(&self, k: usize, keys: &[u64], ties: Ties, books: &Books) -> (Vec<Best>, usize) {
+    pub fn top(&self, k: usize, keys: &[u64], ties: Ties, books: &Books) -> (Vec<Best>, Found) {
         assert!(keys.len() >= self.size);
-        let (best, tied) = search(k, &self.total, &self.blocks, keys, ties);
-        let rows: Vec<i64> = best.iter().map(|&(_, row)| row as i64).collect();
+        let found = search(k, &self.total, &self.blocks, keys, ties);
+        let rows: Vec<i64> = found.best.iter().map(|&(_, row)| row as i64).collect();
         let scorers = 0..self.scorers.len();
         let points: Vec<_> = scorers.map(|s| self.weighted(s, &rows, books)).collect();
-        let made = best.iter().enumerate().map(|(at, &(total, row))| Best {
-            row,
-            total,
-            points: points.iter().map(|scorer| scorer[at]).collect(),
-        });
-        (made.collect(), tied)
+        let made = found
+            .best
+            .iter()
+            .enumerate()
+            .map(|(at, &(total, row))| Best {
+                row,
+                total,
+                points: points.iter().map(|scorer| scorer[at]).collect(),
+            });
+        (made.collect(), found)
     }
 
     /// Weighted points of one scorer for rows that fit.
@@ -467,9 +471,12 @@ mod tests {
             .map(|row| (-points[row], mix64(keys[row] ^ 7), row))
             .collect();
         sorted.sort_unstable();
-        let (best, tied) = table.top(9, &keys, Ties::Hashed(7), &NO_BOOKS);
+        let (best, found) = table.top(9, &keys, Ties::Hashed(7), &NO_BOOKS);
         let rows: Vec<_> = best.iter().map(|b| b.row).collect();
         assert_eq!(rows, sorted[..9].iter().map(|s| s.2).collect::<Vec<_>>());
-        assert_eq!(tied, sorted.iter().filter(|s| s.0 == sorted[0].0).count());
+        assert_eq!(
+            found.tied,
+            sorted.iter().filter(|s| s.0 == sorted[0].0).count()
+        );
     }
 }

@@ -21,18 +21,23 @@ pub fn mix64(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// The best `k` rows as (total, row) by (highest total, lowest rank, lowest row), and how many
-/// rows share the highest total. Rows with a negative total are none.
+/// What a search found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// (total, row) of the best rows, best first.
+    pub best: Vec<(i64, usize)>,
+    /// How many rows share the highest total.
+    pub tied: usize,
+    /// Whether the first two share their rank as well: the row's number decided between them.
+    pub is_even: bool,
+}
+
+/// The best `k` rows by (highest total, lowest rank, lowest row). Rows with a negative total are
+/// none.
 ///
 /// `blocks` has the highest total of each block of [`BLOCK`] rows.
 #[must_use]
-pub fn search(
-    k: usize,
-    totals: &[i64],
-    blocks: &[i64],
-    keys: &[u64],
-    ties: Ties,
-) -> (Vec<(i64, usize)>, usize) {
+pub fn search(k: usize, totals: &[i64], blocks: &[i64], keys: &[u64], ties: Ties) -> Found {
     let highest = blocks.iter().copied().max().unwrap_or(-1);
     let mut shortlist = Shortlist::new(k);
     let (mut tied, mut ranks) = (0, [0; BLOCK]);
@@ -56,11 +61,12 @@ pub fn search(
             }
         }
     }
-    let best = shortlist
-        .best
-        .into_iter()
-        .map(|(total, _, row)| (-total, row));
-    (best.collect(), if highest < 0 { 0 } else { tied })
+    let best = shortlist.best;
+    Found {
+        is_even: matches!(best[..], [one, two, ..] if (one.0, one.1) == (two.0, two.1)),
+        best: best.into_iter().map(|one| (-one.0, one.2)).collect(),
+        tied: if highest < 0 { 0 } else { tied },
+    }
 }
 
 /// One block, and what it takes to come in.
@@ -188,14 +194,29 @@ mod tests {
                 sorted.sort_unstable();
                 let expected: Vec<_> = sorted[..5].iter().map(|s| (-s.0, s.2)).collect();
                 let tied = sorted.iter().filter(|s| s.0 == sorted[0].0).count();
-                assert_eq!(search(5, &totals, &blocks, &keys, ties), (expected, tied));
+                let found = search(5, &totals, &blocks, &keys, ties);
+                assert_eq!((found.best, found.tied), (expected, tied));
+                assert!(!found.is_even, "no two of these keys are the same");
             }
         }
     }
 
     #[test]
     fn rows_that_do_not_fit_are_never_found() {
-        let (best, tied) = search(3, &[-1; 70], &[-1, -1], &[5; 70], Ties::Keyed);
-        assert_eq!((best, tied), (vec![], 0));
+        let found = search(3, &[-1; 70], &[-1, -1], &[5; 70], Ties::Keyed);
+        assert_eq!((found.best, found.tied, found.is_even), (vec![], 0, false));
+    }
+
+    #[test]
+    fn two_best_rows_of_one_rank_are_even() {
+        for (totals, keys, is_even) in [
+            ([1, 7, 7], [4, 5, 5], true),
+            ([1, 7, 7], [5, 5, 4], false),
+            ([1, 6, 7], [5, 5, 5], false),
+            ([-1, -1, 7], [5, 5, 5], false),
+        ] {
+            let found = search(2, &totals, &[7], &keys, Ties::Hashed(3));
+            assert_eq!(found.is_even, is_even, "{totals:?} {keys:?}");
+        }
     }
 }

@@ -45,7 +45,7 @@ mod _native {
     #[pymodule_export]
     use crate::packing::{RequestMix, expected_rest};
     #[pymodule_export]
-    use crate::resources::{Kernel, has_room, levels, shift_row};
+    use crate::resources::{Kernel, demands, has_room, levels, shift_row};
     #[pymodule_export]
     use crate::runtime::channel::Channel;
     #[pymodule_export]

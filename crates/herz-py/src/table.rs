@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -15,7 +15,7 @@ use herz_core::table::{Filter, Open};
 use herz_core::top::Ties;
 use herz_core::{changes, lthash, table};
 
-use crate::resources::{Kernel, Matrix, books, check};
+use crate::resources::{Kernel, books, check, values};
 use crate::{RowArray, lock, with_rows};
 
 type BestRow<'py> = (usize, i64, Bound<'py, PyTuple>);
@@ -100,18 +100,27 @@ enum ScoreSource<'py> {
     Kernel(PyRef<'py, Kernel>),
 }
 
-/// Codes, points and totals by row for one kind of request.
+/// Codes, points and totals by row for one kind of request, over these matrices.
 #[pyclass(frozen, module = "herz._native")]
-pub struct Table(Mutex<table::Table>);
+pub struct Table {
+    concluded: Mutex<table::Table>,
+    capacity: Py<PyArray2<i64>>,
+    used: Py<PyArray2<i64>>,
+    scored: Py<PyArray2<i64>>,
+}
 
 #[pymethods]
 impl Table {
     /// `scorers`: (weight, highest points, source, whether points are made of the raw ones) each.
+    /// The matrices are those that the kernels read; they are read anew at each call.
     #[new]
     fn new(
         size: usize,
         filters: Vec<FilterSource<'_>>,
         scorers: Vec<(i32, i32, ScoreSource<'_>, bool)>,
+        capacity: Bound<'_, PyArray2<i64>>,
+        used: Bound<'_, PyArray2<i64>>,
+        scored: Bound<'_, PyArray2<i64>>,
     ) -> PyResult<Self> {
         let range = 1..=table::POINTS_MAX;
         check(
@@ -145,70 +154,68 @@ impl Table {
             };
             sources.push((weight, most, source));
         }
-        Ok(Self(Mutex::new(table::Table::new(size, judges, sources))))
+        let books = books(&capacity, &used, &scored)?;
+        check(
+            size <= books.capacity.rows(),
+            "the table has more rows than the columns",
+        )?;
+        Ok(Self {
+            concluded: Mutex::new(table::Table::new(size, judges, sources)),
+            capacity: capacity.unbind(),
+            used: used.unbind(),
+            scored: scored.unbind(),
+        })
     }
 
     #[getter]
     fn size(&self) -> usize {
-        lock(&self.0).size()
+        lock(&self.concluded).size()
     }
 
     #[getter]
     fn fits(&self) -> usize {
-        lock(&self.0).fits()
+        lock(&self.concluded).fits()
     }
 
     #[getter]
     fn bytes(&self) -> usize {
-        lock(&self.0).bytes()
+        lock(&self.concluded).bytes()
     }
 
     /// Concludes for the rows which fit, their points and totals. None, or what must be learned
     /// before it is called again: (filter, value of its kernel); (scorer, raw values, low, high);
     /// or (scorer,) whose points are out of range, for which there is no cure.
-    #[pyo3(signature = (rows, capacity, used, scored))]
+    #[pyo3(signature = (rows))]
     fn settle<'py>(
         &self,
         py: Python<'py>,
         rows: RowArray<'py>,
-        capacity: Matrix<'py>,
-        used: Matrix<'py>,
-        scored: Matrix<'py>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let read = (&capacity, &used, &scored);
-        self.conclude(py, rows.as_ref(), read, table::Table::settle)
+        self.conclude(py, rows.as_ref(), table::Table::settle)
     }
 
     /// The half of `settle` that concludes which rows fit.
-    #[pyo3(signature = (rows, capacity, used, scored))]
+    #[pyo3(signature = (rows))]
     fn settle_codes<'py>(
         &self,
         py: Python<'py>,
         rows: RowArray<'py>,
-        capacity: Matrix<'py>,
-        used: Matrix<'py>,
-        scored: Matrix<'py>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let read = (&capacity, &used, &scored);
-        self.conclude(py, rows.as_ref(), read, table::Table::settle_codes)
+        self.conclude(py, rows.as_ref(), table::Table::settle_codes)
     }
 
     /// The half of `settle` that concludes points and totals.
-    #[pyo3(signature = (rows, capacity, used, scored))]
+    #[pyo3(signature = (rows))]
     fn settle_points<'py>(
         &self,
         py: Python<'py>,
         rows: RowArray<'py>,
-        capacity: Matrix<'py>,
-        used: Matrix<'py>,
-        scored: Matrix<'py>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let read = (&capacity, &used, &scored);
-        self.conclude(py, rows.as_ref(), read, table::Table::settle_points)
+        self.conclude(py, rows.as_ref(), table::Table::settle_points)
     }
 
     fn learn_code(&self, index: usize, value: i64, code: i16) {
-        lock(&self.0).learn_code(index, value, code);
+        lock(&self.concluded).learn_code(index, value, code);
     }
 
     /// Points by raw value; False when one is out of range: then nothing is learned.
@@ -223,58 +230,45 @@ impl Table {
             values.len() == points.len(),
             &format!("{} points for {} values", points.len(), values.len()),
         )?;
-        Ok(lock(&self.0).learn_points(scorer, values, points))
+        Ok(lock(&self.concluded).learn_points(scorer, values, points))
     }
 
     fn first<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i16>> {
-        lock(&self.0).first().to_vec().into_pyarray(py)
+        lock(&self.concluded).first().to_vec().into_pyarray(py)
     }
 
     fn fitting<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        lock(&self.0).fitting().into_pyarray(py)
+        lock(&self.concluded).fitting().into_pyarray(py)
     }
 
     /// Points by row of one scorer; 0 at rows that do not fit.
-    fn points<'py>(
-        &self,
-        py: Python<'py>,
-        scorer: usize,
-        capacity: Matrix<'py>,
-        used: Matrix<'py>,
-        scored: Matrix<'py>,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let table = lock(&self.0);
-        let books = read(&table, (&capacity, &used, &scored))?;
-        Ok(table.points(scorer, &books).into_pyarray(py))
+    fn points<'py>(&self, py: Python<'py>, scorer: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let table = lock(&self.concluded);
+        self.read(py, |books| Ok(table.points(scorer, books).into_pyarray(py)))
     }
 
     fn totals<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        lock(&self.0).totals().to_vec().into_pyarray(py)
+        lock(&self.concluded).totals().to_vec().into_pyarray(py)
     }
 
     fn histogram(&self) -> Vec<(i16, usize)> {
-        lock(&self.0).histogram()
+        lock(&self.concluded).histogram()
     }
 
-    /// The best k rows as (row, total, weighted points), and how many share the best total.
+    /// The best k rows as (row, total, weighted points); how many share the best total; whether
+    /// the first two share their rank as well, so that nothing but the row's number decided.
     ///
-    /// Equal totals go by the mixed hash of key and salt, or by the key alone without a salt. The
-    /// matrices are those that the table was settled over.
-    #[pyo3(signature = (k, keys, salt, capacity, used, scored))]
-    #[allow(clippy::too_many_arguments, reason = "they are the Python face's")]
+    /// Equal totals go by the mixed hash of key and salt, or by the key alone without a salt.
+    #[pyo3(signature = (k, keys, salt))]
     fn top<'py>(
         &self,
         py: Python<'py>,
         k: usize,
-        keys: PyReadonlyArray1<'py, u64>,
+        keys: Bound<'py, PyArray1<u64>>,
         salt: Option<u64>,
-        capacity: Matrix<'py>,
-        used: Matrix<'py>,
-        scored: Matrix<'py>,
-    ) -> PyResult<(Vec<BestRow<'py>>, usize)> {
-        let table = lock(&self.0);
-        let books = read(&table, (&capacity, &used, &scored))?;
-        let keys = keys.as_slice()?;
+    ) -> PyResult<(Vec<BestRow<'py>>, usize, bool)> {
+        let table = lock(&self.concluded);
+        let keys = values(&keys)?;
         if k == 0 {
             return Err(PyValueError::new_err("no row is asked for"));
         }
@@ -282,43 +276,36 @@ impl Table {
             return Err(PyValueError::new_err("fewer keys than rows"));
         }
         let ties = salt.map_or(Ties::Keyed, Ties::Hashed);
-        let (best, tied) = table.top(k, keys, ties, &books);
+        let (best, found) = self.read(py, |books| Ok(table.top(k, keys, ties, books)))?;
         let rows = best
             .into_iter()
             .map(|b| Ok((b.row, b.total, PyTuple::new(py, b.points)?)))
             .collect::<PyResult<_>>()?;
-        Ok((rows, tied))
+        Ok((rows, found.tied, found.is_even))
     }
-}
-
-type Matrices<'a, 'py> = (&'a Matrix<'py>, &'a Matrix<'py>, &'a Matrix<'py>);
-
-fn read<'a>(
-    table: &table::Table,
-    (capacity, used, scored): Matrices<'a, '_>,
-) -> PyResult<Books<'a>> {
-    let books = books(capacity, used, scored)?;
-    check(
-        table.size() <= books.capacity.rows(),
-        "the table has more rows than the columns",
-    )?;
-    Ok(books)
 }
 
 type Settle = fn(&mut table::Table, Rows<'_>, &Books<'_>) -> Result<(), Open>;
 
 impl Table {
+    /// What the matrices hold now.
+    fn read<T>(&self, py: Python<'_>, f: impl FnOnce(&Books<'_>) -> PyResult<T>) -> PyResult<T> {
+        let [capacity, used, scored] =
+            [&self.capacity, &self.used, &self.scored].map(|matrix| matrix.bind(py));
+        f(&books(capacity, used, scored)?)
+    }
+
     fn conclude<'py>(
         &self,
         py: Python<'py>,
         rows: Option<&PyReadonlyArray1<'py, i64>>,
-        matrices: Matrices<'_, 'py>,
         settle: Settle,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let mut table = lock(&self.0);
-        let books = read(&table, matrices)?;
-        let done = with_rows(rows, table.size(), |rows| {
-            Ok(settle(&mut table, rows, &books))
+        let mut table = lock(&self.concluded);
+        let done = self.read(py, |books| {
+            with_rows(rows, table.size(), |rows| {
+                Ok(settle(&mut table, rows, books))
+            })
         })?;
         let open = match done {
             Ok(()) => return Ok(None),

@@ -117,6 +117,23 @@ class Victim(msgspec.Struct, frozen=True, gc=False):
     uid: str
 
 
+class Statement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The part of a record that the decision makes: what came out, and why. See `Record`."""
+
+    devices: tuple[int, ...] = ()
+    levels: tuple[tuple[str, int], ...] = ()
+    marks: tuple[str, ...] = ()
+    message: str = ""
+    node: str = ""
+    path: tuple[Stage, ...] = ()
+    plugins: tuple[str, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    tied: int = 0
+    top: tuple[Candidate, ...] = ()
+    victims: tuple[Victim, ...] = ()
+    violations: int = 0
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One decision: everything needed to explain it, and to check it against a replay.
 

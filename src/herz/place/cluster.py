@@ -23,6 +23,7 @@ from herz.plugin import Change, EventKind, Reads
 
 LEVEL_MAX: Final = (1 << 53) - 1
 """The largest integer that a record holds as a number."""
+_LEVELS: Final = [("cpu", CPU), ("memory", MEMORY)]
 
 
 class Cluster:
@@ -94,13 +95,12 @@ class Cluster:
 
     def reserve(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
         """Hold the row for the pod; False when it has no room."""
-        is_new = self.ledger.get(pod.uid) is None
+        is_new = pod.uid not in self.ledger.placed
         if not self.ledger.reserve(pod, row, devices):
             return False
-        if not is_new:
-            return True
-        element = placement_element(pod, self.nodes.name(row), devices)
-        self._snapshot.add("reservations", element)
+        if is_new:
+            element = placement_element(pod, self.nodes.names[row], devices)
+            self._snapshot.add("reservations", element)
         return True
 
     def assign(self, pod: PodInfo, node: str, devices: tuple[int, ...]) -> Change | None:
@@ -124,12 +124,7 @@ class Cluster:
         """The row's use of cpu and memory in basis points of allocatable, rounded down."""
         nodes = self.nodes
         # Bound: others may have put any number of pods on a tiny node.
-        cpu, memory = levels(
-            nodes.allocatable, nodes.usage.requested, [CPU, MEMORY], row, LEVEL_MAX
-        )
-        if cpu < 0 or memory < 0:
-            return tuple((n, v) for n, v in (("cpu", cpu), ("memory", memory)) if v >= 0)
-        return (("cpu", cpu), ("memory", memory))
+        return levels(nodes.allocatable, nodes.usage.requested, _LEVELS, row, LEVEL_MAX)
 
     def forget(self, uid: str) -> Change | None:
         """The pod holds nothing any more; the event, None when it held nothing."""

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from herz._native import ChangeLog
+from herz._native import ChangeLog, demands
 from herz.errors import ConfigError, InvariantError
 from herz.model.objects import Node, ResourceMap, Taint
 from herz.model.podinfo import PodInfo
@@ -173,8 +173,7 @@ class NodeTable:
 
     def demands(self, pod: PodInfo) -> Demands:
         """What the pod asks, by column. What no node has is counted once a node has it."""
-        columns = self.resources
-        return [(columns[name], n) for name, n in pod.requests.items() if name in columns]
+        return demands(self.resources, pod.requests)
 
     def name_ranks(self) -> npt.NDArray[np.uint64]:
         """By row: the rank of the node's name among all; for policies with ties by name."""

@@ -87,16 +87,16 @@ def no_fit(sheet: Sheet, nodes: NodeTable, book: ReasonBook) -> NoFit:
 
 def filter_stage(sheet: Sheet, nodes: NodeTable, book: ReasonBook) -> Stage:
     """How many nodes the filters saw and passed, and why not the others."""
-    histogram = sheet.table.histogram()
-    key = (nodes.count, histogram)
+    histogram, count = sheet.table.histogram(), len(nodes.rows)
+    key = (count, histogram)
     if sheet.stage is not None and sheet.stage[0] == key:
         return sheet.stage[1]
     reasons: Counter[str] = Counter()
-    for code, count in histogram:
+    for code, number in histogram:
         for reason in book.verdict(code).reasons:
-            reasons[reason] += count
+            reasons[reason] += number
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    stage = Stage(into=nodes.count, out=sheet.table.fits, reasons=tuple(ordered), stage="filter")
+    stage = Stage(into=count, out=sheet.table.fits, reasons=tuple(ordered), stage="filter")
     sheet.stage = (key, stage)
     return stage
 

@@ -155,24 +155,26 @@ class Framework:
 
     def decide(self, pod: PodInfo) -> Choice | NoFit:
         """The best node for the pod, or why there is none. Nothing is changed."""
-        count = self._nodes.count
+        count = len(self._nodes.rows)
         if count == 0:
             return no_node(count)
         sheet = self.sheet(pod)
         if isinstance(sheet, Verdict):
             return rejected_everywhere(sheet, count)
-        nominated = self._nominated(pod, sheet)
-        if nominated is not None:
-            return nominated
+        if self._nominations is not None and pod.uid in self._nominations.known:
+            nominated = self._nominated(pod, sheet)
+            if nominated is not None:
+                return nominated
         table = sheet.table
         if table.fits == 0:
             return no_fit(sheet, self._nodes, self._book)
         if sheet.failed is not None:
             return rejected_everywhere(sheet.failed, count)
         top, tied = self._top(sheet, pod)
+        node = top[0].node
         return Choice(
-            row=self._nodes.rows[top[0].node],
-            node=top[0].node,
+            row=self._nodes.rows[node],
+            node=node,
             top=top,
             tied=tied,
             plugins=sheet.score_names,
@@ -254,20 +256,20 @@ class Framework:
         if sheet.rows is not None:
             keys = keys[sheet.rows]
         salt = None if self._salt is None else pod.tie_key ^ self._salt
-        best, tied = sheet.top(TOP, keys, salt)
+        best, tied, is_even = sheet.table.top(TOP, keys, salt)
         names, rows = self._nodes.names, sheet.rows
         if rows is None:
             top = tuple([Candidate(names[at], points, total) for at, total, points in best])
         else:
             top = tuple([Candidate(names[rows[at]], points, total) for at, total, points in best])
-        if tied > 1 and keys[best[0][0]] == keys[best[1][0]]:
+        if is_even:
             # Tie: two names with one 64-bit hash; the kernel knows rows, the contract says name.
             top = (*sorted(top[:2], key=lambda one: one.node), *top[2:])
         return top, tied
 
     def sheet(self, pod: PodInfo) -> Sheet | Verdict:
         """The up-to-date sheet of the pod's signature, or the rejection by a `prepare`."""
-        shape = (len(self._nodes.resources), self._nodes.size)
+        shape = (len(self._nodes.resources), len(self._nodes.names))
         if shape != self._shape:
             # Rules keep column numbers in their states, answers have one length.
             self._shape = shape
@@ -275,7 +277,8 @@ class Framework:
             self._shelf = Shelf()
             self._bytes = 0
         # Pods of one signature but several priorities leave room to different nominated pods.
-        is_yielding = self._nominations is not None and self._nominations.concern(pod)
+        others = self._nominations
+        is_yielding = others is not None and bool(others.known) and others.concern(pod)
         key = pod.signature + str(pod.priority).encode() if is_yielding else pod.signature
         kept = self._sheets.get(key)
         if kept is None and pod.signature.startswith(_UNSIGNED):

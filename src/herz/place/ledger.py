@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+
 from herz._native import has_room
 from herz.errors import InvariantError
 from herz.model.podinfo import PodInfo
@@ -22,7 +24,7 @@ _PODS: Final = int(Reads.PODS)
 _PREEMPTION: Final = int(Reads.PREEMPTION)
 
 
-class Placed:
+class Placed(msgspec.Struct, eq=False, gc=False):
     """A pod on a node.
 
     Attributes:
@@ -32,15 +34,10 @@ class Placed:
         is_bound: whether the API holds it there; otherwise it is Herz' reservation.
     """
 
-    __slots__ = ("devices", "is_bound", "node", "pod")
-
-    def __init__(
-        self, pod: PodInfo, node: str, devices: tuple[int, ...], *, is_bound: bool
-    ) -> None:
-        self.pod = pod
-        self.node = node
-        self.devices = devices
-        self.is_bound = is_bound
+    pod: PodInfo
+    node: str
+    devices: tuple[int, ...]
+    is_bound: bool
 
 
 class Ledger:
@@ -54,20 +51,21 @@ class Ledger:
     def __init__(self, table: NodeTable) -> None:
         self._table = table
         self.is_unchecked: Callable[[PodInfo, str], bool] | None = None
-        self._placed: dict[str, Placed] = {}
+        self.placed: dict[str, Placed] = {}
+        """By uid: where each pod is; written here alone."""
         self._by_node: dict[str, dict[str, Placed]] = {}
         table.recount = self._recount
 
     def __len__(self) -> int:
-        return len(self._placed)
+        return len(self.placed)
 
     def get(self, uid: str) -> Placed | None:
         """Where the pod is; None when it is nowhere."""
-        return self._placed.get(uid)
+        return self.placed.get(uid)
 
     def nodes(self) -> dict[str, str]:
         """The node of each pod that is counted, by uid."""
-        return {uid: placed.node for uid, placed in self._placed.items()}
+        return {uid: placed.node for uid, placed in self.placed.items()}
 
     def on(self, node: str) -> Iterator[Placed]:
         """The pods on a node, in the order in which they came."""
@@ -83,7 +81,7 @@ class Ledger:
             InvariantError: the pod is already on another node; nothing was changed.
         """
         node = self._table.name(row)
-        held = self._placed.get(pod.uid)
+        held = self.placed.get(pod.uid)
         if held is not None:
             if held.node == node and held.devices == devices:
                 return True
@@ -96,7 +94,7 @@ class Ledger:
 
     def release(self, uid: str) -> Placed | None:
         """Give back what the pod holds, reserved or bound; None when it holds nothing."""
-        placed = self._placed.pop(uid, None)
+        placed = self.placed.pop(uid, None)
         if placed is None:
             return None
         on_node = self._by_node[placed.node]
@@ -114,7 +112,7 @@ class Ledger:
         Returns:
             What was counted for the pod before; None when it is new.
         """
-        before = self._placed.get(pod.uid)
+        before = self.placed.get(pod.uid)
         if before is not None and _is_same(before, pod, node, devices):
             before.is_bound = True
             self._renew(before, pod)
@@ -181,27 +179,30 @@ class Ledger:
         ]
 
     def _put(self, placed: Placed, row: int | None, demands: Demands) -> None:
-        self._placed[placed.pod.uid] = placed
-        self._by_node.setdefault(placed.node, {})[placed.pod.uid] = placed
+        self.placed[placed.pod.uid] = placed
+        on_node = self._by_node.get(placed.node)
+        if on_node is None:
+            on_node = self._by_node[placed.node] = {}
+        on_node[placed.pod.uid] = placed
         if row is not None:
-            self._table.note(row, self._take(placed, row, demands))
+            self._table.changes.append(row, self._take(placed, row, demands))
 
     def _take(self, placed: Placed, row: int, demands: Demands) -> int:
         """Count the pod on the row; gives the aspects that changed."""
         aspects = self._table.usage.take(placed.pod, row, demands, placed.devices)
-        return aspects | _PODS if self._table.pods.add(placed.pod, row) else aspects
+        return aspects | _PODS if self._table.pods.shift(placed.pod, row, 1) else aspects
 
     def _give(self, placed: Placed, row: int) -> int:
         """The inverse of `_take`."""
         demands = self._table.demands(placed.pod)
         aspects = self._table.usage.give(placed.pod, row, demands, placed.devices)
-        return aspects | _PODS if self._table.pods.remove(placed.pod, row) else aspects
+        return aspects | _PODS if self._table.pods.shift(placed.pod, row, -1) else aspects
 
     def _recount(self, resource: str) -> None:
         """A node has a resource that none had: count what is asked of it. Cost: O(pods)."""
         column = self._table.resources[resource]
         requested = self._table.usage.requested
-        for placed in self._placed.values():
+        for placed in self.placed.values():
             row = self._table.rows.get(placed.node)
             if row is not None:
                 requested[column, row] += placed.pod.requests.get(resource, 0)

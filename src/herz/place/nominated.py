@@ -29,7 +29,8 @@ class Nominations:
     def __init__(self, nodes: NodeTable, snapshot: SnapshotDigest) -> None:
         self._nodes = nodes
         self._snapshot = snapshot
-        self._by_uid: dict[str, tuple[PodInfo, str]] = {}
+        self.known: dict[str, tuple[PodInfo, str]] = {}
+        """Nominated pods and their nodes, by uid; written here alone."""
         self._by_node: dict[str, dict[str, PodInfo]] = {}
         # Those that keep room for pods that wait for long: nobody was preempted for them.
         # Invariant: of nominated pods only.
@@ -42,19 +43,19 @@ class Nominations:
         self._victims: dict[str, str] = {}
 
     def __len__(self) -> int:
-        return len(self._by_uid)
+        return len(self.known)
 
     def node_of(self, uid: str) -> str:
         """The node that the pod is nominated to; empty when it is not."""
-        known = self._by_uid.get(uid)
+        known = self.known.get(uid)
         return "" if known is None else known[1]
 
     def concern(self, pod: PodInfo) -> bool:
         """Whether another pod is nominated to which this one must leave room somewhere."""
-        if not self._by_uid:
+        if not self.known:
             return False
         count = sum(n for priority, n in self._priorities.items() if priority >= pod.priority)
-        own = self._by_uid.get(pod.uid)
+        own = self.known.get(pod.uid)
         return count > (own is not None and own[0].priority >= pod.priority)
 
     def is_kept(self, uid: str) -> bool:
@@ -67,7 +68,7 @@ class Nominations:
             return False
         return any(
             known.priority >= pod.priority and uid != pod.uid
-            for uid, (known, _) in self._by_uid.items()
+            for uid, (known, _) in self.known.items()
             if uid in self._kept
         )
 
@@ -100,7 +101,7 @@ class Nominations:
         """
         shown = pod.pod.status.nominated_node_name
         before = self._shown.get(pod.uid, "")
-        known = self._by_uid.get(pod.uid)
+        known = self.known.get(pod.uid)
         if shown != before:
             if shown:
                 self._shown[pod.uid] = shown
@@ -122,7 +123,7 @@ class Nominations:
         self.drop(pod.uid)
         if is_kept:
             self._kept.add(pod.uid)
-        self._by_uid[pod.uid] = (pod, node)
+        self.known[pod.uid] = (pod, node)
         self._by_node.setdefault(node, {})[pod.uid] = pod
         self._priorities[pod.priority] = self._priorities.get(pod.priority, 0) + 1
         self._snapshot.add(_PART, _nomination(pod.uid, node, is_kept=is_kept))
@@ -130,7 +131,7 @@ class Nominations:
 
     def drop(self, uid: str) -> str:
         """End the pod's nomination; the node that it was for, empty when there was none."""
-        known = self._by_uid.pop(uid, None)
+        known = self.known.pop(uid, None)
         if known is None:
             return ""
         pod, node = known
@@ -187,6 +188,7 @@ class Genuine(Nominations):
 
     def __init__(self, base: Nominations) -> None:
         self._base = base
+        self.known = base.known
 
     def node_of(self, uid: str) -> str:
         """The node that the pod is nominated to, for whatever reason; empty when it is not."""
@@ -197,7 +199,7 @@ class Genuine(Nominations):
         base = self._base
         return any(
             known.priority >= pod.priority and uid != pod.uid
-            for uid, (known, _) in base._by_uid.items()
+            for uid, (known, _) in base.known.items()
             if not base.is_kept(uid)
         )
 

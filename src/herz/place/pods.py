@@ -107,14 +107,6 @@ class PodIndex:
             column[: len(counted.column)] = counted.column
             counted.column = column
 
-    def add(self, pod: PodInfo, row: int) -> bool:
-        """A pod is on the row; says whether that moved a count."""
-        return self._shift(pod, row, 1)
-
-    def remove(self, pod: PodInfo, row: int) -> bool:
-        """The pod is there no more; the inverse of `add`."""
-        return self._shift(pod, row, -1)
-
     def moves(self, pod: PodInfo) -> bool:
         """Whether a count may move when such a pod comes or goes."""
         group = self._groups.get(pod.group)
@@ -156,7 +148,8 @@ class PodIndex:
             if term.matches(namespace, above, labels):
                 yield counted
 
-    def _shift(self, pod: PodInfo, row: int, sign: int) -> bool:
+    def shift(self, pod: PodInfo, row: int, sign: int) -> bool:
+        """A pod is on the row (1), or is there no more (-1); says whether that moved a count."""
         group = self._groups.get(pod.group)
         if group is None:
             group = self._new_group(pod.group)
@@ -166,10 +159,11 @@ class PodIndex:
         else:
             del group.rows[row]
         is_moved = bool(pod.terms)
-        for counted in _held(group):
-            counted.column[row] += sign
-            counted.version += 1
-            is_moved = True
+        if group.counts:
+            for counted in _held(group):
+                counted.column[row] += sign
+                counted.version += 1
+                is_moved = True
         if not group.rows:
             del self._groups[pod.group]
         for term in pod.terms:
@@ -198,8 +192,6 @@ class PodIndex:
 
 def _held(group: _Group) -> list[PodCount]:
     """The group's counts that somebody still holds; forgets the others."""
-    if not group.counts:
-        return []
     found = [count for count in (one() for one in group.counts) if count is not None]
     if len(found) < len(group.counts):
         group.counts = [ref(count) for count in found]

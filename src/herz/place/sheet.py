@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from herz._native import Codes, Kernel, RawPoints, Table
 from herz.errors import InvariantError
@@ -33,10 +32,6 @@ from herz.plugin import Filter, Int64s, ReasonBook, Score, Verdict, View
 
 if TYPE_CHECKING:
     from herz.place.yielding import Yielding
-
-UInt64s: TypeAlias = npt.NDArray[np.uint64]
-Best: TypeAlias = tuple[int, int, tuple[int, ...]]
-"""A row, its total, and the weighted points by score."""
 
 _EVERYTHING: Final = -1
 """All aspects, when the log of changes no longer reaches back."""
@@ -102,8 +97,8 @@ class Sheet:
         self._yielding = yielding
         self.score_names = tuple(asked.rule.name for asked in scores)
         self._epochs: list[int] = []
-        # Aspects whose rows are wanted, and those that move all rows.
-        self._wanted = self._whole = 0
+        # Aspects whose rows are wanted; by answers, not by kernels; those that move all rows.
+        self._wanted = self._followed = self._whole = 0
         own: list[Codes | Kernel] = [self._presence()]
         if yielding is not None:
             own.append(self._follow(yielding).column)
@@ -111,7 +106,7 @@ class Sheet:
         columns = [*own, *(self._filter(asked) for asked in filters)]
         kinds = [self._score(asked) for asked in scores]
         size = nodes.size if rows is None else len(rows)
-        self.table = Table(size, columns, kinds)
+        self.table = Table(size, columns, kinds, view.allocatable, view.requested, view.nonzero)
         self._settle(None)
 
     def _presence(self) -> Codes:
@@ -156,6 +151,7 @@ class Sheet:
         self._answers.append(answers)
         self._epochs.append(answers.epoch)
         self._wanted |= answers.wanted
+        self._followed |= answers.wanted
         self._whole |= answers.reads_all
         return answers
 
@@ -178,11 +174,13 @@ class Sheet:
             return False
         if not changed & self._wanted:
             return True
-        for answers in self._answers:
-            if changed & answers.wanted:
-                answers.refresh()
-        is_whole = bool(changed & self._whole) and self._is_whole()
-        self._settle(None if is_whole else rows)
+        if changed & self._followed:
+            for answers in self._answers:
+                if changed & answers.wanted:
+                    answers.refresh()
+            if changed & self._whole and self._is_whole():
+                rows = None
+        self._settle(rows)
         return True
 
     def exempt(self, pod: PodInfo) -> None:
@@ -210,16 +208,6 @@ class Sheet:
         before, self._epochs = self._epochs, epochs
         return before != epochs
 
-    def top(self, k: int, keys: UInt64s, salt: int | None) -> tuple[list[Best], int]:
-        """The best rows, and how many share the highest total (`herz._native.Table.top`)."""
-        view = self._view
-        return self.table.top(k, keys, salt, view.allocatable, view.requested, view.nonzero)
-
-    def points(self, score: int) -> Int64s:
-        """Points by row of one score, not weighted; 0 at rows that do not fit."""
-        view = self._view
-        return self.table.points(score, view.allocatable, view.requested, view.nonzero)
-
     def _settle(self, rows: Int64s | None) -> None:
         """Let the table conclude for the rows; None: all."""
         if not self._prescored:
@@ -233,9 +221,8 @@ class Sheet:
         self._conclude(self.table.settle_points, None)
 
     def _conclude(self, settle: Callable[..., Any], rows: Int64s | None) -> None:
-        view = self._view
         while True:  # Bound: each turn teaches values that were not known.
-            wanted = settle(rows, view.allocatable, view.requested, view.nonzero)
+            wanted = settle(rows)
             if wanted is None:
                 return
             match wanted:

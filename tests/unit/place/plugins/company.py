@@ -100,5 +100,5 @@ def points(world: World, pod: Pod) -> dict[str, int]:
     assert isinstance(sheet, Sheet)
     if not sheet.score_names:
         return {}
-    found = sheet.points(0)
+    found = sheet.table.points(0)
     return {name: int(found[row]) for name, row in world.cluster.nodes.rows.items()}
