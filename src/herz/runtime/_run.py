@@ -16,10 +16,9 @@ from types import FrameType
 from typing import Any, TypeVar, overload
 
 from herz import _native
+from herz.runtime._process import Generators, ended_at_exit, main_stack_size
 
 T = TypeVar("T")
-
-os.register_at_fork(after_in_child=_native.after_fork)
 
 _STALL_NS = 5_000_000
 _GRACE_NS = 5_000_000_000
@@ -34,6 +33,7 @@ class _Crew:
 
     def __init__(self) -> None:
         self.native: _native.Runtime | None = None
+        self.generators: Generators | None = None
         self.threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
 
@@ -42,13 +42,15 @@ class _Crew:
         number = next(self._numbers)
         # A daemon: one that is stuck in a call must not keep the process from ending.
         thread = threading.Thread(target=self._work, name=f"herz-worker-{number}", daemon=True)
-        with _all_signals_blocked():
+        with _all_signals_blocked(), main_stack_size():
             thread.start()
         self.threads.append(thread)
 
     def _work(self) -> None:
-        native = self.native
-        if native is not None:  # otherwise the run ended while this thread was started
+        native, generators = self.native, self.generators
+        if native is None or generators is None:
+            return  # the run ended while this thread was started
+        with generators.seen():
             native.work()
 
     def join(self) -> list[threading.Thread]:
@@ -193,15 +195,17 @@ def run(
         grace_ns=grace_ns,
         short_interval=short_interval,
     )
-    with _signals(native), _collections_seen(native):
+    generators = crew.generators = Generators(native)
+    with ended_at_exit(native), _signals(native), _collections_seen(native):
         with _all_signals_blocked():
             native.watch()
         try:
-            return native.run(main)
+            with generators.seen():
+                return native.run(main)
         finally:
             _report(crew.join())
             # The native runtime holds the crew, too, where the collector cannot see it.
-            crew.native = None
+            crew.native = crew.generators = None
 
 
 def _problem(processors: int | None) -> Exception | None:

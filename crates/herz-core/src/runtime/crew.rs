@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::processor::WorkerId;
-use super::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Bell, Lock, Ordering};
+use super::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Bell, Lock, Ordering, Spin};
 
 /// What an idle worker is told to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub enum Errand<T> {
 /// One worker's place: its thread and where it is told what to do.
 pub struct Seat<T> {
     bell: Bell<Option<Errand<T>>>,
+    spin: Spin,
     thread: AtomicU32,
     /// Its step lost the processor and has not ended.
     pub is_detached: AtomicBool,
@@ -45,6 +46,9 @@ pub struct Crew<T> {
     pub functions: AtomicUsize,
 }
 
+/// So long an idle worker looks for an errand before it sleeps: a wake-up costs about as much.
+const SPIN_NS: u64 = 15_000;
+
 impl<T> Crew<T> {
     /// A crew with worker 0, of at most `workers_max` workers.
     #[must_use]
@@ -66,6 +70,7 @@ impl<T> Crew<T> {
     fn seat() -> Arc<Seat<T>> {
         Arc::new(Seat {
             bell: Bell::default(),
+            spin: Spin::default(),
             thread: AtomicU32::new(0),
             is_detached: AtomicBool::new(false),
         })
@@ -184,27 +189,35 @@ impl<T> Crew<T> {
     }
 
     /// Waits for an errand; None when `limit` passed without one. `once_idle` runs when others can
-    /// pick this worker.
+    /// pick this worker, or when it has its errand.
     pub fn wait(
         &self,
         worker: WorkerId,
         limit: Option<Duration>,
         once_idle: impl FnOnce(),
     ) -> Option<Errand<T>> {
-        let seat = {
+        let (seat, at_once, rings) = {
             let mut roster = self.roster.lock();
-            if roster.is_stopped && worker != 0 {
-                return Some(Errand::Stop);
+            let seat = Arc::clone(&roster.seats[worker as usize]);
+            let at_once = match worker {
+                0 => None,
+                _ if roster.is_stopped => Some(Errand::Stop),
+                _ => roster.functions.pop_front().map(Errand::Function),
+            };
+            if at_once.is_none() {
+                roster.idle.push(worker);
             }
-            if worker != 0
-                && let Some(function) = roster.functions.pop_front()
-            {
-                return Some(Errand::Function(function));
-            }
-            roster.idle.push(worker);
-            Arc::clone(&roster.seats[worker as usize])
+            let rings = seat.bell.rings();
+            (seat, at_once, rings)
         };
         once_idle();
+        if at_once.is_some() {
+            return at_once;
+        }
+        if limit.is_none() {
+            // A function that was awaited is often followed by another.
+            seat.spin.until(SPIN_NS, || seat.bell.rings() != rings);
+        }
         let errand = seat.bell.wait(limit, Option::take);
         if errand.is_none() && !self.pick_this(worker) {
             // Somebody picked this worker just now: the errand is on its way.

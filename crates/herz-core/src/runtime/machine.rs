@@ -11,8 +11,8 @@ use super::crew::{Crew, Errand};
 use super::fifo::{Global, Place};
 use super::heap::{Heap, Key};
 use super::poller::{Poller, now_ns};
-use super::processor::{Claim, Processor, WorkerId};
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering};
+use super::processor::{Claim, Phase, Processor, WorkerId};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, Spin};
 use super::sysmon::{self, Watch};
 use super::task::{Generation, Wake, Word};
 
@@ -67,7 +67,15 @@ pub struct Machine<T> {
     /// The interpreter's switch interval, for the monitor.
     pub switch_interval_ns: AtomicU64,
     pub(super) watch: Lock<Watch>,
+    /// The owner waits for a function; a function waits for the owner.
+    rest_spin: Spin,
+    start_spin: Spin,
 }
+
+/// So long the owner looks for the end of a function before it sleeps.
+const REST_SPIN_NS: u64 = 15_000;
+/// So long a function waits for the owner to give the interpreter away.
+const START_SPIN_NS: u64 = 4_000;
 
 const NEVER: u64 = u64::MAX;
 
@@ -136,6 +144,8 @@ impl<T: Task> Machine<T> {
             pauses: AtomicUsize::new(0),
             switch_interval_ns: AtomicU64::new(5_000_000),
             watch: Lock::new(Watch::default()),
+            rest_spin: Spin::default(),
+            start_spin: Spin::default(),
         })
     }
 
@@ -296,16 +306,28 @@ impl<T: Task> Machine<T> {
     /// The caller does not hold the interpreter.
     pub fn rest(&self, until_ns: Option<u64>) {
         self.counters.parks.fetch_add(1, Ordering::Relaxed);
+        let has_work = || {
+            self.global_len.load(Ordering::Relaxed) > 0
+                || self.dead_len.load(Ordering::Relaxed) > 0
+                || self.reclaim.load(Ordering::Relaxed)
+        };
+        if self.crew.functions.load(Ordering::Relaxed) > 0 {
+            self.rest_spin.until(REST_SPIN_NS, has_work);
+        }
         self.poller.prepare();
-        let has_work = self.global_len.load(Ordering::Relaxed) > 0
-            || self.dead_len.load(Ordering::Relaxed) > 0
-            || self.reclaim.load(Ordering::Relaxed);
-        if has_work {
+        if has_work() {
             self.poller.call_off();
             return;
         }
         let until = self.first_due_ns().min(until_ns.unwrap_or(NEVER));
         self.poller.wait((until != NEVER).then_some(until));
+    }
+
+    /// Waits a moment for the owner to rest, which is when it gives the interpreter away: a thread
+    /// that asks for it earlier is put to sleep and woken.
+    pub fn await_rest(&self) {
+        let is_parked = || self.processor.seen().phase == Phase::Parked;
+        self.start_spin.until(START_SPIN_NS, is_parked);
     }
 
     /// Claims the processor again after `rest`.

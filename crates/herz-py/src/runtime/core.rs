@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Machine;
 use herz_core::runtime::poller::now_ns;
+use herz_core::runtime::processor::WorkerId;
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Wake;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
@@ -15,7 +16,7 @@ use pyo3::types::PyString;
 use super::awaitable::copy_context;
 use super::cell::GilCell;
 use super::current;
-use super::task::{Body, CANCELLED, FUNCTION, Payload, Task, TaskRef, WAITED};
+use super::task::{Body, CANCELLED, FUNCTION, Payload, Task, TaskRef, WAITED, Waiter};
 use super::{Cancelled, Deadlock};
 
 pub struct Core {
@@ -43,6 +44,8 @@ pub struct Register {
     /// Interrupts the call that the thread of `run` is in.
     pub nudge: Option<Py<PyAny>>,
     has_nudged: bool,
+    /// Called once, when all tasks have ended.
+    pub at_end: Option<Py<PyAny>>,
     /// `run` has returned; what is still in a call is on its own.
     pub is_left: bool,
 }
@@ -130,8 +133,14 @@ impl Core {
         Ok(())
     }
 
-    /// The task ended: whoever awaits it is woken.
-    pub fn finish(self: &Arc<Self>, py: Python<'_>, task: &Py<Task>, outcome: PyResult<Py<PyAny>>) {
+    /// The task ended. Whoever awaits it comes back, for `wake`.
+    #[must_use = "somebody awaits the task"]
+    pub fn finish(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        task: &Py<Task>,
+        outcome: PyResult<Py<PyAny>>,
+    ) -> Vec<Waiter> {
         assert_none_held();
         let own = task.get();
         let outcome = outcome.map_err(|error| {
@@ -157,14 +166,12 @@ impl Core {
             body.inbox = Some(outcome);
         }
         own.word.finish();
-        let worker = current::worker_of(self);
-        for waiter in joiners {
-            let queued = TaskRef(waiter.task);
-            self.machine
-                .wake(worker, queued, waiter.generation, Place::Next);
-        }
         let (entry, must_close) = {
             let mut register = self.register.get_mut(py);
+            if register.is_left {
+                // `run` has returned without it, and has forgotten all places.
+                return joiners;
+            }
             register.alive -= 1;
             let entry = register.places[place as usize].take();
             register.free.push(place);
@@ -176,6 +183,16 @@ impl Core {
         drop((payload, context, entry));
         if must_close {
             self.close(py);
+        }
+        joiners
+    }
+
+    /// Wakes those who awaited a task. Needs no interpreter.
+    pub fn wake(&self, worker: Option<WorkerId>, joiners: Vec<Waiter>) {
+        for waiter in joiners {
+            let queued = TaskRef(waiter.task);
+            self.machine
+                .wake(worker, queued, waiter.generation, Place::Next);
         }
     }
 
@@ -267,6 +284,21 @@ impl Core {
         }
     }
 
+    /// All tasks have ended: what has to be done then, once; it may start more. False: nothing.
+    pub fn call_at_end(&self, py: Python<'_>) -> bool {
+        let hook = {
+            let mut register = self.register.get_mut(py);
+            (register.alive == 0)
+                .then(|| register.at_end.take())
+                .flatten()
+        };
+        let Some(hook) = hook else { return false };
+        if let Err(error) = hook.call0(py) {
+            error.write_unraisable(py, None);
+        }
+        true
+    }
+
     /// Whether tasks that had to end are still inside their calls.
     pub fn is_past_grace(&self, py: Python<'_>) -> bool {
         self.register.get(py).alive > 0 && self.is_over(py)
@@ -305,13 +337,13 @@ impl Core {
     }
 
     /// Forgets all tasks: a runtime and its tasks hold each other.
-    pub fn leave(&self, py: Python<'_>) -> Vec<Py<Task>> {
+    pub fn leave(&self, py: Python<'_>) -> (Vec<Py<Task>>, Option<Py<PyAny>>) {
         let mut register = self.register.get_mut(py);
         register.is_left = true;
         let living = living(py, &register);
         register.places.clear();
         register.free.clear();
-        living
+        (living, register.at_end.take())
     }
 
     pub fn living(&self, py: Python<'_>) -> Vec<Py<Task>> {

@@ -13,6 +13,7 @@ use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::{Core, Register};
 use super::current::{self, CURRENT, FORKED, Role, forked};
+use super::stay::Stay;
 use super::task::{Payload, Task};
 use super::worker;
 
@@ -125,6 +126,18 @@ impl Runtime {
         self.core.interrupt(py)
     }
 
+    /// Ends the run from any thread: main and all other tasks are cancelled.
+    fn stop(&self, py: Python<'_>) {
+        self.core.close(py);
+        self.core.machine.poller.wake();
+    }
+
+    /// `hook` is called once, when all tasks have ended: it may start some more.
+    fn at_end(&self, py: Python<'_>, hook: Py<PyAny>) {
+        let before = self.core.register.get_mut(py).at_end.replace(hook);
+        drop(before);
+    }
+
     /// The run has ended, and this thread is still inside a step: bytecode that it runs ends with
     /// `Cancelled`.
     #[staticmethod]
@@ -208,6 +221,7 @@ fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<(
 }
 
 fn start_from_outside(core: &Weak<Core>, count: usize) {
+    let _stay = Stay::new();
     let started = Python::try_attach(|py| {
         let Some(core) = core.upgrade() else { return };
         for _ in 0..count {

@@ -17,7 +17,8 @@ use pyo3::prelude::*;
 use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
-use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, YIELDED};
+use super::stay::Stay;
+use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, Waiter, YIELDED};
 use super::{Cancelled, interval};
 
 /// Why a worker stopped running tasks.
@@ -114,6 +115,15 @@ impl<'a> Worker<'a> {
         }
         self.entered.leave(py);
         if self.id == 0 && core.is_over(py) {
+            claim.begin_step();
+            assert_none_held();
+            let has_more = core.call_at_end(py);
+            let Some(entered) = machine.processor.enter(self.id) else {
+                return Err(Left::Moved);
+            };
+            if has_more {
+                return Ok(Some(entered));
+            }
             // The claim is never given up: whoever is still detached finds no processor.
             return Err(Left::Over);
         }
@@ -185,14 +195,19 @@ impl<'a> Worker<'a> {
         match sent {
             Sent::Suspended => return self.settle(py, task, &coroutine),
             Sent::Foreign(object) => refuse(py, own, &object),
-            Sent::Returned(value) => self.core.finish(py, &task.0, Ok(value)),
-            Sent::Raised(error) => self.core.finish(py, &task.0, Err(error)),
+            Sent::Returned(value) => self.finish(py, &task, Ok(value)),
+            Sent::Raised(error) => self.finish(py, &task, Err(error)),
         }
         if own.is_dead() {
             drop((task, coroutine));
             return self.core.machine.processor.enter(self.id);
         }
         self.settle(py, task, &coroutine)
+    }
+
+    fn finish(&self, py: Python<'_>, task: &TaskRef, outcome: PyResult<Py<PyAny>>) {
+        let joiners = self.core.finish(py, &task.0, outcome);
+        self.core.wake(Some(self.id), joiners);
     }
 
     /// The step suspended: the task waits, or is queued again.
@@ -308,23 +323,26 @@ fn refuse(py: Python<'_>, own: &Task, object: &Py<PyAny>) {
 
 /// A worker's whole life on its own thread.
 pub fn work(py: Python<'_>, core: &Arc<Core>) {
+    let _stay = Stay::new();
     let crew = &core.machine.crew;
     let id = crew.join();
     crew.sit(id);
     CURRENT.with(|current| *current.core.borrow_mut() = Some(Arc::clone(core)));
+    // Whom the function that ended wakes.
+    let mut joiners = None;
     loop {
         assert_none_held();
-        let slack = Slack::least();
-        match py.detach(|| crew.wait(id, None, || ())) {
+        let left = joiners.take();
+        match py.detach(|| next_errand(core, id, left)) {
             Some(Errand::Processor) => {
+                let _slack = Slack::least();
                 CURRENT.with(|current| current.role.set(Role::Worker(id)));
                 interval::shorten(py, &core.machine);
                 drive(py, core, id);
                 CURRENT.with(|current| current.role.set(Role::Helper));
             }
             Some(Errand::Function(task)) => {
-                drop(slack);
-                call(py, core, &task.0);
+                joiners = Some(call(py, core, &task.0));
                 if FORKED.load(Ordering::Relaxed) {
                     return;
                 }
@@ -335,8 +353,27 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
     CURRENT.with(|current| current.core.borrow_mut().take());
 }
 
+/// Tells who awaits the function that just ended, and waits for something to do. Without the
+/// interpreter: whoever is woken wants it at once.
+fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<Errand<TaskRef>> {
+    let machine = &core.machine;
+    let errand = machine.crew.wait(id, None, || {
+        // Idle already: what follows is given to this thread, which is awake.
+        if let Some(joiners) = left {
+            core.wake(None, joiners);
+            machine.crew.done();
+            // The owner may have found itself stuck but for this function.
+            machine.poller.wake();
+        }
+    });
+    if matches!(errand, Some(Errand::Function(_))) {
+        machine.await_rest();
+    }
+    errand
+}
+
 /// Runs a function task on this thread.
-fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
+fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) -> Vec<Waiter> {
     let own = task.get();
     own.word.off_load();
     let (payload, context) = {
@@ -365,17 +402,15 @@ fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
     };
     drop(payload);
     if FORKED.load(Ordering::Relaxed) {
-        return;
+        return Vec::new();
     }
-    core.finish(py, task, outcome);
-    core.machine.crew.done();
-    // The owner may have found itself stuck but for this function.
-    core.machine.poller.wake();
+    core.finish(py, task, outcome)
 }
 
 /// The thread that called `run`: it runs tasks first, and again whenever its own step has ended.
 pub fn preside(py: Python<'_>, core: &Arc<Core>) {
     let machine = &core.machine;
+    let _stay = Stay::new();
     let _slack = Slack::least();
     while drive(py, core, 0) == Left::Moved {
         loop {
