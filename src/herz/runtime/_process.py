@@ -32,17 +32,17 @@ _PAGE_BYTES = 4096
 @contextmanager
 def main_stack_size() -> Iterator[None]:
     """Threads that start inside have the main thread's stack size, or what the program set."""
-    if threading.stack_size() != 0:
-        yield
-        return
     limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
     if limit == resource.RLIM_INFINITY:
         limit = _STACK_BYTES_UNLIMITED
-    threading.stack_size(max(limit // _PAGE_BYTES, 64) * _PAGE_BYTES)
+    # There is no reading without setting.
+    before = threading.stack_size(max(limit // _PAGE_BYTES, 64) * _PAGE_BYTES)
+    if before != 0:
+        threading.stack_size(before)
     try:
         yield
     finally:
-        threading.stack_size(0)
+        threading.stack_size(before)
 
 
 class Generators:

@@ -56,7 +56,9 @@ class _Crew:
     def join(self) -> list[threading.Thread]:
         """Waits for those that can end; gives those that stay inside a call."""
         ends = time.monotonic() + _JOIN_SECONDS
-        stuck = [thread for thread in self.threads if not _ends(thread, _SOON_SECONDS)]
+        abandoned = self.native.abandoned_threads() if self.native is not None else []
+        awaited = [thread for thread in self.threads if thread.ident not in abandoned]
+        stuck = [thread for thread in awaited if not _ends(thread, _SOON_SECONDS)]
         for thread in stuck:
             # A step that burns can be ended; a call into C cannot.
             _native.Runtime.abandon(thread.ident or 0)

@@ -140,7 +140,7 @@ impl<T: Task> Machine<T> {
 
     /// Gives the processor of that step to an idle worker; false when there is none.
     fn hand_off(&self, watch: &mut Watch, seen: Seen) -> bool {
-        if !self.settings.hand_off {
+        if !self.settings.hand_off || seen.steps == self.spared.load(Ordering::Relaxed) {
             return false;
         }
         let spare = self.crew.pick();
@@ -151,11 +151,13 @@ impl<T: Task> Machine<T> {
             seat.is_detached.store(true, Ordering::Relaxed);
             if self.processor.take(seen, to) {
                 self.counters.hand_offs.fetch_add(1, Ordering::Relaxed);
-                self.crew.tell(to, Errand::Processor);
+                self.crew.tell(to, Errand::Taken(seen.owner));
             } else {
                 seat.is_detached.store(false, Ordering::Relaxed);
                 self.crew.detached.fetch_sub(1, Ordering::Relaxed);
-                self.crew.put_back(to);
+                if self.crew.put_back(to) {
+                    self.want();
+                }
             }
             watch.step = None;
         }

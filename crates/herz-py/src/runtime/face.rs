@@ -9,12 +9,13 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use super::abandon::Abandoned;
 use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::{Core, Register};
 use super::current::{self, CURRENT, FORKED, Role, forked};
 use super::stay::Stay;
-use super::task::{Payload, Task};
+use super::task::{Options, Payload, Task};
 use super::worker;
 
 /// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
@@ -54,6 +55,8 @@ impl Runtime {
         let core = Core {
             machine,
             register: GilCell::new(Register::default()),
+            abandoned: GilCell::new(Abandoned::default()),
+            threads: GilCell::new(Vec::new()),
             start_worker,
             grace_ns,
         };
@@ -95,7 +98,7 @@ impl Runtime {
             *current.core.borrow_mut() = Some(Arc::clone(core));
             current.role.set(Role::Worker(0));
         });
-        core.machine.crew.sit(0);
+        worker::sit(py, core, 0);
         let result = start(py, core, main).and_then(|()| {
             worker::preside(py, core);
             core.result(py)
@@ -124,6 +127,11 @@ impl Runtime {
     /// the end of the run still waits for; "ignore": it ended in time.
     fn interrupt(&self, py: Python<'_>) -> &'static str {
         self.core.interrupt(py)
+    }
+
+    /// Threads that are still in a call of a task that nobody waits for.
+    fn abandoned_threads(&self, py: Python<'_>) -> Vec<u64> {
+        self.core.abandoned_threads(py)
     }
 
     /// Ends the run from any thread: main and all other tasks are cancelled.
@@ -158,7 +166,7 @@ impl Runtime {
     /// Starts a task from any thread.
     fn spawn(&self, py: Python<'_>, coroutine: Bound<'_, PyAny>) -> PyResult<Py<Task>> {
         let payload = payload(coroutine, PyTuple::empty(py))?;
-        self.core.spawn(py, payload, None)
+        self.core.spawn(py, payload, Options::default())
     }
 
     /// Somebody outside may still wake tasks (+1), or no longer (-1).
@@ -216,8 +224,8 @@ impl Watched for Core {
 
 fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<()> {
     let payload = payload(main, PyTuple::empty(py))?;
-    core.spawn(py, payload, None)?;
-    core.start_worker_if_short(py)
+    core.spawn(py, payload, Options::default())?;
+    core.start_worker_if_short(py, core.spares())
 }
 
 fn start_from_outside(core: &Weak<Core>, count: usize) {
@@ -261,18 +269,26 @@ fn payload(target: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<Paylo
     ))))
 }
 
-/// Starts a coroutine, or a function on a thread of its own, and returns its task at once.
+/// Starts a coroutine, or a function on a thread of its own, and returns its task at once. Pinned,
+/// it runs on the thread of `run`. With `abandon` a call that it is in is not waited for once it
+/// was cancelled.
 #[pyfunction]
-#[pyo3(signature = (target, /, *args, name = None))]
+#[pyo3(signature = (target, /, *args, name = None, pinned = false, abandon = false))]
 pub fn go(
     py: Python<'_>,
     target: Bound<'_, PyAny>,
     args: Bound<'_, PyTuple>,
     name: Option<Bound<'_, PyString>>,
+    pinned: bool,
+    abandon: bool,
 ) -> PyResult<Py<Task>> {
     let core = current::core()?;
-    let payload = payload(target, args)?;
-    core.spawn(py, payload, name.map(Bound::unbind))
+    let options = Options {
+        name: name.map(Bound::unbind),
+        is_pinned: pinned,
+        abandons: abandon,
+    };
+    core.spawn(py, payload(target, args)?, options)
 }
 
 /// An awaitable that lets all other runnable tasks run first.
