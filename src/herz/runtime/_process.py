@@ -45,6 +45,28 @@ def main_stack_size() -> Iterator[None]:
         threading.stack_size(before)
 
 
+# ---- breakpoint() ------------------------------------------------------------------------------
+
+_holding = 0
+"""Runtimes that run and want to know of breakpoints."""
+
+
+@contextmanager
+def breakpoints_hold() -> Iterator[None]:
+    """Inside, a ``breakpoint()`` in a task keeps its processor, unless the program has a hook."""
+    global _holding  # noqa: PLW0603 - the hook belongs to the process, too
+    _holding += 1
+    if sys.breakpointhook is sys.__breakpointhook__:
+        # Native: a debugger stops in the frame that called it, and that must be the task's.
+        sys.breakpointhook = _native.breakpointhook
+    try:
+        yield
+    finally:
+        _holding -= 1
+        if _holding == 0 and sys.breakpointhook is _native.breakpointhook:
+            sys.breakpointhook = sys.__breakpointhook__
+
+
 class Generators:
     """The asynchronous generators that tasks of one runtime began, on whichever thread."""
 

@@ -16,7 +16,12 @@ from types import FrameType
 from typing import Any, TypeVar, overload
 
 from herz import _native
-from herz.runtime._process import Generators, ended_at_exit, main_stack_size
+from herz.runtime._process import (
+    Generators,
+    breakpoints_hold,
+    ended_at_exit,
+    main_stack_size,
+)
 
 T = TypeVar("T")
 
@@ -198,7 +203,12 @@ def run(
         short_interval=short_interval,
     )
     generators = crew.generators = Generators(native)
-    with ended_at_exit(native), _signals(native), _collections_seen(native):
+    with (
+        ended_at_exit(native),
+        breakpoints_hold(),
+        _signals(native),
+        _collections_seen(native),
+    ):
         with _all_signals_blocked():
             native.watch()
         try:

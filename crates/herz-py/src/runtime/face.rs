@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use herz_core::runtime::machine::{Machine, Settings};
 use herz_core::runtime::sysmon::{self, Watched};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -134,9 +134,21 @@ impl Runtime {
         self.core.abandoned_threads(py)
     }
 
-    /// Ends the run from any thread: main and all other tasks are cancelled.
+    /// The process exits: main and all other tasks are cancelled, and `run` raises `SystemExit`,
+    /// which ends its thread without a word.
     fn stop(&self, py: Python<'_>) {
-        self.core.close(py);
+        let exit = PySystemExit::new_err(());
+        let is_first = {
+            let mut register = self.core.register.get_mut(py);
+            let is_first = register.failure.is_none();
+            if is_first {
+                register.failure = Some(exit);
+            }
+            is_first
+        };
+        if is_first {
+            self.core.close(py);
+        }
         self.core.machine.poller.wake();
     }
 
@@ -340,4 +352,26 @@ pub fn after_fork() {
 #[pyfunction]
 pub fn in_runtime() -> bool {
     current::core().is_ok()
+}
+
+/// What `breakpoint()` calls while a runtime runs: hand-off rests until the debugger has set its
+/// trace function, by which a step that is debugged is known.
+#[pyfunction]
+#[pyo3(signature = (*args, **keywords))]
+pub fn breakpointhook<'py>(
+    py: Python<'py>,
+    args: Bound<'py, PyTuple>,
+    keywords: Option<Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let hook = py.import("sys")?.getattr("__breakpointhook__")?;
+    let core = current::core().ok();
+    let pauses = core.as_ref().map(|core| &core.machine.pauses);
+    pauses.inspect(|pauses| {
+        pauses.fetch_add(1, Ordering::Relaxed);
+    });
+    let outcome = hook.call(args, keywords.as_ref());
+    pauses.inspect(|pauses| {
+        pauses.fetch_sub(1, Ordering::Relaxed);
+    });
+    outcome
 }
