@@ -53,7 +53,9 @@ if daemon:
     async def begin():
         began.set()
         await main()
-    threading.Thread(target=run, args=(begin(),), kwargs={"grace_ns": 1_000_000}, daemon=True).start()
+    thread = threading.Thread(target=run, args=(begin(),), kwargs={"grace_ns": 1_000_000})
+    thread.daemon = True
+    thread.start()
     began.wait()
     time.sleep(chance.random() / 50)
 else:
