@@ -43,11 +43,11 @@ class _Crew:
         self._numbers = itertools.count(1)
 
     def start(self) -> None:
-        """Starts one more worker, with all signals blocked: they are the main thread's."""
+        """Starts one more worker. The caller blocks all signals: they are the main thread's."""
         number = next(self._numbers)
         # A daemon: one that is stuck in a call must not keep the process from ending.
         thread = threading.Thread(target=self._work, name=f"herz-worker-{number}", daemon=True)
-        with _all_signals_blocked(), main_stack_size():
+        with main_stack_size():
             thread.start()
         self.threads.append(thread)
 
@@ -73,15 +73,6 @@ class _Crew:
 def _ends(thread: threading.Thread, seconds: float) -> bool:
     thread.join(max(0.0, seconds))
     return not thread.is_alive()
-
-
-@contextmanager
-def _all_signals_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -209,8 +200,7 @@ def run(
         _signals(native),
         _collections_seen(native),
     ):
-        with _all_signals_blocked():
-            native.watch()
+        native.watch()
         try:
             with generators.seen():
                 return native.run(main)

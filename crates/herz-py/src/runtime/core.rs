@@ -7,6 +7,7 @@ use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Machine;
 use herz_core::runtime::poller::now_ns;
 use herz_core::runtime::processor::WorkerId;
+use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Wake;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
@@ -146,6 +147,7 @@ impl Core {
     pub fn start_worker_if_short(&self, py: Python<'_>, spares: usize) -> PyResult<()> {
         while self.machine.crew.wants(spares) {
             assert_none_held();
+            let _blocked = Blocked::all();
             if let Err(error) = self.start_worker.call0(py) {
                 self.machine.crew.dismiss();
                 return Err(error);

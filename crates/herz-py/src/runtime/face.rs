@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use herz_core::runtime::machine::{Machine, Settings};
+use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::sysmon::{self, Watched};
 use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -65,8 +66,9 @@ impl Runtime {
         })
     }
 
-    /// Starts the monitor; the caller blocks all signals around it.
+    /// Starts the monitor.
     fn watch(&self) {
+        let _blocked = Blocked::all();
         let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
         let starter = Arc::downgrade(&self.core);
         self.core.machine.set_recruit(Arc::new(move |count| {
@@ -241,7 +243,7 @@ fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<(
 }
 
 fn start_from_outside(core: &Weak<Core>, count: usize) {
-    let _stay = Stay::new();
+    let (_stay, _blocked) = (Stay::new(), Blocked::all());
     let started = Python::try_attach(|py| {
         let Some(core) = core.upgrade() else { return };
         for _ in 0..count {
