@@ -13,6 +13,8 @@ REPORT ?= build/report.html
 WORKERS ?= 2
 SEED ?= 0
 SEEDS ?= 1000
+SOAK_SECONDS ?= 600
+EXITS ?= 200
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -23,7 +25,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run test race tsan sim check bench bench-runtime lock docs fmt clean ci FORCE
+.PHONY: help setup run test race tsan soak sim check bench bench-runtime lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -48,6 +50,9 @@ tsan: ## ThreadSanitizer over the runtime's Rust tests; needs a nightly Rust wit
 	RUSTFLAGS="-Zsanitizer=thread" cargo +nightly test --locked --quiet --release -Zbuild-std \
 	  --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/tsan \
 	  --package herz-core --lib runtime
+
+soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit
+	$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) --exits $(EXITS)
 
 check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages, both languages
 

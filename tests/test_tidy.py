@@ -288,8 +288,9 @@ BUILD = ["Makefile", ".ci", "pyproject.toml", "Cargo.toml", "deploy"]
 
 def timeless_tests() -> list[Path]:
     """All tests but the task runtime's, where sleeping is the subject."""
-    subject = ROOT / "tests/unit/runtime"
-    return [path for path in files("tests", suffixes={".py"}) if subject not in path.parents]
+    subject = {ROOT / "tests/unit/runtime", ROOT / "tests/soak"}
+    tests = files("tests", suffixes={".py"})
+    return [path for path in tests if subject.isdisjoint(path.parents)]
 
 
 def deciding_files() -> list[Path]:

@@ -50,7 +50,8 @@ mod _native {
     use crate::runtime::channel::Channel;
     #[pymodule_export]
     use crate::runtime::face::{
-        Runtime, after_fork, current_runtime, current_task, go, in_runtime, sleep, yield_now,
+        Runtime, after_fork, breakpointhook, current_runtime, current_task, go, in_runtime, sleep,
+        yield_now,
     };
     #[pymodule_export]
     use crate::runtime::locks::{Gate, Semaphore};

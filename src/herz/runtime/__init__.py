@@ -22,11 +22,12 @@ from herz._native import (
     sleep,
     yield_now,
 )
+from herz.runtime._batch import go_map
 from herz.runtime._foreign import run_asyncio
 from herz.runtime._locks import Event, Mutex, WaitGroup
 from herz.runtime._portal import Portal
 from herz.runtime._run import run, stats, tasks
-from herz.runtime._scopes import TaskGroup, deadline, shield
+from herz.runtime._scopes import TaskGroup, deadline, lock_thread, shield
 
 __all__ = [
     "Cancelled",
@@ -43,6 +44,8 @@ __all__ = [
     "current_task",
     "deadline",
     "go",
+    "go_map",
+    "lock_thread",
     "run",
     "run_asyncio",
     "shield",

@@ -16,10 +16,14 @@ from types import FrameType
 from typing import Any, TypeVar, overload
 
 from herz import _native
+from herz.runtime._process import (
+    Generators,
+    breakpoints_hold,
+    ended_at_exit,
+    main_stack_size,
+)
 
 T = TypeVar("T")
-
-os.register_at_fork(after_in_child=_native.after_fork)
 
 _STALL_NS = 5_000_000
 _GRACE_NS = 5_000_000_000
@@ -34,27 +38,32 @@ class _Crew:
 
     def __init__(self) -> None:
         self.native: _native.Runtime | None = None
+        self.generators: Generators | None = None
         self.threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
 
     def start(self) -> None:
-        """Starts one more worker, with all signals blocked: they are the main thread's."""
+        """Starts one more worker. The caller blocks all signals: they are the main thread's."""
         number = next(self._numbers)
         # A daemon: one that is stuck in a call must not keep the process from ending.
         thread = threading.Thread(target=self._work, name=f"herz-worker-{number}", daemon=True)
-        with _all_signals_blocked():
+        with main_stack_size():
             thread.start()
         self.threads.append(thread)
 
     def _work(self) -> None:
-        native = self.native
-        if native is not None:  # otherwise the run ended while this thread was started
+        native, generators = self.native, self.generators
+        if native is None or generators is None:
+            return  # the run ended while this thread was started
+        with generators.seen():
             native.work()
 
     def join(self) -> list[threading.Thread]:
         """Waits for those that can end; gives those that stay inside a call."""
         ends = time.monotonic() + _JOIN_SECONDS
-        stuck = [thread for thread in self.threads if not _ends(thread, _SOON_SECONDS)]
+        abandoned = self.native.abandoned_threads() if self.native is not None else []
+        awaited = [thread for thread in self.threads if thread.ident not in abandoned]
+        stuck = [thread for thread in awaited if not _ends(thread, _SOON_SECONDS)]
         for thread in stuck:
             # A step that burns can be ended; a call into C cannot.
             _native.Runtime.abandon(thread.ident or 0)
@@ -64,15 +73,6 @@ class _Crew:
 def _ends(thread: threading.Thread, seconds: float) -> bool:
     thread.join(max(0.0, seconds))
     return not thread.is_alive()
-
-
-@contextmanager
-def _all_signals_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -193,15 +193,21 @@ def run(
         grace_ns=grace_ns,
         short_interval=short_interval,
     )
-    with _signals(native), _collections_seen(native):
-        with _all_signals_blocked():
-            native.watch()
+    generators = crew.generators = Generators(native)
+    with (
+        ended_at_exit(native),
+        breakpoints_hold(),
+        _signals(native),
+        _collections_seen(native),
+    ):
+        native.watch()
         try:
-            return native.run(main)
+            with generators.seen():
+                return native.run(main)
         finally:
             _report(crew.join())
             # The native runtime holds the crew, too, where the collector cannot see it.
-            crew.native = None
+            crew.native = crew.generators = None
 
 
 def _problem(processors: int | None) -> Exception | None:

@@ -1,4 +1,4 @@
-"""Scopes: `TaskGroup`, `deadline`, `shield`.
+"""Scopes: `TaskGroup`, `deadline`, `shield`, `lock_thread`.
 
 A scope that asks its own task to end takes the request back when it ends, so that only what is
 inside is cancelled. A request from outside stays and goes on outwards.
@@ -25,6 +25,22 @@ def shield() -> Iterator[None]:
         yield
     finally:
         task.shield(-1)
+
+
+@contextmanager
+def lock_thread() -> Iterator[None]:
+    """Inside, the task keeps its thread, and no other task or function runs on that thread.
+
+    For what belongs to a thread: `threading.local`, a library's handles, a changed name space. Each
+    step costs a hop to another thread and one back. Where `max_workers` leaves no other thread,
+    other tasks do run on it. A function has a thread of its own anyway.
+    """
+    task = current_task()
+    task.lock_thread(1)
+    try:
+        yield
+    finally:
+        task.lock_thread(-1)
 
 
 class deadline:  # noqa: N801 - reads like a function, as in asyncio.timeout
@@ -87,13 +103,21 @@ class TaskGroup:
         return self
 
     @overload
-    def go(self, target: Coroutine[Any, Any, T], /) -> Task[T]: ...
+    def go(self, target: Coroutine[Any, Any, T], /, *, abandon: bool = ...) -> Task[T]: ...
     @overload
-    def go(self, target: Callable[..., Coroutine[Any, Any, T]], /, *args: Any) -> Task[T]: ...
+    def go(
+        self, target: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, abandon: bool = ...
+    ) -> Task[T]: ...
     @overload
-    def go(self, target: Callable[..., T], /, *args: Any) -> Task[T]: ...
-    def go(self, target: Any, /, *args: Any) -> Task[Any]:
+    def go(self, target: Callable[..., T], /, *args: Any, abandon: bool = ...) -> Task[T]: ...
+    def go(self, target: Any, /, *args: Any, abandon: bool = False) -> Task[Any]:
         """Starts a task of the group, as `herz.runtime.go` does.
+
+        Args:
+            target: a coroutine or a function.
+            args: what the function is called with.
+            abandon: whether the group, once cancelled, leaves a function that runs or a step that
+                is detached behind; otherwise it waits for them.
 
         Raises:
             RuntimeError: the group has ended.
@@ -102,18 +126,18 @@ class TaskGroup:
             if isinstance(target, Coroutine):
                 target.close()
             raise RuntimeError("the group has ended: no task can join it")
-        task = go(self._watch(target, args))
+        task = go(self._watch(target, args, abandon), abandon=abandon)
         self._tasks.add(task)
         if self._errors:
             task.cancel()
         return task
 
-    async def _watch(self, target: Any, args: tuple[Any, ...]) -> Any:
+    async def _watch(self, target: Any, args: tuple[Any, ...], abandon: bool) -> Any:
         own = current_task()
         try:
             if isinstance(target, Coroutine):
                 return await target
-            return await go(target, *args)
+            return await _to_its_end(go(target, *args, abandon=abandon))
         except Cancelled:
             raise
         except BaseException as error:
@@ -173,3 +197,14 @@ class TaskGroup:
                     self._tasks.discard(task)
         if cancelled is not None and not self._errors:
             raise cancelled
+
+
+async def _to_its_end(task: Task[T]) -> T:
+    """What the task returns. When this wait is cancelled the task is, and its end awaited."""
+    try:
+        return await task
+    except Cancelled:
+        task.cancel()
+        with shield():
+            await task
+        raise

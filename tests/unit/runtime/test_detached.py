@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
-from pathlib import Path
-
-import pytest
 
 from herz import runtime
 from herz.runtime import Cancelled, go, run, sleep, yield_now
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_a_task_blocked_in_a_read_is_freed_by_another_task() -> None:
@@ -240,151 +233,6 @@ def test_a_context_that_a_detached_step_is_in_gives_a_clear_error() -> None:
     run(main())
     os.close(reader)
     os.close(writer)
-
-
-# ---- the end of the process, and Ctrl-C: each in a process of its own --------------------------
-
-
-def play(body: str, *, interrupts: int = 0) -> subprocess.CompletedProcess[str]:
-    """Runs a program; after each line "ready" that it prints, it gets a SIGINT."""
-    head = "import os, sys, time, threading\nfrom herz.runtime import *\n"
-    process = subprocess.Popen(
-        [sys.executable, "-c", head + textwrap.dedent(body)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-    )
-    assert process.stdout is not None
-    lines = []
-    for _ in range(interrupts):
-        lines.append(process.stdout.readline())
-        process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
-    return subprocess.CompletedProcess("", process.returncode, "".join(lines) + out, errors)
-
-
-INTERRUPTED = {
-    "parked": "await sleep(60)",
-    "blocked": "time.sleep(60)",
-    "blocked with work waiting": "go(ticks())\n            time.sleep(60)",
-    "burning": "while True: pass",
-    "stepping": "while True: await yield_now()",
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where", INTERRUPTED)
-def test_the_first_interrupt_cancels_main(where: str) -> None:
-    # In a call or a loop without an await nothing can be cancelled: the second one is raised there.
-    is_stuck = where.startswith(("blocked", "burning"))
-    program = f"""
-    async def ticks():
-        while True: await sleep(0.001)
-    async def main():
-        print("ready", flush=True)
-        try:
-            {INTERRUPTED[where]}
-        except Cancelled:
-            print("cancelled", flush=True)
-            raise
-    def second():
-        # The program itself sends the second one, once the first has been taken.
-        import signal
-        before = signal.getsignal(signal.SIGINT)
-    try:
-        run(main())
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-    """
-    if is_stuck:
-        program = program.replace(
-            'print("ready", flush=True)',
-            'print("ready", flush=True); go(again)',
-        ).replace(
-            "async def main",
-            "def again():\n        import signal\n        time.sleep(0.3)\n"
-            "        os.kill(os.getpid(), signal.SIGINT)\n    async def main",
-            1,
-        )
-    done = play(program, interrupts=1)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "interrupted"
-    assert ("cancelled" in done.stdout) != is_stuck
-
-
-@pytest.mark.slow
-def test_what_is_still_in_a_call_after_the_grace_is_named_and_left() -> None:
-    done = play(
-        """
-        reader, writer = os.pipe()
-        def stuck_here():
-            os.read(reader, 1)
-        async def main():
-            go(stuck_here)
-            await sleep(0.01)
-        run(main(), grace_ns=20_000_000)
-        print("left")
-        """
-    )
-    assert (done.returncode, done.stdout) == (0, "left\n")
-    assert "stuck_here" in done.stderr
-    assert "herz-worker-" in done.stderr
-
-
-@pytest.mark.slow
-def test_the_exit_code_is_right_whatever_the_workers_do() -> None:
-    program = """
-        reader, writer = os.pipe()
-        async def sleeping():
-            await sleep(60)
-        async def blocked():
-            os.read(reader, 1)
-        async def burning():
-            while True: pass
-        async def main():
-            go(sleeping()); go(blocked()); go(burning()); go(os.read, reader, 1)
-            await sleep(float(sys.argv[1]) if sys.argv[1:] else 0.002)
-            os._exit(7) if WAY == 0 else sys.exit(7)
-        run(main(), grace_ns=1_000_000)
-        """
-    for way in (0, 1):
-        done = play(program.replace("WAY", str(way)))
-        assert done.returncode == 7, done.stderr
-        assert "Fatal" not in done.stderr
-
-
-@pytest.mark.slow
-def test_a_fork_leaves_the_parent_alone_and_the_child_without_a_runtime() -> None:
-    done = play(
-        """
-        import subprocess
-        async def other():
-            return 5
-        async def main():
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    await yield_now()
-                except RuntimeError as error:
-                    print("child:", error, flush=True)
-                return
-            assert os.waitpid(pid, 0)[1] == 0
-            called = await go(subprocess.run, [sys.executable, "-c", "print(1)"])
-            print("parent:", await go(other()), called.returncode, flush=True)
-        def fresh():
-            print("fresh:", run(other()), flush=True)
-        try:
-            run(main())
-        except RuntimeError:
-            fresh()  # a new one may be started in the child
-        """
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert "forked while a herz runtime ran" in lines[0]
-    assert sorted(lines[1:]) == ["1", "fresh: 5", "parent: 5 0"]
 
 
 def test_cancelled_is_no_exception_that_is_caught_by_accident() -> None:

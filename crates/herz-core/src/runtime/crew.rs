@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::processor::WorkerId;
-use super::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Bell, Lock, Ordering};
+use super::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Bell, Lock, Ordering, Spin};
 
 /// What an idle worker is told to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Errand<T> {
     /// It owns the processor: accept it and run tasks.
     Processor,
+    /// As `Processor`, which was taken from that worker's step.
+    Taken(WorkerId),
     /// Run this function, without a processor.
     Function(T),
     /// End the thread.
@@ -20,17 +22,33 @@ pub enum Errand<T> {
 /// One worker's place: its thread and where it is told what to do.
 pub struct Seat<T> {
     bell: Bell<Option<Errand<T>>>,
+    spin: Spin,
     thread: AtomicU32,
     /// Its step lost the processor and has not ended.
     pub is_detached: AtomicBool,
 }
 
+/// What keeps tasks on one worker.
+struct Bond<T> {
+    /// It has not asked for an errand yet.
+    is_new: bool,
+    /// Runnable tasks that must run there and wait until it is free.
+    // Bound: the number of live tasks.
+    tasks: VecDeque<T>,
+    /// Tasks that want nobody else there.
+    locks: u32,
+}
+
 struct Roster<T> {
     seats: Vec<Arc<Seat<T>>>,
+    // Invariant: as long as `seats`.
+    bonds: Vec<Bond<T>>,
     // Invariant: a worker in `idle` has no errand, and whoever takes it out gives it one.
     idle: Vec<WorkerId>,
-    /// Threads that were asked for and have not come yet.
+    /// Threads that were asked for and have no seat yet.
     recruits: usize,
+    /// Those, and threads that have a seat and have not asked for an errand yet.
+    coming: usize,
     is_stopped: bool,
     // Bound: the number of live tasks.
     functions: VecDeque<T>,
@@ -43,7 +61,13 @@ pub struct Crew<T> {
     pub detached: AtomicUsize,
     /// Functions that wait or run.
     pub functions: AtomicUsize,
+    /// Tasks in `Bond::tasks`, and all `Bond::locks`: while both are 0, no bond is looked at.
+    bound: AtomicUsize,
+    locks: AtomicUsize,
 }
+
+/// So long an idle worker looks for an errand before it sleeps: a wake-up costs about as much.
+const SPIN_NS: u64 = 15_000;
 
 impl<T> Crew<T> {
     /// A crew with worker 0, of at most `workers_max` workers.
@@ -52,20 +76,25 @@ impl<T> Crew<T> {
         Self {
             roster: Lock::new(Roster {
                 seats: vec![Self::seat()],
+                bonds: vec![Bond::default()],
                 idle: Vec::new(),
                 recruits: 0,
+                coming: 0,
                 is_stopped: false,
                 functions: VecDeque::new(),
             }),
             workers_max,
             detached: AtomicUsize::new(0),
             functions: AtomicUsize::new(0),
+            bound: AtomicUsize::new(0),
+            locks: AtomicUsize::new(0),
         }
     }
 
     fn seat() -> Arc<Seat<T>> {
         Arc::new(Seat {
             bell: Bell::default(),
+            spin: Spin::default(),
             thread: AtomicU32::new(0),
             is_detached: AtomicBool::new(false),
         })
@@ -90,16 +119,21 @@ impl<T> Crew<T> {
     /// allows it. True: the caller must start a thread that calls `join`, or call `dismiss`.
     pub fn wants(&self, spares: usize) -> bool {
         let mut roster = self.roster.lock();
+        let idle = roster.idle.iter();
+        let free = idle.filter(|&&worker| !roster.is_locked(worker)).count();
         let wanted = !roster.is_stopped
-            && roster.idle.len() + roster.recruits < spares + roster.functions.len()
+            && free + roster.coming < spares + roster.functions.len()
             && roster.seats.len() + roster.recruits < self.workers_max;
         roster.recruits += usize::from(wanted);
+        roster.coming += usize::from(wanted);
         wanted
     }
 
     /// The thread that was asked for could not be started.
     pub fn dismiss(&self) {
-        self.roster.lock().recruits -= 1;
+        let mut roster = self.roster.lock();
+        roster.recruits -= 1;
+        roster.coming -= 1;
     }
 
     /// The calling thread becomes a worker.
@@ -107,6 +141,10 @@ impl<T> Crew<T> {
         let mut roster = self.roster.lock();
         roster.recruits = roster.recruits.saturating_sub(1);
         roster.seats.push(Self::seat());
+        roster.bonds.push(Bond {
+            is_new: true,
+            ..Bond::default()
+        });
         (roster.seats.len() - 1) as WorkerId
     }
 
@@ -116,13 +154,15 @@ impl<T> Crew<T> {
         self.seat_of(worker).thread.store(thread, Ordering::Relaxed);
     }
 
-    /// Takes an idle worker out, worker 0 first; the caller owes it an errand.
+    /// Takes an idle worker out that no task has locked, worker 0 first; the caller owes it an
+    /// errand.
     pub fn pick(&self) -> Option<WorkerId> {
         let mut roster = self.roster.lock();
-        if let Some(at) = roster.idle.iter().position(|&worker| worker == 0) {
-            return Some(roster.idle.swap_remove(at));
-        }
-        roster.idle.pop()
+        let is_free = |worker: &WorkerId| roster.bonds[*worker as usize].locks == 0;
+        let first = roster.idle.iter().position(|worker| *worker == 0);
+        let at = first.filter(|&at| is_free(&roster.idle[at]));
+        let at = at.or_else(|| roster.idle.iter().rposition(is_free))?;
+        Some(roster.idle.swap_remove(at))
     }
 
     /// Takes this worker out of the idle ones; false when it is not idle.
@@ -132,8 +172,9 @@ impl<T> Crew<T> {
         at.map(|at| roster.idle.swap_remove(at)).is_some()
     }
 
-    /// Undoes `pick`; what came for idle workers meanwhile is not lost.
-    pub fn put_back(&self, worker: WorkerId) {
+    /// Undoes `pick`; what came for idle workers meanwhile is not lost. True: the worker has bound
+    /// tasks and wants the processor.
+    pub fn put_back(&self, worker: WorkerId) -> bool {
         let mut roster = self.roster.lock();
         let errand = if worker == 0 {
             None
@@ -142,13 +183,13 @@ impl<T> Crew<T> {
         } else {
             roster.functions.pop_front().map(Errand::Function)
         };
-        match errand {
-            Some(errand) => {
-                drop(roster);
-                self.tell(worker, errand);
-            }
-            None => roster.idle.push(worker),
+        if let Some(errand) = errand {
+            drop(roster);
+            self.tell(worker, errand);
+            return false;
         }
+        roster.idle.push(worker);
+        roster.has_bound(worker)
     }
 
     /// Tells a picked worker what to do.
@@ -164,7 +205,8 @@ impl<T> Crew<T> {
         // ORDERING: Relaxed: the task is alive, which is what ends a run; see `done`.
         self.functions.fetch_add(1, Ordering::Relaxed);
         let mut roster = self.roster.lock();
-        let at = roster.idle.iter().rposition(|&worker| worker != 0);
+        let is_free = |&worker: &WorkerId| worker != 0 && !roster.is_locked(worker);
+        let at = roster.idle.iter().rposition(is_free);
         if let Some(at) = at {
             let worker = roster.idle.swap_remove(at);
             let seat = Arc::clone(&roster.seats[worker as usize]);
@@ -184,27 +226,40 @@ impl<T> Crew<T> {
     }
 
     /// Waits for an errand; None when `limit` passed without one. `once_idle` runs when others can
-    /// pick this worker.
+    /// pick this worker, or when it has its errand; it is told whether the worker has bound tasks
+    /// and wants the processor.
     pub fn wait(
         &self,
         worker: WorkerId,
         limit: Option<Duration>,
-        once_idle: impl FnOnce(),
+        once_idle: impl FnOnce(bool),
     ) -> Option<Errand<T>> {
-        let seat = {
+        let (seat, at_once, rings, wants) = {
             let mut roster = self.roster.lock();
-            if roster.is_stopped && worker != 0 {
-                return Some(Errand::Stop);
+            if std::mem::take(&mut roster.bonds[worker as usize].is_new) {
+                roster.coming = roster.coming.saturating_sub(1);
             }
-            if worker != 0
-                && let Some(function) = roster.functions.pop_front()
-            {
-                return Some(Errand::Function(function));
+            let seat = Arc::clone(&roster.seats[worker as usize]);
+            let at_once = match worker {
+                0 => None,
+                _ if roster.is_stopped => Some(Errand::Stop),
+                _ if roster.is_locked(worker) => None,
+                _ => roster.functions.pop_front().map(Errand::Function),
+            };
+            if at_once.is_none() {
+                roster.idle.push(worker);
             }
-            roster.idle.push(worker);
-            Arc::clone(&roster.seats[worker as usize])
+            let rings = seat.bell.rings();
+            (seat, at_once, rings, roster.has_bound(worker))
         };
-        once_idle();
+        once_idle(wants);
+        if at_once.is_some() {
+            return at_once;
+        }
+        if limit.is_none() {
+            // A function that was awaited is often followed by another.
+            seat.spin.until(SPIN_NS, || seat.bell.rings() != rings);
+        }
         let errand = seat.bell.wait(limit, Option::take);
         if errand.is_none() && !self.pick_this(worker) {
             // Somebody picked this worker just now: the errand is on its way.
@@ -239,6 +294,106 @@ impl<T> Crew<T> {
     }
 }
 
+// ---- tasks that must run on one worker ---------------------------------------------------------
+
+impl<T> Default for Bond<T> {
+    fn default() -> Self {
+        Self {
+            is_new: false,
+            tasks: VecDeque::new(),
+            locks: 0,
+        }
+    }
+}
+
+impl<T> Roster<T> {
+    fn has_bound(&self, worker: WorkerId) -> bool {
+        !self.bonds[worker as usize].tasks.is_empty()
+    }
+
+    fn is_locked(&self, worker: WorkerId) -> bool {
+        self.bonds[worker as usize].locks > 0
+    }
+
+    /// An idle worker that wants the processor, but for `owner`, who has it: one with bound tasks,
+    /// or worker 0.
+    fn claimant(&self, owner: WorkerId) -> Option<usize> {
+        let others = |worker: &WorkerId| *worker != owner;
+        let bound = |worker: &WorkerId| others(worker) && self.has_bound(*worker);
+        let first = |worker: &WorkerId| others(worker) && *worker == 0 && !self.is_locked(0);
+        let idle = &self.idle;
+        let at = idle.iter().position(bound);
+        at.or_else(|| idle.iter().position(first))
+    }
+}
+
+impl<T> Crew<T> {
+    /// Queues a runnable task that must run on that worker. True: it was idle, and the caller owes
+    /// it the processor.
+    pub fn bind(&self, worker: WorkerId, task: T) -> bool {
+        let mut roster = self.roster.lock();
+        roster.bonds[worker as usize].tasks.push_back(task);
+        self.bound.fetch_add(1, Ordering::Relaxed);
+        let at = roster.idle.iter().position(|&idle| idle == worker);
+        at.map(|at| roster.idle.swap_remove(at)).is_some()
+    }
+
+    /// The next of the tasks that must run on this worker.
+    pub fn pop_bound(&self, worker: WorkerId) -> Option<T> {
+        if self.bound.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let task = self.roster.lock().bonds[worker as usize].tasks.pop_front();
+        self.bound
+            .fetch_sub(usize::from(task.is_some()), Ordering::Relaxed);
+        task
+    }
+
+    /// Runnable tasks that wait for their worker.
+    pub fn bound(&self) -> usize {
+        self.bound.load(Ordering::Relaxed)
+    }
+
+    pub fn has_bound(&self, worker: WorkerId) -> bool {
+        self.bound() > 0 && self.roster.lock().has_bound(worker)
+    }
+
+    /// A task wants nobody else on that worker (1), or no longer (-1).
+    pub fn lock(&self, worker: WorkerId, change: i32) {
+        let mut roster = self.roster.lock();
+        let locks = &mut roster.bonds[worker as usize].locks;
+        *locks = locks.saturating_add_signed(change);
+        let all = roster.bonds.iter().map(|bond| bond.locks as usize).sum();
+        self.locks.store(all, Ordering::Relaxed);
+    }
+
+    /// The end of a run asks for every thread.
+    pub fn unlock_all(&self) {
+        if self.locks.swap(0, Ordering::Relaxed) > 0 {
+            let mut roster = self.roster.lock();
+            roster.bonds.iter_mut().for_each(|bond| bond.locks = 0);
+        }
+    }
+
+    /// Whether a task wants nobody else on that worker.
+    pub fn is_locked(&self, worker: WorkerId) -> bool {
+        self.locks.load(Ordering::Relaxed) > 0 && self.roster.lock().is_locked(worker)
+    }
+
+    /// Whether a thread was asked for that has not asked for an errand yet.
+    pub fn is_one_coming(&self) -> bool {
+        self.roster.lock().coming > 0
+    }
+
+    /// Takes an idle worker out that wants the processor, and tells whether another one does.
+    pub fn pick_claimant(&self, owner: WorkerId) -> (Option<WorkerId>, bool) {
+        let mut roster = self.roster.lock();
+        let picked = roster.claimant(owner);
+        let picked = picked.map(|at| roster.idle.swap_remove(at));
+        (picked, roster.claimant(owner).is_some())
+    }
+}
+
 impl<T> Seat<T> {
     /// CPU time that the worker's thread has used, in nanoseconds; None when it is gone.
     pub fn cpu_ns(&self) -> Option<u64> {
@@ -267,7 +422,7 @@ mod tests {
         crew.submit('f');
         assert!(crew.wants(0));
         let worker = crew.join();
-        assert_eq!(crew.wait(worker, None, || ()), Some(Errand::Function('f')));
+        assert_eq!(crew.wait(worker, None, |_| ()), Some(Errand::Function('f')));
         assert!(!crew.wants(0));
     }
 
@@ -281,9 +436,27 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_task_waits_for_its_worker_and_a_locked_worker_gets_nothing_else() {
+        let crew = Crew::new(3);
+        let worker = crew.join();
+        assert!(!crew.bind(worker, 'b'), "it is not idle yet");
+        let wants = std::cell::Cell::new(false);
+        crew.wait(worker, Some(Duration::ZERO), |is| wants.set(is));
+        assert!(wants.get());
+        assert_eq!((crew.pop_bound(0), crew.bound()), (None, 1));
+        assert_eq!((crew.pop_bound(worker), crew.bound()), (Some('b'), 0));
+        crew.lock(worker, 1);
+        crew.submit('f');
+        assert_eq!(crew.wait(worker, Some(Duration::ZERO), |_| ()), None);
+        crew.unlock_all();
+        let errand = crew.wait(worker, None, |_| ());
+        assert_eq!(errand, Some(Errand::Function('f')));
+    }
+
+    #[test]
     fn a_wait_that_ends_by_its_limit_leaves_nobody_idle() {
         let crew = Crew::<()>::new(3);
-        assert_eq!(crew.wait(0, Some(Duration::ZERO), || ()), None);
+        assert_eq!(crew.wait(0, Some(Duration::ZERO), |_| ()), None);
         assert_eq!(crew.pick(), None);
     }
 

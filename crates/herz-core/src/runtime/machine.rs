@@ -11,8 +11,8 @@ use super::crew::{Crew, Errand};
 use super::fifo::{Global, Place};
 use super::heap::{Heap, Key};
 use super::poller::{Poller, now_ns};
-use super::processor::{Claim, Processor, WorkerId};
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering};
+use super::processor::{Claim, Phase, Processor, WorkerId};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, Spin};
 use super::sysmon::{self, Watch};
 use super::task::{Generation, Wake, Word};
 
@@ -58,8 +58,10 @@ pub struct Machine<T> {
     /// Payloads that a thread without the interpreter could not release.
     dead: Lock<Vec<T>>,
     dead_len: AtomicUsize,
-    /// Worker 0 is idle and wants the processor.
+    /// A worker is idle and wants the processor: worker 0, or one with bound tasks.
     reclaim: AtomicBool,
+    /// The step that was given its processor back: it keeps it.
+    pub(super) spared: AtomicU64,
     /// What may still wake a task from outside: portals, signal subscriptions.
     pub outside: AtomicUsize,
     /// Hand-off rests while this is above zero: a garbage collection runs, a debugger holds a task.
@@ -67,7 +69,15 @@ pub struct Machine<T> {
     /// The interpreter's switch interval, for the monitor.
     pub switch_interval_ns: AtomicU64,
     pub(super) watch: Lock<Watch>,
+    /// The owner waits for a function; a function waits for the owner.
+    rest_spin: Spin,
+    start_spin: Spin,
 }
+
+/// So long the owner looks for the end of a function before it sleeps.
+const REST_SPIN_NS: u64 = 15_000;
+/// So long a function waits for the owner to give the interpreter away.
+const START_SPIN_NS: u64 = 4_000;
 
 const NEVER: u64 = u64::MAX;
 
@@ -132,10 +142,13 @@ impl<T: Task> Machine<T> {
             dead: Lock::default(),
             dead_len: AtomicUsize::new(0),
             reclaim: AtomicBool::new(false),
+            spared: AtomicU64::new(u64::MAX),
             outside: AtomicUsize::new(0),
             pauses: AtomicUsize::new(0),
             switch_interval_ns: AtomicU64::new(5_000_000),
             watch: Lock::new(Watch::default()),
+            rest_spin: Spin::default(),
+            start_spin: Spin::default(),
         })
     }
 
@@ -247,6 +260,9 @@ impl<T: Task> Machine<T> {
 
     /// The next task to run.
     pub fn find(&self, claim: &mut Claim<'_, T>) -> Option<T> {
+        if let Some(task) = self.crew.pop_bound(claim.owner()) {
+            return Some(task);
+        }
         let local = claim.local();
         let queued = self.global_len.load(Ordering::Relaxed);
         if local.is_global_turn()
@@ -288,6 +304,7 @@ impl<T: Task> Machine<T> {
             // queued before is seen by the look at the global queue that follows.
             && self.crew.functions.load(Ordering::Acquire) == 0
             && self.crew.detached.load(Ordering::Acquire) == 0
+            && self.crew.bound() == 0
             && self.global_len.load(Ordering::Relaxed) == 0
             && self.dead_len.load(Ordering::Relaxed) == 0
     }
@@ -296,16 +313,28 @@ impl<T: Task> Machine<T> {
     /// The caller does not hold the interpreter.
     pub fn rest(&self, until_ns: Option<u64>) {
         self.counters.parks.fetch_add(1, Ordering::Relaxed);
+        let has_work = || {
+            self.global_len.load(Ordering::Relaxed) > 0
+                || self.dead_len.load(Ordering::Relaxed) > 0
+                || self.reclaim.load(Ordering::Relaxed)
+        };
+        if self.crew.functions.load(Ordering::Relaxed) > 0 {
+            self.rest_spin.until(REST_SPIN_NS, has_work);
+        }
         self.poller.prepare();
-        let has_work = self.global_len.load(Ordering::Relaxed) > 0
-            || self.dead_len.load(Ordering::Relaxed) > 0
-            || self.reclaim.load(Ordering::Relaxed);
-        if has_work {
+        if has_work() {
             self.poller.call_off();
             return;
         }
         let until = self.first_due_ns().min(until_ns.unwrap_or(NEVER));
         self.poller.wait((until != NEVER).then_some(until));
+    }
+
+    /// Waits a moment for the owner to rest, which is when it gives the interpreter away: a thread
+    /// that asks for it earlier is put to sleep and woken.
+    pub fn await_rest(&self) {
+        let is_parked = || self.processor.seen().phase == Phase::Parked;
+        self.start_spin.until(START_SPIN_NS, is_parked);
     }
 
     /// Claims the processor again after `rest`.
@@ -334,28 +363,66 @@ impl<T: Task> Machine<T> {
 
     /// Worker 0 waits for the processor; None when `limit` passed.
     pub fn wait_to_reclaim(&self, limit: Duration) -> Option<Errand<T>> {
-        self.crew.wait(0, Some(limit), || {
-            self.reclaim.store(true, Ordering::Relaxed);
-            self.poller.wake();
+        let is_locked = self.crew.is_locked(0);
+        self.crew.wait(0, Some(limit), |has_bound| {
+            if has_bound || !is_locked {
+                self.want();
+            }
         })
     }
 
-    /// Gives the processor back to worker 0 when that wants it. None: it is gone.
+    /// An idle worker wants the processor.
+    pub fn want(&self) {
+        self.reclaim.store(true, Ordering::Relaxed);
+        self.poller.wake();
+    }
+
+    /// Gives the processor to an idle worker that wants it. None: it is gone.
     pub fn hand_back<'a>(&self, worker: WorkerId, claim: Claim<'a, T>) -> Option<Claim<'a, T>> {
-        if worker == 0 {
-            self.reclaim.store(false, Ordering::Relaxed);
+        // The step of a bound task is what the worker has it for.
+        if !self.is_reclaimed() || self.crew.has_bound(worker) {
             return Some(claim);
         }
-        if !self.reclaim.load(Ordering::Relaxed) || !self.crew.pick_this(0) {
-            return Some(claim);
-        }
+        // Before the look: who wants it from now on says so again.
         self.reclaim.store(false, Ordering::Relaxed);
-        claim.give(0);
-        self.crew.tell(0, Errand::Processor);
+        let (to, is_wanted) = self.crew.pick_claimant(worker);
+        if is_wanted {
+            self.reclaim.store(true, Ordering::Relaxed);
+        }
+        self.pass(claim, to)
+    }
+
+    /// Gives the processor to a worker that was picked, if any.
+    pub fn pass<'a>(&self, claim: Claim<'a, T>, to: Option<WorkerId>) -> Option<Claim<'a, T>> {
+        let Some(to) = to else { return Some(claim) };
+        claim.give(to);
+        self.crew.tell(to, Errand::Processor);
         None
     }
 
-    /// Whether worker 0 waits for the processor.
+    /// Has a runnable task run on its own worker, who gets the processor if it is idle.
+    pub fn divert<'a>(&self, claim: Claim<'a, T>, task: T, to: WorkerId) -> Option<Claim<'a, T>> {
+        let is_picked = self.crew.bind(to, task);
+        self.pass(claim, is_picked.then_some(to))
+    }
+
+    /// Gives the processor, which was taken from that step, back to it. False: the step is over.
+    /// The caller holds the interpreter, so the step cannot end meanwhile.
+    pub fn give_back(&self, worker: WorkerId, from: WorkerId) -> bool {
+        let seat = self.crew.seat_of(from);
+        if !seat.is_detached.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        self.crew.detached.fetch_sub(1, Ordering::Relaxed);
+        let claim = self.processor.accept(worker);
+        let claim = claim.expect("the processor was granted to this worker");
+        self.spared.store(claim.steps(), Ordering::Relaxed);
+        self.counters.hand_offs.fetch_sub(1, Ordering::Relaxed);
+        claim.give_back(from);
+        true
+    }
+
+    /// Whether an idle worker wants the processor.
     pub fn is_reclaimed(&self) -> bool {
         self.reclaim.load(Ordering::Relaxed)
     }

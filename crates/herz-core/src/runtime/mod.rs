@@ -6,6 +6,7 @@
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
 //! - [`sysmon`]: the monitor that takes the processor out of steps that last too long.
+//! - [`signals`]: which threads get none.
 //! - [`sync`]: its locks, which know whether Python may run.
 //!
 //! Native tasks have machinery of their own, on primitives that a model checker can replace:
@@ -29,6 +30,7 @@ pub mod poller;
 pub mod primitives;
 pub mod processor;
 pub mod queue;
+pub mod signals;
 pub mod sync;
 pub mod sysmon;
 pub mod task;

@@ -13,6 +13,7 @@
 //! | core | parked | the owner, before its wait ([`Claim::park`]) |
 //! | parked | core | the owner, after it ([`Processor::unpark`]) |
 //! | core | granted | the owner, to another ([`Claim::give`]) |
+//! | core | step | the owner, to the step that it was taken from ([`Claim::give_back`]) |
 
 use std::cell::UnsafeCell;
 
@@ -179,6 +180,11 @@ impl<T> Claim<'_, T> {
     }
 
     #[must_use]
+    pub fn owner(&self) -> WorkerId {
+        self.seen.owner
+    }
+
+    #[must_use]
     pub fn steps(&self) -> u64 {
         self.seen.steps
     }
@@ -211,6 +217,15 @@ impl<T> Claim<'_, T> {
         self.release(to);
     }
 
+    /// The step that the processor was taken from has it again, as if nothing had happened.
+    pub fn give_back(self, owner: WorkerId) {
+        let to = Seen {
+            owner,
+            ..self.seen.with(Phase::Step)
+        };
+        self.release(to);
+    }
+
     /// Another worker owns the processor now; it must be told.
     pub fn give(self, owner: WorkerId) {
         let to = Seen {
@@ -238,6 +253,16 @@ mod tests {
         assert!(processor.take(seen, 7));
         assert!(processor.enter(0).is_none());
         assert_eq!(processor.accept(7).unwrap().local().pop(), Some('a'));
+    }
+
+    #[test]
+    fn a_step_that_is_given_its_processor_back_enters_again() {
+        let processor = Processor::<()>::new();
+        processor.accept(0).unwrap().begin_step();
+        assert!(processor.take(processor.seen(), 7));
+        processor.accept(7).unwrap().give_back(0);
+        assert!(processor.accept(7).is_none());
+        assert!(processor.enter(0).is_some());
     }
 
     #[test]

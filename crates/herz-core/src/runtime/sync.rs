@@ -73,15 +73,37 @@ impl<T> Drop for Held<'_, T> {
 /// A value that one thread leaves and another waits for.
 #[derive(Default)]
 pub struct Bell<T> {
-    slot: Mutex<T>,
+    slot: Mutex<Slot<T>>,
     rung: Condvar,
+    /// How often it was rung, for those who look before they sleep.
+    rings: AtomicU32,
+}
+
+#[derive(Default)]
+struct Slot<T> {
+    value: T,
+    /// Threads inside `wait`: without one, no call into the kernel is made.
+    sleepers: u32,
 }
 
 impl<T> Bell<T> {
     /// Changes the value and wakes all who wait for it.
     pub fn ring(&self, change: impl FnOnce(&mut T)) {
-        change(&mut self.slot.lock().unwrap_or_else(PoisonError::into_inner));
-        self.rung.notify_all();
+        let has_sleepers = {
+            let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut slot.value);
+            slot.sleepers > 0
+        };
+        // ORDERING: Relaxed: a hint; who sees it takes the lock.
+        self.rings.fetch_add(1, Ordering::Relaxed);
+        if has_sleepers {
+            self.rung.notify_all();
+        }
+    }
+
+    /// How often it was rung.
+    pub fn rings(&self) -> u32 {
+        self.rings.load(Ordering::Relaxed)
     }
 
     /// Waits until `take` gives something, at most for `limit`; None means that the limit passed.
@@ -93,12 +115,13 @@ impl<T> Bell<T> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_last = false;
         loop {
-            if let Some(taken) = take(&mut slot) {
+            if let Some(taken) = take(&mut slot.value) {
                 return Some(taken);
             }
             if is_last {
                 return None;
             }
+            slot.sleepers += 1;
             slot = if let Some(limit) = limit {
                 let waited = self.rung.wait_timeout(slot, limit);
                 let (slot, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -107,6 +130,44 @@ impl<T> Bell<T> {
             } else {
                 self.rung.wait(slot).unwrap_or_else(PoisonError::into_inner)
             };
+            slot.sleepers -= 1;
         }
+    }
+}
+
+/// Waits a moment for another thread without the kernel, as long as that pays: each wait in vain
+/// doubles the number of waits that are not tried at all.
+#[derive(Default)]
+pub struct Spin {
+    skips: AtomicU32,
+    penalty: AtomicU32,
+}
+
+/// Looks at the condition between two looks at the clock.
+const LOOKS: u32 = 32;
+const PENALTY_MAX: u32 = 63;
+
+impl Spin {
+    /// Looks at the condition for `ns` at most.
+    pub fn until(&self, ns: u64, mut is_met: impl FnMut() -> bool) {
+        // ORDERING: Relaxed throughout: a guess about what pays; the caller looks again.
+        let skips = self.skips.load(Ordering::Relaxed);
+        if skips > 0 {
+            self.skips.store(skips - 1, Ordering::Relaxed);
+            return;
+        }
+        let until_ns = super::poller::now_ns() + ns;
+        while super::poller::now_ns() < until_ns {
+            for _ in 0..LOOKS {
+                if is_met() {
+                    self.penalty.store(0, Ordering::Relaxed);
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        let penalty = (self.penalty.load(Ordering::Relaxed) * 2 + 1).min(PENALTY_MAX);
+        self.penalty.store(penalty, Ordering::Relaxed);
+        self.skips.store(penalty, Ordering::Relaxed);
     }
 }

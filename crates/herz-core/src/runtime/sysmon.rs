@@ -14,8 +14,13 @@ use super::poller::{Slack, now_ns};
 use super::processor::{Phase, Seen, WorkerId};
 use super::sync::{Arc, AtomicBool, AtomicPtr, Bell, Ordering, Weak, fence};
 
-/// The shortest time between two looks; the rule while steps are detached.
+/// The time between two looks while steps are detached.
 const SHORT_NS: u64 = 250_000;
+/// The same for so long after a hand-off: one blocked step is often the first of many.
+const SHORTEST_NS: u64 = 100_000;
+const MANY_NS: u64 = 10_000_000;
+/// The burning ones are counted at most this often.
+const COUNT_NS: u64 = 1_000_000;
 /// A detached worker that used CPU time this recently burns.
 const BURNING_NS: u64 = 20_000_000;
 /// At most so many idle workers beside the first are kept while steps are detached.
@@ -44,8 +49,23 @@ pub type Recruit = dyn Fn(usize) + Send + Sync;
 #[derive(Default)]
 pub struct Watch {
     step: Option<Step>,
+    /// When the last step lost its processor.
+    handed_ns: u64,
+    /// Detached workers that burn, as counted then: a reading of each one's clock costs a call.
+    burning: u64,
+    counted_ns: u64,
     burners: Vec<Burner>,
     recruit: Option<Arc<Recruit>>,
+}
+
+impl Watch {
+    fn short_ns(&self, now_ns: u64) -> u64 {
+        if now_ns < self.handed_ns + MANY_NS {
+            SHORTEST_NS
+        } else {
+            SHORT_NS
+        }
+    }
 }
 
 struct Step {
@@ -70,6 +90,10 @@ impl<T: Task> Machine<T> {
 
     /// Detached workers that used CPU time lately.
     fn burners(&self, watch: &mut Watch, now_ns: u64) -> u64 {
+        if now_ns < watch.counted_ns + COUNT_NS {
+            return watch.burning;
+        }
+        watch.counted_ns = now_ns;
         let detached = self.crew.detached_seats();
         let known = std::mem::take(&mut watch.burners);
         for (worker, seat) in detached {
@@ -91,7 +115,8 @@ impl<T: Task> Machine<T> {
             });
         }
         let burning = |burner: &&Burner| now_ns < burner.ran_ns + BURNING_NS;
-        watch.burners.iter().filter(burning).count() as u64
+        watch.burning = watch.burners.iter().filter(burning).count() as u64;
+        watch.burning
     }
 
     /// How long the step may last, from whether it and the detached ones use the CPU.
@@ -101,7 +126,7 @@ impl<T: Task> Machine<T> {
         }
         let burners = self.burners(watch, now_ns);
         if burners == 0 && is_off_cpu {
-            return SHORT_NS;
+            return watch.short_ns(now_ns);
         }
         // A step that only waits its turn among the burners must not lose the processor for it.
         let interval = self.switch_interval_ns.load(Ordering::Relaxed);
@@ -126,11 +151,24 @@ impl<T: Task> Machine<T> {
         step.cpu_ns = cpu_ns;
         let lasted = now_ns.saturating_sub(step.since_ns);
         let is_counted = step.is_counted;
-        let is_due = lasted >= SHORT_NS
+        let is_due = lasted >= SHORTEST_NS
             && self.has_work(now_ns)
             && self.pauses.load(Ordering::Relaxed) == 0
             && lasted >= self.allowed_ns(watch, now_ns, is_off_cpu);
-        if is_due && !self.hand_off(watch, seen) && !is_counted {
+        if !is_due {
+            return;
+        }
+        let has_moved = self.hand_off(watch, seen, now_ns);
+        if has_moved && !is_off_cpu {
+            // Known at once: the steps after it wait their turn for the interpreter.
+            watch.burning += 1;
+            watch.burners.push(Burner {
+                worker: seen.owner,
+                cpu_ns,
+                ran_ns: now_ns,
+            });
+        }
+        if !has_moved && !is_counted {
             self.counters.stalls.fetch_add(1, Ordering::Relaxed);
             if let Some(step) = &mut watch.step {
                 step.is_counted = true;
@@ -139,8 +177,8 @@ impl<T: Task> Machine<T> {
     }
 
     /// Gives the processor of that step to an idle worker; false when there is none.
-    fn hand_off(&self, watch: &mut Watch, seen: Seen) -> bool {
-        if !self.settings.hand_off {
+    fn hand_off(&self, watch: &mut Watch, seen: Seen, now_ns: u64) -> bool {
+        if !self.settings.hand_off || seen.steps == self.spared.load(Ordering::Relaxed) {
             return false;
         }
         let spare = self.crew.pick();
@@ -151,18 +189,22 @@ impl<T: Task> Machine<T> {
             seat.is_detached.store(true, Ordering::Relaxed);
             if self.processor.take(seen, to) {
                 self.counters.hand_offs.fetch_add(1, Ordering::Relaxed);
-                self.crew.tell(to, Errand::Processor);
+                watch.handed_ns = now_ns;
+                self.crew.tell(to, Errand::Taken(seen.owner));
             } else {
                 seat.is_detached.store(false, Ordering::Relaxed);
                 self.crew.detached.fetch_sub(1, Ordering::Relaxed);
-                self.crew.put_back(to);
+                if self.crew.put_back(to) {
+                    self.want();
+                }
             }
             watch.step = None;
         }
         // One detached step is often the first of many: as many spares as there are of them.
         let spares = 1 + self.crew.detached.load(Ordering::Relaxed).min(SPARES_MAX);
-        let mut wanted = 0;
-        while self.crew.wants(spares) {
+        // Several at once where many are kept: whoever starts them needs the interpreter.
+        let mut wanted = usize::from(self.crew.wants(spares - spares / 4));
+        while wanted > 0 && self.crew.wants(spares) {
             wanted += 1;
         }
         if let Some(recruit) = &watch.recruit
@@ -188,7 +230,7 @@ impl<T: Task> Machine<T> {
             Phase::Core | Phase::Granted => watch.step = None,
         }
         let again_ns = if self.crew.detached.load(Ordering::Relaxed) > 0 {
-            SHORT_NS
+            watch.short_ns(now_ns)
         } else {
             (self.settings.stall_ns / 5).max(SHORT_NS)
         };

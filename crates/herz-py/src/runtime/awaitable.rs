@@ -144,11 +144,13 @@ unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
 
 /// One step of the wait.
 // SAFETY: the caller holds the interpreter and passes a living object of our type.
-unsafe fn advance<'py>(object: *mut ffi::PyObject) -> (Python<'py>, Step) {
+unsafe fn advance<'py>(object: *mut ffi::PyObject, is_traced: bool) -> (Python<'py>, Step) {
     // SAFETY: as above; the wait is never changed after `allocate`.
     let (py, wait) = unsafe { (Python::assume_attached(), &(*object.cast::<Object>()).wait) };
     // A panic must not unwind into the interpreter.
-    let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waits::step(py, wait)));
+    let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        waits::step(py, wait, is_traced)
+    }));
     let step = step.unwrap_or_else(|_| Step::Raise(super::broken("an await")));
     (py, step)
 }
@@ -160,7 +162,7 @@ unsafe extern "C" fn send_slot(
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
     // SAFETY: as above.
-    let (py, step) = unsafe { advance(object) };
+    let (py, step) = unsafe { advance(object, false) };
     let (given, kind) = match step {
         Step::Suspend => match types(py) {
             Ok(types) => (
@@ -184,10 +186,11 @@ fn raise(py: Python<'_>, error: PyErr, result: *mut *mut ffi::PyObject) -> ffi::
     ffi::PySendResult::PYGEN_ERROR
 }
 
+/// The interpreter comes by here instead of `send_slot` where a trace function is set.
 // SAFETY: called by the interpreter with a living object.
 unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as above.
-    let (py, step) = unsafe { advance(object) };
+    let (py, step) = unsafe { advance(object, true) };
     let error = match step {
         Step::Suspend => match types(py) {
             Ok(types) => return types.mark.clone_ref(py).into_ptr(),
@@ -259,6 +262,12 @@ pub fn raise_in_thread(py: Python<'_>, thread: u64, class: &Bound<'_, PyType>) {
     let _ = py;
     // SAFETY: the interpreter is held and the class is alive; a thread that is gone is not found.
     unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class.as_ptr()) };
+}
+
+/// The calling thread, as Python's `threading` names it.
+pub fn thread_ident(_py: Python<'_>) -> u64 {
+    // SAFETY: the interpreter is held.
+    unsafe { ffi::PyThread_get_thread_ident() as u64 }
 }
 
 /// Our own copy of a descriptor.

@@ -6,21 +6,30 @@ use std::sync::atomic::Ordering;
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Machine;
 use herz_core::runtime::poller::now_ns;
+use herz_core::runtime::processor::WorkerId;
+use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Wake;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::abandon::Abandoned;
+use super::affinity::Bond;
 use super::awaitable::copy_context;
 use super::cell::GilCell;
 use super::current;
-use super::task::{Body, CANCELLED, FUNCTION, Payload, Task, TaskRef, WAITED};
+use super::task::{
+    ABANDON, BOUND, Body, CANCELLED, FUNCTION, Options, Payload, Task, TaskRef, WAITED, Waiter,
+};
 use super::{Cancelled, Deadlock};
 
 pub struct Core {
     pub machine: Machine<TaskRef>,
     pub register: GilCell<Register>,
+    pub abandoned: GilCell<Abandoned>,
+    /// Each worker's thread, as Python's `threading` names it.
+    pub threads: GilCell<Vec<u64>>,
     /// Starts one more worker's thread.
     pub start_worker: Py<PyAny>,
     /// How long tasks have to end after `main`.
@@ -43,6 +52,8 @@ pub struct Register {
     /// Interrupts the call that the thread of `run` is in.
     pub nudge: Option<Py<PyAny>>,
     has_nudged: bool,
+    /// Called once, when all tasks have ended.
+    pub at_end: Option<Py<PyAny>>,
     /// `run` has returned; what is still in a call is on its own.
     pub is_left: bool,
 }
@@ -53,14 +64,20 @@ impl Core {
         self: &Arc<Self>,
         py: Python<'_>,
         payload: Payload,
-        name: Option<Py<PyString>>,
+        options: Options,
     ) -> PyResult<Py<Task>> {
         let is_function = matches!(payload, Payload::Function(_));
+        let flags = [
+            (is_function, FUNCTION),
+            (options.is_pinned, BOUND),
+            (options.abandons, ABANDON),
+        ];
+        let flags: u8 = flags.iter().filter(|flag| flag.0).map(|flag| flag.1).sum();
         let context = copy_context(py)?;
         let id = self.register.get(py).spawned + 1;
         let task = Task {
             word: herz_core::runtime::task::Word::default(),
-            flags: if is_function { FUNCTION } else { 0 }.into(),
+            flags: flags.into(),
             id,
             core: Arc::clone(self),
             body: GilCell::new(Body {
@@ -69,20 +86,24 @@ impl Core {
                 inbox: None,
                 joiners: Vec::new(),
                 timer: None,
-                name,
+                name: options.name,
                 waits_for: "",
                 since_ns: 0,
                 place: 0,
                 cancels: 0,
                 shields: 0,
+                bond: Bond::new(options.is_pinned),
             }),
         };
         let task = Py::new(py, task)?;
         self.enrol(py, &task)?;
+        if options.abandons {
+            self.note_abandonable(py, &task);
+        }
         let queued = TaskRef(task.clone_ref(py));
-        if is_function {
+        if is_function && !options.is_pinned {
             self.machine.crew.submit(queued);
-            self.start_worker_if_short(py)?;
+            self.start_worker_if_short(py, self.spares())?;
         } else {
             self.machine
                 .ready(current::worker_of(self), queued, Place::Tail);
@@ -90,7 +111,7 @@ impl Core {
         Ok(task)
     }
 
-    fn enrol(&self, py: Python<'_>, task: &Py<Task>) -> PyResult<()> {
+    fn enrol(self: &Arc<Self>, py: Python<'_>, task: &Py<Task>) -> PyResult<()> {
         let mut register = self.register.get_mut(py);
         if register.is_left {
             return Err(PyRuntimeError::new_err("this herz runtime has ended"));
@@ -117,11 +138,16 @@ impl Core {
         Ok(())
     }
 
-    /// One more thread, when functions or a hand-off would have to wait for one.
-    pub fn start_worker_if_short(&self, py: Python<'_>) -> PyResult<()> {
-        let spares = usize::from(self.machine.settings.hand_off);
+    /// So many threads are kept for hand-offs.
+    pub fn spares(&self) -> usize {
+        usize::from(self.machine.settings.hand_off)
+    }
+
+    /// More threads, when functions would have to wait for one, or fewer than `spares` are idle.
+    pub fn start_worker_if_short(&self, py: Python<'_>, spares: usize) -> PyResult<()> {
         while self.machine.crew.wants(spares) {
             assert_none_held();
+            let _blocked = Blocked::all();
             if let Err(error) = self.start_worker.call0(py) {
                 self.machine.crew.dismiss();
                 return Err(error);
@@ -130,8 +156,14 @@ impl Core {
         Ok(())
     }
 
-    /// The task ended: whoever awaits it is woken.
-    pub fn finish(self: &Arc<Self>, py: Python<'_>, task: &Py<Task>, outcome: PyResult<Py<PyAny>>) {
+    /// The task ended. Whoever awaits it comes back, for `wake`.
+    #[must_use = "somebody awaits the task"]
+    pub fn finish(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        task: &Py<Task>,
+        outcome: PyResult<Py<PyAny>>,
+    ) -> Vec<Waiter> {
         assert_none_held();
         let own = task.get();
         let outcome = outcome.map_err(|error| {
@@ -157,14 +189,14 @@ impl Core {
             body.inbox = Some(outcome);
         }
         own.word.finish();
-        let worker = current::worker_of(self);
-        for waiter in joiners {
-            let queued = TaskRef(waiter.task);
-            self.machine
-                .wake(worker, queued, waiter.generation, Place::Next);
-        }
+        own.unbind(py);
+        self.forget_abandonable(py, task);
         let (entry, must_close) = {
             let mut register = self.register.get_mut(py);
+            if register.is_left {
+                // `run` has returned without it, and has forgotten all places.
+                return joiners;
+            }
             register.alive -= 1;
             let entry = register.places[place as usize].take();
             register.free.push(place);
@@ -176,6 +208,16 @@ impl Core {
         drop((payload, context, entry));
         if must_close {
             self.close(py);
+        }
+        joiners
+    }
+
+    /// Wakes those who awaited a task. Needs no interpreter.
+    pub fn wake(&self, worker: Option<WorkerId>, joiners: Vec<Waiter>) {
+        for waiter in joiners {
+            let queued = TaskRef(waiter.task);
+            self.machine
+                .wake(worker, queued, waiter.generation, Place::Next);
         }
     }
 
@@ -192,13 +234,14 @@ impl Core {
     }
 
     /// Asks the task to end: at its next await.
-    pub fn cancel(&self, py: Python<'_>, task: &Bound<'_, Task>) {
+    pub fn cancel(self: &Arc<Self>, py: Python<'_>, task: &Bound<'_, Task>) {
         let own = task.get();
         own.body.get_mut(py).cancels += 1;
         own.hear(py);
         if !own.has(CANCELLED) {
             return;
         }
+        self.abandon(py, task.as_unbound());
         let Some(generation) = own.word.waiting() else {
             return;
         };
@@ -230,7 +273,7 @@ impl Core {
     }
 
     /// Ctrl-C: the first one cancels `main`.
-    pub fn interrupt(&self, py: Python<'_>) -> &'static str {
+    pub fn interrupt(self: &Arc<Self>, py: Python<'_>) -> &'static str {
         let main = {
             let mut register = self.register.get_mut(py);
             if std::mem::take(&mut register.has_nudged) {
@@ -267,9 +310,26 @@ impl Core {
         }
     }
 
-    /// Whether tasks that had to end are still inside their calls.
-    pub fn is_past_grace(&self, py: Python<'_>) -> bool {
-        self.register.get(py).alive > 0 && self.is_over(py)
+    /// All tasks have ended: what has to be done then, once; it may start more. False: nothing.
+    pub fn call_at_end(&self, py: Python<'_>) -> bool {
+        let hook = {
+            let mut register = self.register.get_mut(py);
+            (register.alive == 0)
+                .then(|| register.at_end.take())
+                .flatten()
+        };
+        let Some(hook) = hook else { return false };
+        if let Err(error) = hook.call0(py) {
+            error.write_unraisable(py, None);
+        }
+        true
+    }
+
+    /// Whether the thread of `run` is still inside a call that nobody waits for any more.
+    pub fn waits_for_first(&self, py: Python<'_>) -> bool {
+        let first = self.threads.get(py)[0];
+        self.is_over(py)
+            && (self.register.get(py).alive > 0 || self.abandoned_threads(py).contains(&first))
     }
 
     /// Whether `run` may return.
@@ -305,13 +365,14 @@ impl Core {
     }
 
     /// Forgets all tasks: a runtime and its tasks hold each other.
-    pub fn leave(&self, py: Python<'_>) -> Vec<Py<Task>> {
+    pub fn leave(&self, py: Python<'_>) -> (Vec<Py<Task>>, Option<Py<PyAny>>) {
+        self.leave_abandonable(py);
         let mut register = self.register.get_mut(py);
         register.is_left = true;
         let living = living(py, &register);
         register.places.clear();
         register.free.clear();
-        living
+        (living, register.at_end.take())
     }
 
     pub fn living(&self, py: Python<'_>) -> Vec<Py<Task>> {

@@ -4,16 +4,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use herz_core::runtime::machine::{Machine, Settings};
+use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::sysmon::{self, Watched};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use super::abandon::Abandoned;
 use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::{Core, Register};
 use super::current::{self, CURRENT, FORKED, Role, forked};
-use super::task::{Payload, Task};
+use super::stay::Stay;
+use super::task::{Options, Payload, Task};
 use super::worker;
 
 /// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
@@ -53,6 +56,8 @@ impl Runtime {
         let core = Core {
             machine,
             register: GilCell::new(Register::default()),
+            abandoned: GilCell::new(Abandoned::default()),
+            threads: GilCell::new(Vec::new()),
             start_worker,
             grace_ns,
         };
@@ -61,8 +66,9 @@ impl Runtime {
         })
     }
 
-    /// Starts the monitor; the caller blocks all signals around it.
+    /// Starts the monitor.
     fn watch(&self) {
+        let _blocked = Blocked::all();
         let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
         let starter = Arc::downgrade(&self.core);
         self.core.machine.set_recruit(Arc::new(move |count| {
@@ -94,7 +100,7 @@ impl Runtime {
             *current.core.borrow_mut() = Some(Arc::clone(core));
             current.role.set(Role::Worker(0));
         });
-        core.machine.crew.sit(0);
+        worker::sit(py, core, 0);
         let result = start(py, core, main).and_then(|()| {
             worker::preside(py, core);
             core.result(py)
@@ -125,6 +131,35 @@ impl Runtime {
         self.core.interrupt(py)
     }
 
+    /// Threads that are still in a call of a task that nobody waits for.
+    fn abandoned_threads(&self, py: Python<'_>) -> Vec<u64> {
+        self.core.abandoned_threads(py)
+    }
+
+    /// The process exits: main and all other tasks are cancelled, and `run` raises `SystemExit`,
+    /// which ends its thread without a word.
+    fn stop(&self, py: Python<'_>) {
+        let exit = PySystemExit::new_err(());
+        let is_first = {
+            let mut register = self.core.register.get_mut(py);
+            let is_first = register.failure.is_none();
+            if is_first {
+                register.failure = Some(exit);
+            }
+            is_first
+        };
+        if is_first {
+            self.core.close(py);
+        }
+        self.core.machine.poller.wake();
+    }
+
+    /// `hook` is called once, when all tasks have ended: it may start some more.
+    fn at_end(&self, py: Python<'_>, hook: Py<PyAny>) {
+        let before = self.core.register.get_mut(py).at_end.replace(hook);
+        drop(before);
+    }
+
     /// The run has ended, and this thread is still inside a step: bytecode that it runs ends with
     /// `Cancelled`.
     #[staticmethod]
@@ -145,7 +180,7 @@ impl Runtime {
     /// Starts a task from any thread.
     fn spawn(&self, py: Python<'_>, coroutine: Bound<'_, PyAny>) -> PyResult<Py<Task>> {
         let payload = payload(coroutine, PyTuple::empty(py))?;
-        self.core.spawn(py, payload, None)
+        self.core.spawn(py, payload, Options::default())
     }
 
     /// Somebody outside may still wake tasks (+1), or no longer (-1).
@@ -203,11 +238,12 @@ impl Watched for Core {
 
 fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<()> {
     let payload = payload(main, PyTuple::empty(py))?;
-    core.spawn(py, payload, None)?;
-    core.start_worker_if_short(py)
+    core.spawn(py, payload, Options::default())?;
+    core.start_worker_if_short(py, core.spares())
 }
 
 fn start_from_outside(core: &Weak<Core>, count: usize) {
+    let (_stay, _blocked) = (Stay::new(), Blocked::all());
     let started = Python::try_attach(|py| {
         let Some(core) = core.upgrade() else { return };
         for _ in 0..count {
@@ -247,18 +283,26 @@ fn payload(target: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<Paylo
     ))))
 }
 
-/// Starts a coroutine, or a function on a thread of its own, and returns its task at once.
+/// Starts a coroutine, or a function on a thread of its own, and returns its task at once. Pinned,
+/// it runs on the thread of `run`. With `abandon` a call that it is in is not waited for once it
+/// was cancelled.
 #[pyfunction]
-#[pyo3(signature = (target, /, *args, name = None))]
+#[pyo3(signature = (target, /, *args, name = None, pinned = false, abandon = false))]
 pub fn go(
     py: Python<'_>,
     target: Bound<'_, PyAny>,
     args: Bound<'_, PyTuple>,
     name: Option<Bound<'_, PyString>>,
+    pinned: bool,
+    abandon: bool,
 ) -> PyResult<Py<Task>> {
     let core = current::core()?;
-    let payload = payload(target, args)?;
-    core.spawn(py, payload, name.map(Bound::unbind))
+    let options = Options {
+        name: name.map(Bound::unbind),
+        is_pinned: pinned,
+        abandons: abandon,
+    };
+    core.spawn(py, payload(target, args)?, options)
 }
 
 /// An awaitable that lets all other runnable tasks run first.
@@ -310,4 +354,26 @@ pub fn after_fork() {
 #[pyfunction]
 pub fn in_runtime() -> bool {
     current::core().is_ok()
+}
+
+/// What `breakpoint()` calls while a runtime runs: hand-off rests until the debugger has set its
+/// trace function, by which a step that is debugged is known.
+#[pyfunction]
+#[pyo3(signature = (*args, **keywords))]
+pub fn breakpointhook<'py>(
+    py: Python<'py>,
+    args: Bound<'py, PyTuple>,
+    keywords: Option<Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let hook = py.import("sys")?.getattr("__breakpointhook__")?;
+    let core = current::core().ok();
+    let pauses = core.as_ref().map(|core| &core.machine.pauses);
+    pauses.inspect(|pauses| {
+        pauses.fetch_add(1, Ordering::Relaxed);
+    });
+    let outcome = hook.call(args, keywords.as_ref());
+    pauses.inspect(|pauses| {
+        pauses.fetch_sub(1, Ordering::Relaxed);
+    });
+    outcome
 }

@@ -5,8 +5,12 @@
 //! - [`worker`]: the loops of the workers. [`current`]: what runs on this thread.
 //! - [`awaitable`]: the native awaitables, the only file that speaks the C API.
 //! - [`waits`]: how each wait begins and ends. [`channel`], [`locks`]: what is waited for.
+//! - [`affinity`]: tasks that run on one worker only. [`abandon`]: tasks that nobody waits for.
+//! - [`stay`]: threads that outlive the interpreter.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
+mod abandon;
+mod affinity;
 mod awaitable;
 mod cell;
 pub mod channel;
@@ -15,6 +19,7 @@ mod current;
 pub mod face;
 mod interval;
 pub mod locks;
+mod stay;
 pub mod task;
 mod waits;
 mod worker;

@@ -12,6 +12,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use super::affinity::Bond;
 use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::Core;
@@ -72,6 +73,7 @@ pub struct Body {
     /// Requests to end that nobody took back, and scopes in which they are not heard.
     pub cancels: u32,
     pub shields: u32,
+    pub bond: Bond,
 }
 
 /// Somebody asked for its end, and no shield keeps it from being heard.
@@ -86,6 +88,18 @@ pub const SEEN: u8 = 8;
 pub const THROWS: u8 = 16;
 /// It runs a function, not a coroutine.
 pub const FUNCTION: u8 = 32;
+/// It runs on one worker only: see [`Bond`].
+pub const BOUND: u8 = 64;
+/// It is not waited for once it was cancelled.
+pub const ABANDON: u8 = 128;
+
+/// What a task is told at its start.
+#[derive(Default)]
+pub struct Options {
+    pub name: Option<Py<PyString>>,
+    pub is_pinned: bool,
+    pub abandons: bool,
+}
 
 /// A coroutine or a function that runs beside the others. Made by ``go``.
 #[pyclass(frozen, weakref, generic, module = "herz.runtime")]
@@ -202,6 +216,11 @@ impl Task {
             body.shields = body.shields.saturating_add_signed(change);
         }
         self.hear(py);
+    }
+
+    /// Begins (1) or ends (-1) a scope in which it keeps its thread.
+    fn lock_thread(&self, py: Python<'_>, change: i32) {
+        self.lock(py, change);
     }
 
     /// Whether it ended.

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use super::awaitable::Wait;
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, Current, FORKED, Resumed, forked};
-use super::task::{CANCELLED, Task, TaskRef, Waiter};
+use super::task::{BOUND, CANCELLED, Task, TaskRef, Waiter};
 use super::{Cancelled, Closed};
 
 /// What an awaitable does next.
@@ -23,7 +23,7 @@ pub enum Step {
 }
 
 /// Begins the wait, or ends it when the task has come back.
-pub fn step(py: Python<'_>, wait: &Wait) -> Step {
+pub fn step(py: Python<'_>, wait: &Wait, is_traced: bool) -> Step {
     if FORKED.load(Ordering::Relaxed) {
         return Step::Raise(forked());
     }
@@ -34,11 +34,20 @@ pub fn step(py: Python<'_>, wait: &Wait) -> Step {
                 "await outside a task: start it with herz.runtime.run(…) or go(…)",
             ));
         };
-        let state = task.get().word.state();
-        if state != State::Running {
-            return Step::Raise(PyRuntimeError::new_err(
-                "a function or a suspended task cannot await",
-            ));
+        let own = task.get();
+        match own.word.state() {
+            State::Running => {}
+            State::Dead => {
+                return Step::Raise(Cancelled::new_err("the task was left inside a call"));
+            }
+            _ => {
+                return Step::Raise(PyRuntimeError::new_err(
+                    "a function or a suspended task cannot await",
+                ));
+            }
+        }
+        if is_traced || own.has(BOUND) {
+            own.trace(py, current.worker(), is_traced);
         }
         match (current.resumed.replace(Resumed::Not), wait) {
             // The most frequent way through here: nothing else of the task is looked at.

@@ -7,17 +7,20 @@ use std::time::Duration;
 use herz_core::runtime::crew::Errand;
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Pace;
-use herz_core::runtime::poller::Slack;
+use herz_core::runtime::poller::{Slack, now_ns};
 use herz_core::runtime::processor::{Claim, WorkerId};
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Settled;
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
+use super::affinity;
 use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
-use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, YIELDED};
+use super::stay::Stay;
+use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, Waiter, YIELDED};
 use super::{Cancelled, interval};
 
 /// Why a worker stopped running tasks.
@@ -31,6 +34,9 @@ pub enum Left {
 
 /// At most so long the thread that called `run` waits without looking at signals.
 const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+
+/// So long a look at whether a thread that was started has come may take.
+const COMING_NS: u64 = 100_000;
 
 type Seat<'a> = Option<Claim<'a, TaskRef>>;
 
@@ -58,11 +64,13 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
             let Some(back) = seat else { break };
             claim = back;
         }
+        if machine.crew.is_locked(id) {
+            seat = worker.stand_aside(py, claim);
+            let Some(back) = seat else { break };
+            claim = back;
+        }
         seat = match machine.find(&mut claim) {
-            Some(task) => {
-                claim.begin_step();
-                worker.run(py, task)
-            }
+            Some(task) => worker.start(py, claim, task),
             None => match worker.idle(py, claim) {
                 Ok(seat) => seat,
                 Err(Left::Over) => return Left::Over,
@@ -85,7 +93,8 @@ impl<'a> Worker<'a> {
     fn look_around(&mut self, py: Python<'_>, claim: Claim<'a, TaskRef>) -> Seat<'a> {
         let machine = &self.core.machine;
         let dead = machine.exhume();
-        if dead.is_empty() && self.id != 0 && !machine.is_reclaimed() {
+        let is_reclaimed = machine.is_reclaimed();
+        if dead.is_empty() && self.id != 0 && !is_reclaimed {
             return Some(claim);
         }
         claim.begin_step();
@@ -98,10 +107,35 @@ impl<'a> Worker<'a> {
             self.core.close(py);
         }
         let claim = machine.processor.enter(self.id)?;
-        if self.id != 0 && machine.is_reclaimed() {
+        if is_reclaimed {
             self.entered.leave(py);
         }
         machine.hand_back(self.id, claim)
+    }
+
+    /// A task has locked this thread, and it is not its turn: another worker has the processor
+    /// meanwhile. Where `max_workers` leaves none, the thread is not left idle for it.
+    fn stand_aside(&mut self, py: Python<'_>, claim: Claim<'a, TaskRef>) -> Seat<'a> {
+        let machine = &self.core.machine;
+        let crew = &machine.crew;
+        self.entered.leave(py);
+        let mut claim = claim;
+        while crew.is_locked(self.id) && !crew.has_bound(self.id) && !self.core.is_over(py) {
+            claim = machine.pass(claim, crew.pick())?;
+            claim.begin_step();
+            if let Err(error) = self.core.start_worker_if_short(py, 1) {
+                error.write_unraisable(py, None);
+            }
+            claim = machine.processor.enter(self.id)?;
+            if !crew.is_one_coming() {
+                // It has come just now, or there is none.
+                return machine.pass(claim, crew.pick());
+            }
+            claim.park();
+            py.detach(|| machine.rest(Some(now_ns() + COMING_NS)));
+            claim = machine.unpark(self.id);
+        }
+        Some(claim)
     }
 
     /// Nothing is runnable: end, report a deadlock, or wait.
@@ -114,6 +148,15 @@ impl<'a> Worker<'a> {
         }
         self.entered.leave(py);
         if self.id == 0 && core.is_over(py) {
+            claim.begin_step();
+            assert_none_held();
+            let has_more = core.call_at_end(py);
+            let Some(entered) = machine.processor.enter(self.id) else {
+                return Err(Left::Moved);
+            };
+            if has_more {
+                return Ok(Some(entered));
+            }
             // The claim is never given up: whoever is still detached finds no processor.
             return Err(Left::Over);
         }
@@ -130,7 +173,7 @@ impl<'a> Worker<'a> {
             // Only worker 0 is missing, and rings when it comes.
             until_ns = None;
         }
-        let claim = if self.id != 0 && core.is_past_grace(py) {
+        let claim = if self.id != 0 && core.waits_for_first(py) {
             // Worker 0 is what is missing: it is interrupted, and will take the processor.
             claim.begin_step();
             core.nudge(py);
@@ -150,53 +193,78 @@ impl<'a> Worker<'a> {
         Ok(self.look_around(py, claim))
     }
 
-    /// One step of a coroutine task.
+    /// One step of a task, here or on the worker that it is bound to.
+    fn start(&mut self, py: Python<'_>, claim: Claim<'a, TaskRef>, task: TaskRef) -> Seat<'a> {
+        let bound = task.0.get().worker(py);
+        if let Some(other) = bound.filter(|&worker| worker != self.id) {
+            self.entered.leave(py);
+            return self.core.machine.divert(claim, task, other);
+        }
+        claim.begin_step();
+        self.run(py, task)
+    }
+
     fn run(&mut self, py: Python<'_>, task: TaskRef) -> Seat<'a> {
         let own = task.0.get();
         own.word.start();
-        let (coroutine, context) = {
-            let body = own.body.get(py);
-            let coroutine = match &body.payload {
-                Payload::Coroutine(coroutine) => Some(coroutine.clone_ref(py)),
-                Payload::Function(_) | Payload::Gone => None,
+        self.core.note_worker(py, &task.0, self.id);
+        let (payload, context) = {
+            let mut body = own.body.get_mut(py);
+            let payload = match &body.payload {
+                Payload::Coroutine(coroutine) => Payload::Coroutine(coroutine.clone_ref(py)),
+                _ => std::mem::replace(&mut body.payload, Payload::Gone),
             };
-            (
-                coroutine,
-                body.context.as_ref().map(|context| context.clone_ref(py)),
-            )
+            let context = body.context.as_ref();
+            (payload, context.map(|context| context.clone_ref(py)))
         };
-        let (Some(coroutine), Some(context)) = (coroutine, context) else {
+        let Some(context) = context else {
             unreachable!("a dead task was queued");
         };
-        let coroutine = coroutine.into_bound(py);
         if let Err(error) = self.entered.change(py, &context) {
             // Another step has this context entered: the task is told at its await.
             own.set(THROWS);
             own.body.get_mut(py).inbox = Some(Err(error.into_value(py).into_any()));
         }
-        let (task, sent) = step(py, task, &coroutine);
+        let (task, sent) = as_current(py, task, &payload);
         let own = task.0.get();
         if FORKED.load(Ordering::Relaxed) {
             // Nothing of the copy is touched any more, not even to release it.
-            std::mem::forget((task, coroutine));
+            std::mem::forget((task, payload));
             self.core.register.get_mut(py).failure = Some(forked());
             return None;
         }
+        if own.is_dead() {
+            return self.leave(py, task, payload);
+        }
         match sent {
-            Sent::Suspended => return self.settle(py, task, &coroutine),
+            Sent::Suspended => return self.settle(py, task, payload),
             Sent::Foreign(object) => refuse(py, own, &object),
-            Sent::Returned(value) => self.core.finish(py, &task.0, Ok(value)),
-            Sent::Raised(error) => self.core.finish(py, &task.0, Err(error)),
+            Sent::Returned(value) => self.finish(py, &task, Ok(value)),
+            Sent::Raised(error) => self.finish(py, &task, Err(error)),
         }
         if own.is_dead() {
-            drop((task, coroutine));
+            drop((task, payload));
             return self.core.machine.processor.enter(self.id);
         }
-        self.settle(py, task, &coroutine)
+        self.settle(py, task, payload)
+    }
+
+    /// The task was left while its step was detached: what came of it is nobody's.
+    fn leave(&mut self, py: Python<'_>, task: TaskRef, payload: Payload) -> Seat<'a> {
+        // With the last reference the coroutine is closed: its `finally` blocks run here.
+        drop((task, payload));
+        let thread = self.core.threads.get(py)[self.id as usize];
+        self.core.forget_thread(py, thread);
+        self.core.machine.processor.enter(self.id)
+    }
+
+    fn finish(&self, py: Python<'_>, task: &TaskRef, outcome: PyResult<Py<PyAny>>) {
+        let joiners = self.core.finish(py, &task.0, outcome);
+        self.core.wake(Some(self.id), joiners);
     }
 
     /// The step suspended: the task waits, or is queued again.
-    fn settle(&mut self, py: Python<'_>, task: TaskRef, coroutine: &Bound<'_, PyAny>) -> Seat<'a> {
+    fn settle(&mut self, py: Python<'_>, task: TaskRef, payload: Payload) -> Seat<'a> {
         let machine = &self.core.machine;
         let own = task.0.get();
         let claim = machine.processor.enter(self.id);
@@ -215,8 +283,10 @@ impl<'a> Worker<'a> {
                 true
             }
             Settled::Unknown => {
-                if !own.has(THROWS) {
-                    refuse(py, own, &coroutine.clone().unbind());
+                if let Payload::Coroutine(coroutine) = &payload
+                    && !own.has(THROWS)
+                {
+                    refuse(py, own, coroutine);
                 }
                 true
             }
@@ -239,37 +309,57 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Resumes the coroutine as this thread's task.
-fn step(py: Python<'_>, task: TaskRef, coroutine: &Bound<'_, PyAny>) -> (TaskRef, Sent) {
+/// One step of a coroutine, or the call of a function, as this thread's task.
+fn as_current(py: Python<'_>, task: TaskRef, payload: &Payload) -> (TaskRef, Sent) {
     let own = task.0.get();
-    let resumed = if own.has(WAITED) {
+    let thrown = if own.has(THROWS) {
+        own.clear(THROWS);
+        own.body.get_mut(py).inbox.take().and_then(Result::err)
+    } else {
+        None
+    };
+    let resumed = if thrown.is_some() {
+        Resumed::Not
+    } else if own.has(WAITED) {
         Resumed::Woken
     } else if own.has(YIELDED) {
         Resumed::Yielded
     } else {
         Resumed::Not
     };
-    let thrown = if own.has(THROWS) {
-        own.clear(THROWS);
-        own.body.get_mut(py).inbox.take()
-    } else {
-        None
-    };
+    let is_cancelled = own.has(CANCELLED);
     CURRENT.with(|current| {
         current.resumed.set(resumed);
         current.budget.set(BUDGET);
         *current.task.borrow_mut() = Some(task.0);
-        let sent = match thrown {
-            Some(Err(error)) => {
-                current.resumed.set(Resumed::Not);
-                throw(py, coroutine, error)
+        let sent = match (payload, thrown) {
+            (Payload::Coroutine(coroutine), None) => awaitable::send(py, coroutine.bind(py)),
+            (Payload::Coroutine(coroutine), Some(error)) => throw(py, coroutine.bind(py), error),
+            (Payload::Function(_), Some(error)) => {
+                Sent::Raised(PyErr::from_value(error.into_bound(py)))
             }
-            _ => awaitable::send(py, coroutine),
+            (Payload::Function(call), None) => perform(py, call, is_cancelled),
+            (Payload::Gone, _) => unreachable!("a dead task was queued"),
         };
         let task = current.task.borrow_mut().take();
         let task = TaskRef(task.expect("the step's task stays in its place"));
         (task, sent)
     })
+}
+
+/// Calls a function, unless it was cancelled before it began.
+fn perform(py: Python<'_>, call: &(Py<PyAny>, Py<PyTuple>), is_cancelled: bool) -> Sent {
+    let outcome = if is_cancelled {
+        Err(Cancelled::new_err(
+            "the function was cancelled before it began",
+        ))
+    } else {
+        call.0.bind(py).call1(call.1.bind(py))
+    };
+    match outcome {
+        Ok(value) => Sent::Returned(value.unbind()),
+        Err(error) => Sent::Raised(error),
+    }
 }
 
 fn throw(py: Python<'_>, coroutine: &Bound<'_, PyAny>, error: Py<PyAny>) -> Sent {
@@ -308,23 +398,26 @@ fn refuse(py: Python<'_>, own: &Task, object: &Py<PyAny>) {
 
 /// A worker's whole life on its own thread.
 pub fn work(py: Python<'_>, core: &Arc<Core>) {
-    let crew = &core.machine.crew;
-    let id = crew.join();
-    crew.sit(id);
+    let _stay = Stay::new();
+    let id = core.machine.crew.join();
+    sit(py, core, id);
     CURRENT.with(|current| *current.core.borrow_mut() = Some(Arc::clone(core)));
+    // Whom the function that ended wakes.
+    let mut joiners = None;
     loop {
         assert_none_held();
-        let slack = Slack::least();
-        match py.detach(|| crew.wait(id, None, || ())) {
-            Some(Errand::Processor) => {
+        let left = joiners.take();
+        match py.detach(|| next_errand(core, id, left)) {
+            Some(Errand::Taken(from)) if must_give_back(py, core, id, from) => {}
+            Some(Errand::Processor | Errand::Taken(_)) => {
+                let _slack = Slack::least();
                 CURRENT.with(|current| current.role.set(Role::Worker(id)));
                 interval::shorten(py, &core.machine);
                 drive(py, core, id);
                 CURRENT.with(|current| current.role.set(Role::Helper));
             }
             Some(Errand::Function(task)) => {
-                drop(slack);
-                call(py, core, &task.0);
+                joiners = Some(call(py, core, id, &task.0));
                 if FORKED.load(Ordering::Relaxed) {
                     return;
                 }
@@ -335,10 +428,58 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
     CURRENT.with(|current| current.core.borrow_mut().take());
 }
 
+/// The calling thread is the worker's.
+pub fn sit(py: Python<'_>, core: &Core, id: WorkerId) {
+    core.machine.crew.sit(id);
+    let mut threads = core.threads.get_mut(py);
+    let places = threads.len().max(id as usize + 1);
+    threads.resize(places, 0);
+    threads[id as usize] = awaitable::thread_ident(py);
+}
+
+/// Looks at the step that the processor was taken from: it may have it back, or not be waited for
+/// any more.
+fn must_give_back(py: Python<'_>, core: &Arc<Core>, id: WorkerId, from: WorkerId) -> bool {
+    let thread = core.threads.get(py)[from as usize];
+    match affinity::is_traced(py, thread) {
+        // Whoever debugs a step does not want the others to go on meanwhile.
+        Ok(true) if core.machine.give_back(id, from) => return true,
+        Ok(_) => core.abandon_detached(py),
+        Err(error) => error.write_unraisable(py, None),
+    }
+    false
+}
+
+/// Tells who awaits the function that just ended, and waits for something to do. Without the
+/// interpreter: whoever is woken wants it at once.
+fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<Errand<TaskRef>> {
+    let machine = &core.machine;
+    let errand = machine.crew.wait(id, None, |wants| {
+        // Idle already: what follows is given to this thread, which is awake.
+        if wants {
+            machine.want();
+        }
+        if let Some(joiners) = left {
+            core.wake(None, joiners);
+            machine.crew.done();
+            // The owner may have found itself stuck but for this function.
+            machine.poller.wake();
+        }
+    });
+    if matches!(errand, Some(Errand::Function(_))) {
+        machine.await_rest();
+    }
+    errand
+}
+
 /// Runs a function task on this thread.
-fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
+fn call(py: Python<'_>, core: &Arc<Core>, id: WorkerId, task: &Py<Task>) -> Vec<Waiter> {
     let own = task.get();
+    if own.is_dead() {
+        return Vec::new(); // it was left before it began
+    }
     own.word.off_load();
+    core.note_worker(py, task, id);
     let (payload, context) = {
         let mut body = own.body.get_mut(py);
         let payload = std::mem::replace(&mut body.payload, Payload::Gone);
@@ -347,45 +488,51 @@ fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
             body.context.as_ref().map(|context| context.clone_ref(py)),
         )
     };
-    let outcome = if own.has(CANCELLED) {
-        Err(Cancelled::new_err(
-            "the function was cancelled before it began",
-        ))
-    } else if let (Payload::Function(call), Some(context)) = (&payload, context) {
-        let mut entered = Entered::default();
-        CURRENT.with(|current| *current.task.borrow_mut() = Some(task.clone_ref(py)));
-        let outcome = entered
-            .change(py, &context)
-            .and_then(|()| call.0.bind(py).call1(call.1.bind(py)));
-        entered.leave(py);
-        CURRENT.with(|current| current.task.borrow_mut().take());
-        outcome.map(Bound::unbind)
-    } else {
-        unreachable!("only functions are off-loaded")
+    let Some(context) = context else {
+        unreachable!("a dead task was queued");
     };
+    let mut entered = Entered::default();
+    let outcome = entered.change(py, &context).and_then(|()| {
+        let (_, sent) = as_current(py, TaskRef(task.clone_ref(py)), &payload);
+        entered.leave(py);
+        match sent {
+            Sent::Raised(error) => Err(error),
+            Sent::Returned(value) => Ok(value),
+            Sent::Suspended | Sent::Foreign(_) => Err(super::broken("a function")),
+        }
+    });
     drop(payload);
     if FORKED.load(Ordering::Relaxed) {
-        return;
+        return Vec::new();
     }
-    core.finish(py, task, outcome);
-    core.machine.crew.done();
-    // The owner may have found itself stuck but for this function.
-    core.machine.poller.wake();
+    if own.is_dead() {
+        // It was left inside its call: what came of it is nobody's.
+        let thread = core.threads.get(py)[id as usize];
+        core.forget_thread(py, thread);
+        return Vec::new();
+    }
+    core.finish(py, task, outcome)
 }
 
 /// The thread that called `run`: it runs tasks first, and again whenever its own step has ended.
 pub fn preside(py: Python<'_>, core: &Arc<Core>) {
     let machine = &core.machine;
+    let _stay = Stay::new();
     let _slack = Slack::least();
     while drive(py, core, 0) == Left::Moved {
         loop {
             assert_none_held();
             if let Some(errand) = py.detach(|| machine.wait_to_reclaim(SIGNALS_EVERY)) {
-                assert!(
-                    matches!(errand, Errand::Processor),
-                    "worker 0 only runs tasks"
-                );
-                break;
+                match errand {
+                    Errand::Taken(from) if must_give_back(py, core, 0, from) => continue,
+                    Errand::Processor | Errand::Taken(_) => break,
+                    Errand::Function(_) | Errand::Stop => {
+                        unreachable!("worker 0 only runs tasks")
+                    }
+                }
+            }
+            if core.is_over(py) {
+                machine.crew.unlock_all();
             }
             if let Err(error) = py.check_signals() {
                 core.register.get_mut(py).failure.get_or_insert(error);

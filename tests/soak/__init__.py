@@ -1,0 +1,1 @@
+"""Long, seeded runs of the task runtime; short ones of the same are in tests/unit/runtime."""

@@ -1,0 +1,205 @@
+"""Calls that nobody waits for once their task was cancelled; and those that are waited for."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from herz import runtime
+from herz.runtime import Cancelled, TaskGroup, deadline, go, run, sleep, yield_now
+from tests.support.program import play
+
+
+class Call:
+    """A call that blocks until somebody frees it, and notes that it ended."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self.has_begun, self.has_ended = threading.Event(), threading.Event()
+
+    def block(self) -> str:
+        self.has_begun.set()
+        os.read(self.reader, 1)
+        self.has_ended.set()
+        return "a result that nobody wants"
+
+    async def step(self) -> str:
+        return self.block()
+
+    def free(self) -> None:
+        os.write(self.writer, b"x")
+
+    def end(self) -> None:
+        self.free()
+        assert self.has_ended.wait(20)
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+async def until(event: threading.Event) -> None:
+    while not event.is_set():
+        await sleep(0.000_1)
+
+
+def test_a_function_is_left_at_its_cancellation() -> None:
+    call = Call()
+
+    async def main() -> None:
+        task = go(call.block, abandon=True)
+        await until(call.has_begun)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(Cancelled):
+            await task
+        assert not call.has_ended.is_set()
+
+    run(main())
+    assert not call.has_ended.is_set()
+    call.end()
+
+
+@pytest.mark.parametrize("is_detached_first", [True, False])
+def test_a_detached_step_is_left_at_its_cancellation(is_detached_first: bool) -> None:
+    call = Call()
+    after = []
+
+    async def step() -> None:
+        try:
+            call.block()
+            await yield_now()
+            after.append("went on")
+        except Cancelled:
+            after.append("cancelled")
+            raise
+        finally:
+            after.append("tidied up")
+
+    async def main() -> None:
+        task = go(step(), abandon=True)
+        if not is_detached_first:
+            task.cancel()
+            # Heard before its first await: by the hand-off that its step then needs.
+        await until(call.has_begun)
+        if is_detached_first:
+            while runtime.stats()["detached"] == 0:
+                await sleep(0.000_1)
+            task.cancel()
+        with pytest.raises(Cancelled):
+            await task
+        assert not call.has_ended.is_set()
+        call.free()
+        while runtime.stats()["detached"]:
+            await sleep(0.000_1)
+        assert after == ["cancelled", "tidied up"]
+
+    run(main())
+    call.end()
+
+
+def test_a_function_that_no_thread_has_begun_is_left_at_once() -> None:
+    call = Call()
+    begun: list[int] = []
+
+    def begin() -> None:
+        begun.append(1)
+
+    async def main() -> None:
+        held = go(call.block)
+        late = go(begin, abandon=True)
+        late.cancel()
+        with pytest.raises(Cancelled):
+            await late
+        call.free()
+        await held
+
+    run(main(), max_workers=2)
+    assert begun == []
+    call.end()
+
+
+def test_a_group_waits_for_its_calls_or_leaves_them() -> None:
+    calls = Call(), Call()
+
+    async def main() -> str:
+        try:
+            async with TaskGroup() as group:
+                group.go(calls[0].block)
+                group.go(calls[1].block, abandon=True)
+                await until(calls[0].has_begun)
+                await until(calls[1].has_begun)
+                go(free_later())
+                raise LookupError("the block fails")
+        except BaseExceptionGroup as errors:
+            return repr(errors.exceptions)
+        return ""
+
+    async def free_later() -> None:
+        await sleep(0.01)
+        calls[0].free()
+
+    assert "LookupError" in run(main())
+    assert calls[0].has_ended.is_set()
+    assert not calls[1].has_ended.is_set()
+    for call in calls:
+        call.end()
+
+
+def test_a_deadline_is_kept_where_the_call_is_left() -> None:
+    call = Call()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with deadline(0.01), TaskGroup() as group:
+                group.go(call.block, abandon=True)
+
+    run(main())
+    assert not call.has_ended.is_set()
+    call.end()
+
+
+def test_a_call_on_the_thread_of_run_is_interrupted_when_nothing_else_is_left() -> None:
+    call = Call()
+
+    async def main() -> None:
+        task = go(call.step(), abandon=True, pinned=True)
+        await until(call.has_begun)
+        task.cancel()
+        with pytest.raises(Cancelled):
+            await task
+
+    run(main())
+    assert not call.has_ended.is_set()
+    os.close(call.reader)
+    os.close(call.writer)
+
+
+def test_what_ends_by_itself_is_awaited_like_any_task() -> None:
+    async def child() -> int:
+        await yield_now()
+        return 5
+
+    async def main() -> tuple[int, int]:
+        return await go(child(), abandon=True), await go(int, "6", abandon=True)
+
+    assert run(main()) == (5, 6)
+
+
+@pytest.mark.slow
+def test_a_run_ends_without_the_call_and_without_a_word() -> None:
+    done = play(
+        """
+        reader, writer = os.pipe()
+        async def step():
+            os.read(reader, 1)
+        async def main():
+            go(os.read, reader, 1, abandon=True)
+            go(step(), abandon=True)
+            while stats()["detached"] == 0:
+                await sleep(0.001)
+        run(main(), grace_ns=60_000_000_000)
+        sys.exit(7)
+        """
+    )
+    assert (done.returncode, done.stderr) == (7, "")
