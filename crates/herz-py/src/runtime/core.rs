@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Machine;
-use herz_core::runtime::poller::now_ns;
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Wake;
+use herz_core::runtime::timers::shards::Location;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -61,6 +61,7 @@ impl Core {
         let task = Task {
             word: herz_core::runtime::task::Word::default(),
             flags: if is_function { FUNCTION } else { 0 }.into(),
+            location: Location::default(),
             id,
             core: Arc::clone(self),
             body: GilCell::new(Body {
@@ -68,7 +69,6 @@ impl Core {
                 context: Some(context),
                 inbox: None,
                 joiners: Vec::new(),
-                timer: None,
                 name,
                 waits_for: "",
                 since_ns: 0,
@@ -156,12 +156,14 @@ impl Core {
             place = body.place;
             body.inbox = Some(outcome);
         }
+        own.disarm();
         own.word.finish();
         let worker = current::worker_of(self);
         for waiter in joiners {
-            let queued = TaskRef(waiter.task);
-            self.machine
-                .wake(worker, queued, waiter.generation, Place::Next);
+            if waiter.task.get().word.wake(waiter.generation) == Wake::Queue {
+                let queued = TaskRef(waiter.task);
+                self.machine.ready(worker, queued, Place::Next);
+            }
         }
         let (entry, must_close) = {
             let mut register = self.register.get_mut(py);
@@ -183,7 +185,7 @@ impl Core {
     pub fn close(self: &Arc<Self>, py: Python<'_>) {
         let living = {
             let mut register = self.register.get_mut(py);
-            register.closes_ns = Some(now_ns().saturating_add(self.grace_ns));
+            register.closes_ns = Some(self.machine.clock.now_ns().saturating_add(self.grace_ns));
             living(py, &register)
         };
         for task in living {
@@ -212,7 +214,7 @@ impl Core {
     /// Nothing can wake any task any more: `run` raises `Deadlock`.
     pub fn report_deadlock(self: &Arc<Self>, py: Python<'_>) {
         let living = living(py, &self.register.get(py));
-        let now = now_ns();
+        let now = self.machine.clock.now_ns();
         let lines = living.iter().map(|task| {
             let own = task.get();
             let since_ns = own.body.get(py).since_ns;
@@ -275,7 +277,10 @@ impl Core {
     /// Whether `run` may return.
     pub fn is_over(&self, py: Python<'_>) -> bool {
         let register = self.register.get(py);
-        register.alive == 0 || register.closes_ns.is_some_and(|closes| now_ns() >= closes)
+        register.alive == 0
+            || register
+                .closes_ns
+                .is_some_and(|closes| self.machine.clock.now_ns() >= closes)
     }
 
     /// What `run` gives.

@@ -48,6 +48,8 @@ impl Runtime {
             hand_off,
             workers_max,
             short_interval,
+            is_virtual: false,
+            seed: None,
         };
         let machine = Machine::new(settings).map_err(PyErr::from)?;
         let core = Core {
@@ -109,8 +111,9 @@ impl Runtime {
         }
         let unbegun = core.machine.crew.stop();
         let left = core.leave(py);
+        let armed = core.machine.disarm_all();
         sysmon::unwatch();
-        drop((unbegun, left));
+        drop((unbegun, left, armed));
         result
     }
 

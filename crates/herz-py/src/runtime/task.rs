@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use herz_core::runtime::fifo::Place;
-use herz_core::runtime::heap::Key;
 use herz_core::runtime::machine;
 use herz_core::runtime::task::{Generation, State, Wake, Word};
+use herz_core::runtime::timers::shards::{Location, Timed};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -62,7 +62,6 @@ pub struct Body {
     /// While it lives: what the next resumption gives. Afterwards: the outcome.
     pub inbox: Option<Outcome>,
     pub joiners: Vec<Waiter>,
-    pub timer: Option<Key>,
     pub name: Option<Py<PyString>>,
     /// What it waits for, and since when by the worker's last look at the clock.
     pub waits_for: &'static str,
@@ -94,6 +93,9 @@ pub struct Task {
     pub word: Word,
     pub flags: AtomicU8,
     pub body: GilCell<Body>,
+    /// Where its timer is.
+    // Invariant: pending only while the wait that it ends goes on, or has just been ended.
+    pub location: Location,
     pub id: u64,
     pub core: Arc<Core>,
 }
@@ -101,9 +103,17 @@ pub struct Task {
 /// A task in a queue of the core.
 pub struct TaskRef(pub Py<Task>);
 
+impl Timed for TaskRef {
+    fn location(&self) -> &Location {
+        &self.0.get().location
+    }
+}
+
 impl machine::Task for TaskRef {
-    fn word(&self) -> &Word {
-        &self.0.get().word
+    fn due(&self) -> Wake {
+        let word = &self.0.get().word;
+        word.waiting()
+            .map_or(Wake::Stale, |generation| word.wake(generation))
     }
 }
 
@@ -134,6 +144,13 @@ impl Task {
             self.set(CANCELLED);
         } else {
             self.clear(CANCELLED);
+        }
+    }
+
+    /// Its timer has nothing to end any more.
+    pub fn disarm(&self) {
+        if self.location.is_pending() {
+            drop(self.core.machine.disarm(&self.location));
         }
     }
 

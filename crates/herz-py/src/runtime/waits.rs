@@ -3,8 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use herz_core::runtime::heap::Key;
-use herz_core::runtime::poller::now_ns;
 use herz_core::runtime::task::State;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
@@ -58,16 +56,14 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
     if own.has(CANCELLED) {
         return Step::Raise(Cancelled::new_err("the task was cancelled"));
     }
+    // Of a wait that was begun by hand and never suspended.
+    own.disarm();
     match wait {
         Wait::Yield => suspend_to_yield(own),
         Wait::Sleep { ns } => {
-            let generation = own.word.prepare();
-            let when_ns = now_ns().saturating_add(*ns);
-            let queued = TaskRef(task.clone_ref(py));
-            let key = own.core.machine.arm(when_ns, queued, generation);
-            let mut body = own.body.get_mut(py);
-            body.timer = Some(key);
-            body.waits_for = "a timer";
+            own.word.prepare();
+            arm(py, task, *ns);
+            own.body.get_mut(py).waits_for = "a timer";
             Step::Suspend
         }
         Wait::Join(other) if other.is(task) => {
@@ -89,6 +85,14 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
             }
         },
     }
+}
+
+/// Has the wait that was prepared end after so many nanoseconds.
+fn arm(py: Python<'_>, task: &Py<Task>, ns: u64) {
+    let machine = &task.get().core.machine;
+    let when_ns = machine.clock.now_ns().saturating_add(ns);
+    let refused = machine.arm(when_ns, TaskRef(task.clone_ref(py)));
+    assert!(refused.is_ok(), "a task has one timer");
 }
 
 /// What came of asking without waiting.
@@ -167,7 +171,7 @@ fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> &'static str {
 }
 
 /// Takes a cancelled task out of where it waits.
-fn withdraw(py: Python<'_>, wait: &Wait, task: &Py<Task>, timer: Option<Key>) {
+fn withdraw(py: Python<'_>, wait: &Wait, task: &Py<Task>) {
     match wait {
         Wait::Join(other) => {
             let gone: Vec<Waiter>;
@@ -183,10 +187,7 @@ fn withdraw(py: Python<'_>, wait: &Wait, task: &Py<Task>, timer: Option<Key>) {
         }
         Wait::Acquire(semaphore) => semaphore.get().withdraw(py, task),
         Wait::Pass(gate) => gate.get().withdraw(py, task),
-        Wait::Sleep { .. } => {
-            drop(timer.and_then(|key| task.get().core.machine.disarm(key)));
-        }
-        Wait::Yield | Wait::Nothing => {}
+        Wait::Sleep { .. } | Wait::Yield | Wait::Nothing => {}
     }
 }
 
@@ -200,10 +201,8 @@ fn ended(wait: &Wait, py: Python<'_>, error: PyErr) -> PyErr {
 
 fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
     let own = task.get();
-    let (timer, inbox) = {
-        let mut body = own.body.get_mut(py);
-        (body.timer.take(), body.inbox.take())
-    };
+    own.disarm();
+    let inbox = own.body.get_mut(py).inbox.take();
     match (inbox, wait) {
         (Some(Ok(value)), _) => Step::Give(value),
         (Some(Err(error)), wait) => {
@@ -216,7 +215,7 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
         },
         // Cancelled while it waited, and nothing was on its way.
         (None, wait) if own.has(CANCELLED) => {
-            withdraw(py, wait, task, timer);
+            withdraw(py, wait, task);
             Step::Raise(Cancelled::new_err("the task was cancelled"))
         }
         (None, _) => Step::Give(py.None()),

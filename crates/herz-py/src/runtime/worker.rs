@@ -38,7 +38,7 @@ struct Worker<'a> {
     core: &'a Arc<Core>,
     id: WorkerId,
     entered: Entered,
-    pace: Pace,
+    pace: Pace<TaskRef>,
 }
 
 /// Runs tasks until the processor, which was granted to this worker, is gone or all is over.
@@ -47,7 +47,7 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
         core,
         id,
         entered: Entered::default(),
-        pace: Pace::default(),
+        pace: Pace::new(core.machine.clock.now_ns()),
     };
     let machine = &core.machine;
     let mut seat = machine.processor.accept(id);
