@@ -4,6 +4,7 @@
 //! - [`processor`]: the right to run tasks, and who has it.
 //! - [`fifo`]: the run queue; [`timers`]: what is due when, by the [`clock`]; [`poller`]: the wait
 //!   for the kernel.
+//! - [`line`]: who waits for one thing, in the order of arrival.
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
 //! - [`sysmon`]: the monitor that takes the processor out of steps that last too long.
@@ -23,6 +24,7 @@ pub mod clock;
 #[cfg(not(loom))]
 pub mod crew;
 pub mod fifo;
+pub mod line;
 #[cfg(not(loom))]
 pub mod machine;
 #[cfg(not(loom))]

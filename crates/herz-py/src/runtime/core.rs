@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Machine;
+use herz_core::runtime::queue::victims::Random;
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Wake;
 use herz_core::runtime::timers::shards::Location;
@@ -12,15 +13,19 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::awaitable::copy_context;
+use super::awaitable::{Entered, copy_context};
 use super::cell::GilCell;
 use super::current;
-use super::task::{Body, CANCELLED, FUNCTION, Payload, Task, TaskRef, WAITED};
+use super::task::{Body, CANCELLED, FUNCTION, NO_CASE, Payload, Runnable, Task, Tickets, WAITED};
 use super::{Cancelled, Deadlock};
 
 pub struct Core {
-    pub machine: Machine<TaskRef>,
+    pub machine: Machine<Runnable>,
     pub register: GilCell<Register>,
+    /// Draws among the cases of a select that are ready.
+    pub lot: GilCell<Random>,
+    /// What calls of timers run in.
+    pub context: GilCell<Option<Py<PyAny>>>,
     /// Starts one more worker's thread.
     pub start_worker: Py<PyAny>,
     /// How long tasks have to end after `main`.
@@ -70,6 +75,8 @@ impl Core {
                 inbox: None,
                 joiners: Vec::new(),
                 name,
+                tickets: Tickets::None,
+                case: NO_CASE,
                 waits_for: "",
                 since_ns: 0,
                 place: 0,
@@ -79,8 +86,8 @@ impl Core {
         };
         let task = Py::new(py, task)?;
         self.enrol(py, &task)?;
-        let queued = TaskRef(task.clone_ref(py));
-        if is_function {
+        let queued = Runnable::Task(task.clone_ref(py));
+        if is_function && !self.machine.clock.is_virtual() {
             self.machine.crew.submit(queued);
             self.start_worker_if_short(py)?;
         } else {
@@ -160,8 +167,13 @@ impl Core {
         own.word.finish();
         let worker = current::worker_of(self);
         for waiter in joiners {
-            if waiter.task.get().word.wake(waiter.generation) == Wake::Queue {
-                let queued = TaskRef(waiter.task);
+            let joiner = waiter.task.get();
+            let wake = joiner.word.wake(waiter.generation);
+            if wake != Wake::Stale {
+                joiner.body.get_mut(py).case = waiter.case;
+            }
+            if wake == Wake::Queue {
+                let queued = Runnable::Task(waiter.task);
                 self.machine.ready(worker, queued, Place::Next);
             }
         }
@@ -193,6 +205,40 @@ impl Core {
         }
     }
 
+    /// Enters the context that the calls of timers share.
+    pub fn calls(&self, py: Python<'_>, entered: &mut Entered) -> PyResult<()> {
+        let context = self.context.get(py).as_ref().map(|it| it.clone_ref(py));
+        if let Some(context) = context
+            && entered.change(py, &context).is_ok()
+        {
+            return Ok(());
+        }
+        // The first call; or a detached one is still inside the other context.
+        entered.leave(py);
+        let context = copy_context(py)?;
+        let before = self.context.get_mut(py).replace(context.clone_ref(py));
+        drop(before);
+        entered.change(py, &context)
+    }
+
+    /// The call of a timer raised: nobody awaits it.
+    pub fn report_call(self: &Arc<Self>, py: Python<'_>, error: PyErr) {
+        if !error.is_instance_of::<PyKeyboardInterrupt>(py)
+            && !error.is_instance_of::<PySystemExit>(py)
+        {
+            let about = PyString::new(py, "the call of a timer");
+            return error.write_unraisable(py, Some(&about));
+        }
+        let must_close = {
+            let mut register = self.register.get_mut(py);
+            register.failure.get_or_insert(error);
+            register.closes_ns.is_none()
+        };
+        if must_close {
+            self.close(py);
+        }
+    }
+
     /// Asks the task to end: at its next await.
     pub fn cancel(&self, py: Python<'_>, task: &Bound<'_, Task>) {
         let own = task.get();
@@ -205,7 +251,7 @@ impl Core {
             return;
         };
         if own.word.wake(generation) == Wake::Queue {
-            let queued = TaskRef(task.clone().unbind());
+            let queued = Runnable::Task(task.clone().unbind());
             self.machine
                 .ready(current::worker_of(self), queued, Place::Tail);
         }

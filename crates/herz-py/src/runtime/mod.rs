@@ -4,7 +4,8 @@
 //! - [`core`]: one runtime and the register of its tasks.
 //! - [`worker`]: the loops of the workers. [`current`]: what runs on this thread.
 //! - [`awaitable`]: the native awaitables, the only file that speaks the C API.
-//! - [`waits`]: how each wait begins and ends. [`channel`], [`locks`]: what is waited for.
+//! - [`waits`]: how each wait begins and ends; [`select`]: one of several. [`channel`], [`locks`],
+//!   [`timer`]: what is waited for.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
 mod awaitable;
@@ -15,12 +16,15 @@ mod current;
 pub mod face;
 mod interval;
 pub mod locks;
+pub mod select;
 pub mod task;
+pub mod timer;
 mod waits;
 mod worker;
 
+use pyo3::create_exception;
 use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError};
-use pyo3::{PyErr, create_exception};
+use pyo3::prelude::*;
 
 create_exception!(
     herz.runtime,
@@ -41,6 +45,13 @@ create_exception!(
     PyException,
     "The channel is closed, and for a receiver also empty."
 );
+
+/// What the classes need beyond their definitions, before the first use.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    awaitable::hasten_timers(py);
+    // Which case of a select it was; outside of one, None.
+    py.get_type::<Closed>().setattr("index", py.None())
+}
 
 /// The error for a state that must not be.
 fn broken(place: &str) -> PyErr {

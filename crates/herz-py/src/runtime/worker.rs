@@ -17,7 +17,8 @@ use pyo3::prelude::*;
 use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
-use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, YIELDED};
+use super::task::{CANCELLED, FUNCTION, Payload, Runnable, THROWS, Task, WAITED, YIELDED};
+use super::timer::Timer;
 use super::{Cancelled, interval};
 
 /// Why a worker stopped running tasks.
@@ -32,13 +33,13 @@ pub enum Left {
 /// At most so long the thread that called `run` waits without looking at signals.
 const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
-type Seat<'a> = Option<Claim<'a, TaskRef>>;
+type Seat<'a> = Option<Claim<'a, Runnable>>;
 
 struct Worker<'a> {
     core: &'a Arc<Core>,
     id: WorkerId,
     entered: Entered,
-    pace: Pace<TaskRef>,
+    pace: Pace<Runnable>,
 }
 
 /// Runs tasks until the processor, which was granted to this worker, is gone or all is over.
@@ -59,9 +60,13 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
             claim = back;
         }
         seat = match machine.find(&mut claim) {
-            Some(task) => {
+            Some(Runnable::Task(task)) => {
                 claim.begin_step();
                 worker.run(py, task)
+            }
+            Some(Runnable::Timer(timer)) => {
+                claim.begin_step();
+                worker.fire(py, timer)
             }
             None => match worker.idle(py, claim) {
                 Ok(seat) => seat,
@@ -82,7 +87,7 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
 
 impl<'a> Worker<'a> {
     /// What has to be done now and then, and may run Python: so it counts as a step.
-    fn look_around(&mut self, py: Python<'_>, claim: Claim<'a, TaskRef>) -> Seat<'a> {
+    fn look_around(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
         let machine = &self.core.machine;
         let dead = machine.exhume();
         if dead.is_empty() && self.id != 0 && !machine.is_reclaimed() {
@@ -105,7 +110,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Nothing is runnable: end, report a deadlock, or wait.
-    fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, TaskRef>) -> Result<Seat<'a>, Left> {
+    fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, Runnable>) -> Result<Seat<'a>, Left> {
         let core = self.core;
         let machine = &core.machine;
         machine.look(&mut claim, &mut self.pace);
@@ -151,8 +156,14 @@ impl<'a> Worker<'a> {
     }
 
     /// One step of a coroutine task.
-    fn run(&mut self, py: Python<'_>, task: TaskRef) -> Seat<'a> {
-        let own = task.0.get();
+    fn run(&mut self, py: Python<'_>, task: Py<Task>) -> Seat<'a> {
+        let own = task.get();
+        if own.has(FUNCTION) {
+            // Under a clock of the runtime's own a function is one step of this thread.
+            self.entered.leave(py);
+            perform(py, self.core, &task);
+            return self.core.machine.processor.enter(self.id);
+        }
         own.word.start();
         let (coroutine, context) = {
             let body = own.body.get(py);
@@ -175,7 +186,7 @@ impl<'a> Worker<'a> {
             own.body.get_mut(py).inbox = Some(Err(error.into_value(py).into_any()));
         }
         let (task, sent) = step(py, task, &coroutine);
-        let own = task.0.get();
+        let own = task.get();
         if FORKED.load(Ordering::Relaxed) {
             // Nothing of the copy is touched any more, not even to release it.
             std::mem::forget((task, coroutine));
@@ -185,8 +196,8 @@ impl<'a> Worker<'a> {
         match sent {
             Sent::Suspended => return self.settle(py, task, &coroutine),
             Sent::Foreign(object) => refuse(py, own, &object),
-            Sent::Returned(value) => self.core.finish(py, &task.0, Ok(value)),
-            Sent::Raised(error) => self.core.finish(py, &task.0, Err(error)),
+            Sent::Returned(value) => self.core.finish(py, &task, Ok(value)),
+            Sent::Raised(error) => self.core.finish(py, &task, Err(error)),
         }
         if own.is_dead() {
             drop((task, coroutine));
@@ -195,10 +206,32 @@ impl<'a> Worker<'a> {
         self.settle(py, task, &coroutine)
     }
 
+    /// A timer is due: a step that is no task's.
+    fn fire(&mut self, py: Python<'_>, timer: Py<Timer>) -> Seat<'a> {
+        let fired = self
+            .core
+            .calls(py, &mut self.entered)
+            .and_then(|()| Timer::fire(timer.bind(py)));
+        if FORKED.load(Ordering::Relaxed) {
+            std::mem::forget(timer);
+            self.core.register.get_mut(py).failure = Some(forked());
+            return None;
+        }
+        if let Err(error) = fired {
+            self.core.report_call(py, error);
+        }
+        drop(timer);
+        let claim = self.core.machine.processor.enter(self.id);
+        if claim.is_none() {
+            self.entered.leave(py);
+        }
+        claim
+    }
+
     /// The step suspended: the task waits, or is queued again.
-    fn settle(&mut self, py: Python<'_>, task: TaskRef, coroutine: &Bound<'_, PyAny>) -> Seat<'a> {
+    fn settle(&mut self, py: Python<'_>, task: Py<Task>, coroutine: &Bound<'_, PyAny>) -> Seat<'a> {
         let machine = &self.core.machine;
-        let own = task.0.get();
+        let own = task.get();
         let claim = machine.processor.enter(self.id);
         if claim.is_none() {
             // Before the task can run elsewhere.
@@ -223,14 +256,14 @@ impl<'a> Worker<'a> {
         };
         match (claim, is_again) {
             (Some(mut claim), true) => {
-                claim.local().push(task, Place::Tail);
+                claim.local().push(Runnable::Task(task), Place::Tail);
                 Some(claim)
             }
             (None, true) => {
                 if self.core.register.get(py).is_left {
                     drop(task);
                 } else {
-                    machine.inject(task);
+                    machine.inject(Runnable::Task(task));
                 }
                 None
             }
@@ -240,8 +273,8 @@ impl<'a> Worker<'a> {
 }
 
 /// Resumes the coroutine as this thread's task.
-fn step(py: Python<'_>, task: TaskRef, coroutine: &Bound<'_, PyAny>) -> (TaskRef, Sent) {
-    let own = task.0.get();
+fn step(py: Python<'_>, task: Py<Task>, coroutine: &Bound<'_, PyAny>) -> (Py<Task>, Sent) {
+    let own = task.get();
     let resumed = if own.has(WAITED) {
         Resumed::Woken
     } else if own.has(YIELDED) {
@@ -258,7 +291,7 @@ fn step(py: Python<'_>, task: TaskRef, coroutine: &Bound<'_, PyAny>) -> (TaskRef
     CURRENT.with(|current| {
         current.resumed.set(resumed);
         current.budget.set(BUDGET);
-        *current.task.borrow_mut() = Some(task.0);
+        *current.task.borrow_mut() = Some(task);
         let sent = match thrown {
             Some(Err(error)) => {
                 current.resumed.set(Resumed::Not);
@@ -267,8 +300,7 @@ fn step(py: Python<'_>, task: TaskRef, coroutine: &Bound<'_, PyAny>) -> (TaskRef
             _ => awaitable::send(py, coroutine),
         };
         let task = current.task.borrow_mut().take();
-        let task = TaskRef(task.expect("the step's task stays in its place"));
-        (task, sent)
+        (task.expect("the step's task stays in its place"), sent)
     })
 }
 
@@ -324,7 +356,9 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
             }
             Some(Errand::Function(task)) => {
                 drop(slack);
-                call(py, core, &task.0);
+                if let Runnable::Task(task) = &task {
+                    call(py, core, task);
+                }
                 if FORKED.load(Ordering::Relaxed) {
                     return;
                 }
@@ -335,8 +369,18 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
     CURRENT.with(|current| current.core.borrow_mut().take());
 }
 
-/// Runs a function task on this thread.
+/// Runs a function task on this thread, without the processor.
 fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
+    perform(py, core, task);
+    if FORKED.load(Ordering::Relaxed) {
+        return;
+    }
+    core.machine.crew.done();
+    // The owner may have found itself stuck but for this function.
+    core.machine.poller.wake();
+}
+
+fn perform(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
     let own = task.get();
     own.word.off_load();
     let (payload, context) = {
@@ -368,9 +412,6 @@ fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
         return;
     }
     core.finish(py, task, outcome);
-    core.machine.crew.done();
-    // The owner may have found itself stuck but for this function.
-    core.machine.poller.wake();
 }
 
 /// The thread that called `run`: it runs tasks first, and again whenever its own step has ended.
