@@ -140,7 +140,7 @@ impl<T: Task> Machine<T> {
             counters: Counters::default(),
             global: Lock::default(),
             global_len: AtomicUsize::new(0),
-            timers: Shards::new(1, clock.now_ns()),
+            timers: Shards::fixed(1, clock.now_ns()),
             clock,
             dead: Lock::default(),
             dead_len: AtomicUsize::new(0),

@@ -135,31 +135,47 @@ pub struct Shards<T> {
 }
 
 impl<T: Timed> Shards<T> {
-    /// No timers; `origin` is a time not after the first one to come.
+    /// No timers; `origin` is a time not after the first one to come. The table adapts to the number
+    /// of timers.
     ///
     /// # Panics
     ///
     /// Where there is no processor, or more than `SHARDS_MAX`.
     #[must_use]
     pub fn new(processors: usize, origin: u64) -> Self {
+        Self::with(processors, origin, true)
+    }
+
+    /// The same with a shard for each processor, however many timers there are.
+    ///
+    /// # Panics
+    ///
+    /// As `new`.
+    #[must_use]
+    pub fn fixed(processors: usize, origin: u64) -> Self {
+        Self::with(processors, origin, false)
+    }
+
+    fn with(processors: usize, origin: u64, is_adaptive: bool) -> Self {
         assert!(
             (1..=SHARDS_MAX).contains(&processors),
             "from 1 to {SHARDS_MAX} processors"
         );
+        let shards = if is_adaptive { SHARDS_MAX } else { processors };
         let shard = |_| Shard {
             wheel: Lock::new(None),
             wake: AtomicU64::new(u64::MAX),
             len: AtomicU32::new(0),
         };
         Self {
-            table: (0..SHARDS_MAX).map(shard).map(CachePadded::new).collect(),
+            table: (0..shards).map(shard).map(CachePadded::new).collect(),
             summary: std::array::from_fn(|_| AtomicU64::new(0)),
             earliest: AtomicU64::new(u64::MAX),
             active: AtomicU32::new(processors as u32),
             turns: (0..processors)
                 .map(|_| CachePadded::new(AtomicU32::new(0)))
                 .collect(),
-            moves: Lock::new(Moves::new(processors)),
+            moves: Lock::new(Moves::new(processors, is_adaptive)),
             origin,
         }
     }
@@ -294,7 +310,7 @@ impl<T: Timed> Shards<T> {
     /// Bytes of the wheels.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        (0..SHARDS_MAX)
+        (0..self.table.len())
             .filter_map(|at| self.lock(at).as_ref().map(|wheel| wheel.bytes()))
             .sum()
     }
