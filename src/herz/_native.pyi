@@ -1,8 +1,8 @@
 """Types of the native module (crates/herz-py); checked against it by mypy.stubtest."""
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import GenericAlias
-from typing import Any, Generic, Self, TypeVar, final, overload, type_check_only
+from typing import Any, Generic, Literal, Self, TypeVar, final, overload, type_check_only
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ __all__ = [
     "Semaphore",
     "Table",
     "Task",
+    "Timer",
     "TimerShards",
     "TimerWheel",
     "after_fork",
@@ -44,6 +45,8 @@ __all__ = [
     "measure_switch",
     "measure_wheel",
     "mix64",
+    "now_ns",
+    "select",
     "shift_row",
     "sleep",
     "yield_now",
@@ -53,7 +56,10 @@ _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 class Cancelled(BaseException): ...
-class Closed(Exception): ...  # noqa: N818 - as Go's: a receive on a closed channel
+
+class Closed(Exception):  # noqa: N818 - as Go's: a receive on a closed channel
+    index: int | None
+
 class Deadlock(RuntimeError): ...  # noqa: N818 - what it is called everywhere
 
 @final
@@ -117,6 +123,8 @@ class Runtime:
         workers_max: int,
         grace_ns: int,
         short_interval: bool,
+        is_virtual: bool,
+        seed: int | None = None,
     ) -> Runtime: ...
     def watch(self) -> None: ...
     def listen(self, descriptor: int, nudge: Callable[[], None] | None) -> None: ...
@@ -163,6 +171,27 @@ def go(
 ) -> Task[_T]: ...
 def sleep(seconds: float, /) -> _Wait[None]: ...
 def yield_now() -> _Wait[None]: ...
+def now_ns() -> int: ...
+@overload
+def select(
+    *cases: Awaitable[Any] | None, default: Literal[False] = False
+) -> _Wait[tuple[int, Any]]: ...
+@overload
+def select(*cases: Awaitable[Any] | None, default: bool) -> _Wait[tuple[int | None, Any]]: ...
+
+@final
+class Timer:
+    def __new__(
+        cls, seconds: float, callback: Callable[..., object] | None = None, /, *args: Any
+    ) -> Timer: ...
+    @staticmethod
+    def every(seconds: float, channel: Channel[int]) -> Timer: ...
+    def stop(self) -> bool: ...
+    def reset(self, seconds: float) -> bool: ...
+    def receive(self) -> _Wait[int]: ...
+    @property
+    def is_pending(self) -> bool: ...
+
 def current_task() -> Task[Any]: ...
 def current_runtime() -> Runtime: ...
 def in_runtime() -> bool: ...

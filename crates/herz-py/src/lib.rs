@@ -50,13 +50,17 @@ mod _native {
     use crate::runtime::channel::Channel;
     #[pymodule_export]
     use crate::runtime::face::{
-        Runtime, after_fork, breakpointhook, current_runtime, current_task, go, in_runtime, sleep,
-        yield_now,
+        Runtime, after_fork, breakpointhook, clock_ns, current_runtime, current_task, go,
+        in_runtime, sleep, yield_now,
     };
     #[pymodule_export]
     use crate::runtime::locks::{Gate, Semaphore};
     #[pymodule_export]
+    use crate::runtime::select::select;
+    #[pymodule_export]
     use crate::runtime::task::Task;
+    #[pymodule_export]
+    use crate::runtime::timer::Timer;
     #[pymodule_export]
     use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]
@@ -66,4 +70,11 @@ mod _native {
     };
     #[pymodule_export]
     use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::runtime::prepare(module.py())
+    }
 }

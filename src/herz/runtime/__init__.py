@@ -17,8 +17,11 @@ from herz._native import (
     Deadlock,
     Semaphore,
     Task,
+    Timer,
     current_task,
     go,
+    now_ns,
+    select,
     sleep,
     yield_now,
 )
@@ -26,8 +29,9 @@ from herz.runtime._batch import go_map
 from herz.runtime._foreign import run_asyncio
 from herz.runtime._locks import Event, Mutex, WaitGroup
 from herz.runtime._portal import Portal
-from herz.runtime._run import run, stats, tasks
+from herz.runtime._run import run, run_virtual, stats, tasks
 from herz.runtime._scopes import TaskGroup, deadline, lock_thread, shield
+from herz.runtime._ticker import Ticker
 
 __all__ = [
     "Cancelled",
@@ -40,14 +44,19 @@ __all__ = [
     "Semaphore",
     "Task",
     "TaskGroup",
+    "Ticker",
+    "Timer",
     "WaitGroup",
     "current_task",
     "deadline",
     "go",
     "go_map",
     "lock_thread",
+    "now_ns",
     "run",
     "run_asyncio",
+    "run_virtual",
+    "select",
     "shield",
     "sleep",
     "stats",

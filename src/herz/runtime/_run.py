@@ -192,6 +192,7 @@ def run(
         workers_max=max_workers,
         grace_ns=grace_ns,
         short_interval=short_interval,
+        is_virtual=False,
     )
     generators = crew.generators = Generators(native)
     with (
@@ -215,6 +216,76 @@ def _problem(processors: int | None) -> Exception | None:
         return RuntimeError("herz.runtime.run was called inside a runtime: use go(…) there")
     if processors not in (None, 1):
         return ValueError("processors must be None or 1: one processor runs Python tasks")
+    return None
+
+
+@overload
+def run_virtual(
+    main: Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]],
+    *,
+    seed: int | None = None,
+    grace_ns: int = _GRACE_NS,
+) -> T: ...
+@overload
+def run_virtual(
+    main: Callable[[], T], *, seed: int | None = None, grace_ns: int = _GRACE_NS
+) -> T: ...
+def run_virtual(
+    main: Coroutine[Any, Any, Any] | Callable[[], Any],
+    *,
+    seed: int | None = None,
+    grace_ns: int = _GRACE_NS,
+) -> Any:
+    """What main returns, run by a clock of its own, in an order that a seed draws: for tests.
+
+    `now_ns` begins at zero, stands still while anything is runnable, and then jumps to the next
+    timer. All runs on the calling thread, functions too, each as one step; nothing is handed off.
+    So the same program takes the same steps in the same order each time, and another seed explores
+    another order. What reads other clocks, other threads or sockets is outside of that.
+
+    Args:
+        main: a coroutine, an ``async def`` function without arguments, or a plain function.
+        seed: from 0 to 2**64 - 1, draws which runnable task takes the next step, and which ready
+            case `select` takes. None: tasks run in the order in which they became runnable.
+        grace_ns: nanoseconds of the virtual clock that the other tasks have to end after main.
+
+    Raises:
+        BaseException: what main raised.
+        Deadlock: all tasks wait for each other.
+        RuntimeError: this thread runs a runtime already.
+        TypeError: the seed is not an int.
+        ValueError: the seed is out of range.
+    """
+    problem = _problem(None) or _seed_problem(seed)
+    if problem is not None:
+        if isinstance(main, Coroutine):
+            main.close()
+        raise problem
+    native = _native.Runtime(
+        _no_worker,
+        hand_off=False,
+        stall_ns=_STALL_NS,
+        workers_max=1,
+        grace_ns=grace_ns,
+        short_interval=False,
+        is_virtual=True,
+        seed=seed,
+    )
+    with _signals(native):
+        return native.run(main)
+
+
+def _no_worker() -> None:
+    raise AssertionError("a virtual runtime has one thread")
+
+
+def _seed_problem(seed: object) -> Exception | None:
+    if seed is None:
+        return None
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        return TypeError(f"seed must be an int or None, not {type(seed).__name__}")
+    if not 0 <= seed < 2**64:
+        return ValueError(f"seed must be from 0 to 2**64 - 1, not {seed}")
     return None
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from herz._native import Cancelled, Task, current_task, go, sleep
+from herz._native import Cancelled, Task, Timer, current_task, go, sleep
 
 T = TypeVar("T")
 
@@ -53,17 +53,17 @@ class deadline:  # noqa: N801 - reads like a function, as in asyncio.timeout
     """
 
     def __init__(self, seconds: float) -> None:
-        self._pause = sleep(seconds)
+        sleep(seconds)  # refuses what is no time
+        self._seconds = seconds
         self._has_fired = False
 
     async def __aenter__(self) -> deadline:
         """Starts the clock."""
         self._host = current_task()
-        self._watch = go(self._fire(), name=f"{self._host.name}'s deadline")
+        self._timer = Timer(self._seconds, self._fire)
         return self
 
-    async def _fire(self) -> None:
-        await self._pause
+    def _fire(self) -> None:
         self._has_fired = True
         self._host.cancel()
 
@@ -74,7 +74,7 @@ class deadline:  # noqa: N801 - reads like a function, as in asyncio.timeout
         traceback: TracebackType | None,
     ) -> None:
         """Stops the clock; what the deadline cancelled becomes a TimeoutError."""
-        self._watch.cancel()
+        self._timer.stop()
         if not self._has_fired:
             return
         self._host.uncancel()
@@ -92,7 +92,8 @@ class TaskGroup:
     """
 
     def __init__(self) -> None:
-        self._tasks: set[Task[Any]] = set()
+        # In the order of their start: which is cancelled first shows in the order of steps.
+        self._tasks: dict[Task[Any], None] = {}
         self._errors: list[BaseException] = []
         self._is_ending = False
         self._has_cancelled_host = False
@@ -127,7 +128,7 @@ class TaskGroup:
                 target.close()
             raise RuntimeError("the group has ended: no task can join it")
         task = go(self._watch(target, args, abandon), abandon=abandon)
-        self._tasks.add(task)
+        self._tasks[task] = None
         if self._errors:
             task.cancel()
         return task
@@ -144,7 +145,7 @@ class TaskGroup:
             self._fail(error)
             raise Cancelled("the error is the group's") from error
         finally:
-            self._tasks.discard(own)
+            self._tasks.pop(own, None)
 
     def _fail(self, error: BaseException) -> None:
         self._errors.append(error)
@@ -194,7 +195,7 @@ class TaskGroup:
                     each.cancel()
             finally:
                 if task.done():
-                    self._tasks.discard(task)
+                    self._tasks.pop(task, None)
         if cancelled is not None and not self._errors:
             raise cancelled
 

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use super::queue::victims::Random;
+
 /// Every so many steps the global queue goes first, as in Go, so that it cannot starve.
 const GLOBAL_EVERY: u32 = 61;
 /// At most so many from the global queue at once.
@@ -24,6 +26,8 @@ pub enum Place {
 /// A processor's own queue.
 // Bound: the number of live tasks; a task is in at most one queue.
 pub struct Local<T> {
+    /// Draws which task runs next, instead of the order in which they came.
+    lot: Option<Random>,
     next: Option<T>,
     queue: VecDeque<T>,
     ticks: u32,
@@ -32,24 +36,31 @@ pub struct Local<T> {
 
 impl<T> Default for Local<T> {
     fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl<T> Local<T> {
+    /// An empty queue; with a seed, the next task is drawn among all that are runnable.
+    #[must_use]
+    pub fn new(seed: Option<u64>) -> Self {
         Self {
+            lot: seed.map(Random::new),
             next: None,
             queue: VecDeque::new(),
             ticks: 0,
             inherited: 0,
         }
     }
-}
 
-impl<T> Local<T> {
     pub fn push(&mut self, task: T, place: Place) {
         match place {
-            Place::Next => {
+            Place::Next if self.lot.is_none() => {
                 if let Some(before) = self.next.replace(task) {
                     self.queue.push_back(before);
                 }
             }
-            Place::Tail => self.queue.push_back(task),
+            _ => self.queue.push_back(task),
         }
     }
 
@@ -60,6 +71,12 @@ impl<T> Local<T> {
     }
 
     pub fn pop(&mut self) -> Option<T> {
+        if let Some(lot) = &mut self.lot
+            && !self.queue.is_empty()
+        {
+            let at = lot.draw() as usize % self.queue.len();
+            return self.queue.swap_remove_back(at);
+        }
         if let Some(task) = self.next.take() {
             if self.inherited < INHERITED_MAX {
                 self.inherited += 1;
@@ -143,6 +160,21 @@ mod tests {
             steps += 1;
         }
         assert_eq!(steps, INHERITED_MAX);
+    }
+
+    #[test]
+    fn a_seed_draws_the_order_and_loses_nothing() {
+        let order = |seed| {
+            let mut local = Local::new(Some(seed));
+            (0..20).for_each(|n| local.push(n, Place::Tail));
+            local.push(20, Place::Next);
+            std::iter::from_fn(|| local.pop()).collect::<Vec<_>>()
+        };
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let mut sorted = order(1);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..=20).collect::<Vec<_>>());
     }
 
     #[test]

@@ -7,18 +7,21 @@
 use std::io;
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::crew::{Crew, Errand};
-use super::fifo::{Global, Place};
-use super::heap::{Heap, Key};
-use super::poller::{Poller, now_ns};
+use super::fifo::{Global, Local, Place};
+use super::poller::Poller;
 use super::processor::{Claim, Phase, Processor, WorkerId};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, Spin};
 use super::sysmon::{self, Watch};
-use super::task::{Generation, Wake, Word};
+use super::task::Wake;
+use super::timers::shards::{Location, Shards, Timed};
+use super::timers::wheel::Due;
 
-/// What the machine needs to know of a task. Everything else about it is the caller's.
-pub trait Task: Send + 'static {
-    fn word(&self) -> &Word;
+/// What the machine needs to know of what it runs. Everything else about it is the caller's.
+pub trait Task: Timed + 'static {
+    /// Its timer is due; what is to be done with it.
+    fn due(&self) -> Wake;
 }
 
 /// What a runtime is told once.
@@ -32,6 +35,10 @@ pub struct Settings {
     pub workers_max: usize,
     /// Whether the interpreter's switch interval is shortened while a step is detached.
     pub short_interval: bool,
+    /// Whether time stands still while anything runs, and then jumps to the next timer.
+    pub is_virtual: bool,
+    /// Draws which task runs next among the runnable ones; None: in their order.
+    pub seed: Option<u64>,
 }
 
 /// What happened since the start.
@@ -53,8 +60,8 @@ pub struct Machine<T> {
     pub counters: Counters,
     global: Lock<Global<T>>,
     global_len: AtomicUsize,
-    timers: Lock<Heap<(T, Generation)>>,
-    first_due_ns: AtomicU64,
+    pub clock: Clock,
+    timers: Shards<T>,
     /// Payloads that a thread without the interpreter could not release.
     dead: Lock<Vec<T>>,
     dead_len: AtomicUsize,
@@ -83,26 +90,31 @@ const NEVER: u64 = u64::MAX;
 
 /// When the worker next looks at timers and descriptors: after so many steps that about
 /// `CHECK_NS` pass, from the mean length of recent steps.
-pub struct Pace {
+pub struct Pace<T> {
+    /// What one look finds due; kept for the next one.
+    due: Vec<Due<T>>,
     left: u32,
     steps: u32,
     looked_ns: u64,
 }
 
+/// Timers that one look takes: the others come at the next one.
+const DUE_MAX: usize = 256;
 const CHECK_NS: u64 = 200_000;
 const STEPS_MAX: u64 = 61;
 
-impl Default for Pace {
-    fn default() -> Self {
+impl<T> Pace<T> {
+    /// A worker's first look comes before its first step.
+    #[must_use]
+    pub fn new(now_ns: u64) -> Self {
         Self {
+            due: Vec::new(),
             left: 0,
             steps: 0,
-            looked_ns: now_ns(),
+            looked_ns: now_ns,
         }
     }
-}
 
-impl Pace {
     /// Counts a step; true when it is time to look.
     pub fn is_over(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
@@ -129,16 +141,17 @@ impl<T: Task> Machine<T> {
     /// # Errors
     /// No descriptor is left to the process.
     pub fn new(settings: Settings) -> io::Result<Self> {
+        let clock = Clock::new(settings.is_virtual);
         Ok(Self {
-            processor: Processor::new(),
+            processor: Processor::new(Local::new(settings.seed)),
             crew: Crew::new(settings.workers_max),
             poller: Poller::new()?,
             settings,
             counters: Counters::default(),
             global: Lock::default(),
             global_len: AtomicUsize::new(0),
-            timers: Lock::default(),
-            first_due_ns: AtomicU64::new(NEVER),
+            timers: Shards::fixed(1, clock.now_ns()),
+            clock,
             dead: Lock::default(),
             dead_len: AtomicUsize::new(0),
             reclaim: AtomicBool::new(false),
@@ -175,14 +188,6 @@ impl<T: Task> Machine<T> {
         self.poller.wake();
     }
 
-    /// Ends the wait of that generation. The task's reference is kept or comes to the dead ones.
-    pub fn wake(&self, worker: Option<WorkerId>, task: T, generation: Generation, place: Place) {
-        match task.word().wake(generation) {
-            Wake::Queue => self.ready(worker, task, place),
-            Wake::Noted | Wake::Stale => self.bury(task),
-        }
-    }
-
     /// Leaves a reference for a worker that may release it.
     pub fn bury(&self, task: T) {
         let mut dead = self.dead.lock();
@@ -202,56 +207,47 @@ impl<T: Task> Machine<T> {
 
     // ---- timers ------------------------------------------------------------------------------
 
-    /// Wakes the task when the time has come.
-    pub fn arm(&self, when_ns: u64, task: T, generation: Generation) -> Key {
-        let mut timers = self.timers.lock();
-        let first = timers.first_ns();
-        let key = timers.insert(when_ns, (task, generation));
-        if first.is_none_or(|first| when_ns < first) {
-            self.first_due_ns.store(when_ns, Ordering::Relaxed);
-            drop(timers);
+    /// Has it come due at that time.
+    ///
+    /// # Errors
+    /// The payload, where its timer is pending already.
+    pub fn arm(&self, when_ns: u64, task: T) -> Result<(), T> {
+        if self.timers.insert(0, when_ns, task)? {
             // The poller may sleep past this one: a detached step arms timers beside it.
             self.poller.wake();
         }
-        key
+        Ok(())
     }
 
     /// Unlinks a timer; the caller releases what comes back.
-    pub fn disarm(&self, key: Key) -> Option<T> {
-        let mut timers = self.timers.lock();
-        let found = timers.cancel(key);
-        self.note_first(&timers);
-        found.map(|(task, _)| task)
+    pub fn disarm(&self, location: &Location) -> Option<T> {
+        self.timers.cancel(location)
     }
 
-    fn note_first(&self, timers: &Heap<(T, Generation)>) {
-        let first = timers.first_ns().unwrap_or(NEVER);
-        self.first_due_ns.store(first, Ordering::Relaxed);
+    /// Unlinks all timers, for the end.
+    pub fn disarm_all(&self) -> Vec<T> {
+        self.timers.clear()
     }
 
+    /// When to look at the timers next: not after the first one.
     pub fn first_due_ns(&self) -> u64 {
-        self.first_due_ns.load(Ordering::Relaxed)
+        self.timers.next_wake().unwrap_or(NEVER)
     }
 
     pub fn timers_len(&self) -> usize {
-        self.timers.lock().len()
+        self.timers.len()
     }
 
-    fn fire(&self, claim: &mut Claim<'_, T>, now_ns: u64) {
-        while self.first_due_ns() <= now_ns {
-            let due = {
-                let mut timers = self.timers.lock();
-                let due = timers.pop_due(now_ns);
-                self.note_first(&timers);
-                due
-            };
-            let Some((task, generation)) = due else {
-                return;
-            };
-            self.counters.fired.fetch_add(1, Ordering::Relaxed);
-            match task.word().wake(generation) {
-                Wake::Queue => claim.local().push(task, Place::Tail),
-                Wake::Noted | Wake::Stale => self.bury(task),
+    fn fire(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>) {
+        self.timers.poll(pace.looked_ns, DUE_MAX, &mut pace.due);
+        let count = pace.due.len() as u64;
+        if count > 0 {
+            self.counters.fired.fetch_add(count, Ordering::Relaxed);
+        }
+        for due in pace.due.drain(..) {
+            match due.payload.due() {
+                Wake::Queue => claim.local().push(due.payload, Place::Tail),
+                Wake::Noted | Wake::Stale => self.bury(due.payload),
             }
         }
     }
@@ -289,16 +285,15 @@ impl<T: Task> Machine<T> {
     }
 
     /// Looks at the clock: due timers fire.
-    pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace) {
-        let now = now_ns();
-        pace.renew(now);
+    pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>) {
+        pace.renew(self.clock.now_ns());
         self.counters.polls.fetch_add(1, Ordering::Relaxed);
-        self.fire(claim, now);
+        self.fire(claim, pace);
     }
 
     /// Whether nothing can ever wake a task: asked by the owner when it found no task.
     pub fn is_stuck(&self) -> bool {
-        self.first_due_ns() == NEVER
+        self.timers.is_empty()
             && self.outside.load(Ordering::Relaxed) == 0
             // ORDERING: Acquire pairs with the Release of `done` and `return_detached`: what they
             // queued before is seen by the look at the global queue that follows.
@@ -327,6 +322,10 @@ impl<T: Task> Machine<T> {
             return;
         }
         let until = self.first_due_ns().min(until_ns.unwrap_or(NEVER));
+        if until != NEVER && self.clock.jump(until) {
+            self.poller.call_off();
+            return;
+        }
         self.poller.wait((until != NEVER).then_some(until));
     }
 
@@ -428,10 +427,10 @@ impl<T: Task> Machine<T> {
     }
 
     /// Whether somebody waits for the processor: for the monitor.
-    pub(super) fn has_work(&self, now_ns: u64) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         self.processor.queued() > 0
             || self.global_len.load(Ordering::Relaxed) > 0
-            || self.first_due_ns() <= now_ns
+            || self.first_due_ns() <= self.clock.now_ns()
             || self.reclaim.load(Ordering::Relaxed)
     }
 

@@ -2,18 +2,15 @@
 //!
 //! - [`task`]: the state of a task, one atomic word.
 //! - [`processor`]: the right to run tasks, and who has it.
-//! - [`fifo`]: the run queue; [`heap`]: the timers; [`poller`]: the wait for the kernel.
+//! - [`fifo`]: the run queue; [`timers`]: what is due when, by the [`clock`]; [`poller`]: the wait
+//!   for the kernel.
+//! - [`line`]: who waits for one thing, in the order of arrival.
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
 //! - [`sysmon`]: the monitor that takes the processor out of steps that last too long.
 //! - [`signals`]: which threads get none.
-//! - [`sync`]: its locks, which know whether Python may run.
-//!
-//! Native tasks have machinery of their own, on primitives that a model checker can replace:
-//!
-//! - [`queue`]: run queues, stealing, and which processors sleep.
-//! - [`timers`]: what is due when.
-//! - [`primitives`]: locks and atomics, std's or the model checker's.
+//! - [`sync`]: locks, which know whether Python may run, and atomics; std's, or a model checker's.
+//! - [`queue`]: what native tasks have instead: run queues, stealing, which processors sleep.
 //!
 //! A worker's life: wait for an [`crew::Errand`]; with the processor, `accept` it and repeat
 //! `find`, `begin_step`, the step itself (Python runs here, and only here), `enter`. When `enter`
@@ -22,16 +19,22 @@
 // What can panic are assertions of the invariants that the tables state.
 #![allow(clippy::missing_panics_doc)]
 
+// What the checker has no model of, and uses what it does not know, is not there for it.
+#[cfg(not(loom))]
+pub mod clock;
+#[cfg(not(loom))]
 pub mod crew;
 pub mod fifo;
-pub mod heap;
+pub mod line;
+#[cfg(not(loom))]
 pub mod machine;
+#[cfg(not(loom))]
 pub mod poller;
-pub mod primitives;
 pub mod processor;
 pub mod queue;
 pub mod signals;
 pub mod sync;
+#[cfg(not(loom))]
 pub mod sysmon;
 pub mod task;
 pub mod timers;

@@ -92,7 +92,7 @@ pub struct Claim<'a, T> {
 impl<T> Processor<T> {
     /// A processor that is granted to worker 0.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(local: Local<T>) -> Self {
         let seen = Seen {
             owner: 0,
             phase: Phase::Granted,
@@ -101,7 +101,7 @@ impl<T> Processor<T> {
         Self {
             word: AtomicU64::new(seen.pack()),
             queued: AtomicUsize::new(0),
-            local: UnsafeCell::new(Local::default()),
+            local: UnsafeCell::new(local),
         }
     }
 
@@ -169,7 +169,7 @@ impl<T> Processor<T> {
 
 impl<T> Default for Processor<T> {
     fn default() -> Self {
-        Self::new()
+        Self::new(Local::default())
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_step_that_was_taken_cannot_enter() {
-        let processor = Processor::new();
+        let processor = Processor::default();
         let mut claim = processor.accept(0).unwrap();
         claim.local().push('a', Place::Tail);
         claim.begin_step();
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_step_that_is_given_its_processor_back_enters_again() {
-        let processor = Processor::<()>::new();
+        let processor = Processor::<()>::default();
         processor.accept(0).unwrap().begin_step();
         assert!(processor.take(processor.seen(), 7));
         processor.accept(7).unwrap().give_back(0);
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn only_the_step_that_was_seen_can_be_taken() {
-        let processor = Processor::<()>::new();
+        let processor = Processor::<()>::default();
         processor.accept(0).unwrap().begin_step();
         let seen = processor.seen();
         let claim = processor.enter(0).unwrap();

@@ -1,16 +1,24 @@
-//! The one file of the runtime that names `std::sync`, so that a checker can be put under it.
+//! The one file of the runtime that names `std::sync` or its threads: primitives of std, or loom's in
+//! a build with `--cfg loom`, so that the checker sees every step of a model.
 //!
 //! Invariant: while a [`Lock`] is held no Python code, no allocation of a Python object and no
 //! release of a reference may run. Debug builds count the locks that a thread holds;
 //! [`assert_none_held`] is called wherever Python may begin to run.
 
-pub use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
-pub use std::sync::{Arc, OnceLock, Weak};
+#[cfg(loom)]
+use loom::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(loom)]
+pub use loom::{hint::spin_loop, sync::Arc, sync::atomic, thread};
+#[cfg(not(loom))]
+use std::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(not(loom))]
+pub use std::{hint::spin_loop, sync::Arc, sync::Weak, sync::atomic, thread};
+
+pub use atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub use std::sync::OnceLock;
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
 #[cfg(debug_assertions)]
@@ -38,15 +46,29 @@ pub struct Lock<T>(Mutex<T>);
 pub struct Held<'a, T>(MutexGuard<'a, T>);
 
 impl<T> Lock<T> {
-    pub const fn new(value: T) -> Self {
+    pub fn new(value: T) -> Self {
         Self(Mutex::new(value))
     }
 
     pub fn lock(&self) -> Held<'_, T> {
-        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Held::new(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// None: somebody holds it.
+    pub fn try_lock(&self) -> Option<Held<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(Held::new(guard)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(Held::new(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl<'a, T> Held<'a, T> {
+    fn new(guard: MutexGuard<'a, T>) -> Self {
         #[cfg(debug_assertions)]
         count(1);
-        Held(guard)
+        Self(guard)
     }
 }
 

@@ -152,7 +152,7 @@ impl<T: Task> Machine<T> {
         let lasted = now_ns.saturating_sub(step.since_ns);
         let is_counted = step.is_counted;
         let is_due = lasted >= SHORTEST_NS
-            && self.has_work(now_ns)
+            && self.has_work()
             && self.pauses.load(Ordering::Relaxed) == 0
             && lasted >= self.allowed_ns(watch, now_ns, is_off_cpu);
         if !is_due {

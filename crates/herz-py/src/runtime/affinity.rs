@@ -38,6 +38,10 @@ impl Task {
         let Some(here) = CURRENT.with(Current::worker) else {
             return;
         };
+        if self.core.machine.clock.is_virtual() {
+            // There is one thread, and all tasks run on it.
+            return;
+        }
         let changes = {
             let bond = &mut self.body.get_mut(py).bond;
             if !self.has(BOUND) {

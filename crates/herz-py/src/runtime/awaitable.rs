@@ -12,7 +12,8 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr;
 
-use pyo3::exceptions::PyStopIteration;
+use pyo3::PyTypeInfo;
+use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -20,7 +21,9 @@ use pyo3::types::PyType;
 
 use super::channel::Channel;
 use super::locks::{Gate, Semaphore};
+use super::select::Select;
 use super::task::Task;
+use super::timer::{self, Timer};
 use super::waits::{self, Step};
 
 /// What is awaited.
@@ -36,6 +39,7 @@ pub enum Wait {
     Send(Py<Channel>, Py<PyAny>),
     Acquire(Py<Semaphore>),
     Pass(Py<Gate>),
+    Select(Box<Select>),
     /// It is over already.
     Nothing,
 }
@@ -123,6 +127,17 @@ pub fn new(py: Python<'_>, wait: Wait) -> PyResult<Py<PyAny>> {
         Wait::Yield => Ok(types.yielding.clone_ref(py)),
         wait => allocate(py, &types.awaitable, wait),
     }
+}
+
+/// What the object waits for; None: it is not one of ours.
+pub fn wait<'a>(object: &'a Bound<'_, PyAny>) -> Option<&'a Wait> {
+    let types = TYPES.get(object.py())?;
+    if !object.get_type().is(&types.awaitable) {
+        return None;
+    }
+    // SAFETY: the object is of our type, which nobody can inherit from; its wait is never changed
+    // after `allocate` and lives as long as the object.
+    Some(unsafe { &(*object.as_ptr().cast::<Object>()).wait })
 }
 
 // SAFETY: called by the interpreter with the last reference to an object of our type.
@@ -234,11 +249,15 @@ pub fn suspended(py: Python<'_>, yielded: Bound<'_, PyAny>) -> Sent {
     }
 }
 
+/// Whether it is what a call of an ``async def`` gives.
+pub fn is_exact_coroutine(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
 /// Whether it is a coroutine, or something that is resumed like one.
 pub fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: the object is alive.
-    let is_exact = unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) } != 0;
-    is_exact || has_all(object, &["send", "throw", "close", "__await__"])
+    is_exact_coroutine(object) || has_all(object, &["send", "throw", "close", "__await__"])
 }
 
 fn has_all(object: &Bound<'_, PyAny>, names: &[&str]) -> bool {
@@ -312,5 +331,95 @@ impl Entered {
                 PyErr::fetch(py).write_unraisable(py, None);
             }
         }
+    }
+}
+
+// SAFETY: called by the interpreter with `count` living arguments, and names for further ones.
+unsafe extern "C" fn call_timer(
+    _class: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as above; the caller holds the interpreter, and keeps the arguments for the call.
+    let (py, arguments) = unsafe {
+        let py = Python::assume_attached();
+        let count = ffi::PyVectorcall_NARGS(count) as usize;
+        let one = move |at| Bound::from_borrowed_ptr(py, *arguments.add(at));
+        (py, (0..count).map(one))
+    };
+    let made = || {
+        if names.is_null() {
+            timer::construct(py, arguments)
+        } else {
+            Err(PyTypeError::new_err("Timer takes no keyword arguments"))
+        }
+    };
+    // A panic must not unwind into the interpreter.
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(made));
+    match made.unwrap_or_else(|_| Err(super::broken("a timer"))) {
+        Ok(timer) => timer.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            ptr::null_mut()
+        }
+    }
+}
+
+/// Has calls of the class `Timer` take the short way: without a tuple of the arguments.
+pub fn hasten_timers(py: Python<'_>) {
+    // SAFETY: the class is alive and ours, no thread has called it yet, and the function has the
+    // signature of the slot, through which `type` calls a class.
+    unsafe { (*Timer::type_object_raw(py)).tp_vectorcall = Some(call_timer) };
+}
+
+/// The collector need not visit the object, until `track`.
+pub fn untrack(timer: &Bound<'_, Timer>) {
+    // SAFETY: the object is alive and of a class that the collector visits; twice is as good as
+    // once.
+    unsafe { ffi::PyObject_GC_UnTrack(timer.as_ptr().cast()) };
+}
+
+/// Whether somebody beside the caller holds it.
+pub fn is_shared(timer: &Bound<'_, Timer>) -> bool {
+    // SAFETY: the object is alive.
+    unsafe { ffi::Py_REFCNT(timer.as_ptr()) > 1 }
+}
+
+/// The collector visits the object.
+pub fn track(timer: &Bound<'_, Timer>) {
+    // SAFETY: as in `untrack`; what is tracked already must not be tracked again.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(timer.as_ptr()) == 0 {
+            ffi::PyObject_GC_Track(timer.as_ptr().cast());
+        }
+    }
+}
+
+/// Whether the object can hold nothing but what lives as long as its module: what the collector
+/// does not visit, a function without closure, defaults and attributes, a module's own function.
+pub fn is_leaf(object: &Bound<'_, PyAny>) -> bool {
+    let object = object.as_ptr();
+    // SAFETY: the object is alive; the casts follow the checks of its exact type.
+    unsafe {
+        if ffi::PyObject_IS_GC(object) == 0 {
+            return true;
+        }
+        if ffi::PyFunction_Check(object) != 0 {
+            let function = &*object.cast::<ffi::PyFunctionObject>();
+            return [
+                function.func_closure,
+                function.func_defaults,
+                function.func_kwdefaults,
+                function.func_dict,
+            ]
+            .iter()
+            .all(|held| held.is_null());
+        }
+        if ffi::PyCFunction_CheckExact(object) != 0 {
+            let held = ffi::PyCFunction_GetSelf(object);
+            return held.is_null() || ffi::PyModule_Check(held) != 0;
+        }
+        false
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use herz_core::runtime::line::{Line, Ticket};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -18,8 +19,8 @@ struct State {
     // Bound: `capacity`, where there is one.
     values: VecDeque<Py<PyAny>>,
     // Bound for both: the number of tasks; a task waits in one place.
-    receivers: VecDeque<Waiter>,
-    senders: VecDeque<(Waiter, Py<PyAny>)>,
+    receivers: Line<Waiter>,
+    senders: Line<(Waiter, Py<PyAny>)>,
     is_closed: bool,
 }
 
@@ -56,7 +57,7 @@ impl Channel {
     /// What the first sender that still waits brought; it goes on.
     fn first_sent(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         loop {
-            let (waiter, value) = self.state.get_mut(py).senders.pop_front()?;
+            let (waiter, value) = self.state.get_mut(py).senders.pop()?;
             if waiter.wake(py, Ok(py.None())).is_none() {
                 return Some(value);
             }
@@ -69,7 +70,7 @@ impl Channel {
         }
         let mut value = Ok(value.clone_ref(py));
         loop {
-            let receiver = self.state.get_mut(py).receivers.pop_front();
+            let receiver = self.state.get_mut(py).receivers.pop();
             let Some(receiver) = receiver else { break };
             match receiver.wake(py, value) {
                 None => return Tried::Done(py.None()),
@@ -86,30 +87,40 @@ impl Channel {
         }
     }
 
-    pub fn queue_receiver(&self, py: Python<'_>, waiter: Waiter) {
-        self.state.get_mut(py).receivers.push_back(waiter);
+    pub fn queue_receiver(&self, py: Python<'_>, waiter: Waiter) -> Ticket {
+        self.state.get_mut(py).receivers.push(waiter)
     }
 
-    pub fn queue_sender(&self, py: Python<'_>, waiter: Waiter, value: Py<PyAny>) {
-        self.state.get_mut(py).senders.push_back((waiter, value));
+    pub fn queue_sender(&self, py: Python<'_>, waiter: Waiter, value: Py<PyAny>) -> Ticket {
+        self.state.get_mut(py).senders.push((waiter, value))
     }
 
-    /// The task no longer waits here.
-    pub fn withdraw(&self, py: Python<'_>, task: &Py<Task>) {
-        let (receivers, senders);
-        {
-            let mut state = self.state.get_mut(py);
-            let all = std::mem::take(&mut state.receivers);
-            let (gone, kept): (VecDeque<_>, _) = all.into_iter().partition(|w| w.task.is(task));
-            state.receivers = kept;
-            receivers = gone;
-            let all = std::mem::take(&mut state.senders);
-            let (gone, kept): (VecDeque<_>, _) = all.into_iter().partition(|w| w.0.task.is(task));
-            state.senders = kept;
-            senders = gone;
-        }
+    /// A receiver no longer waits here.
+    pub fn withdraw_receiver(&self, py: Python<'_>, ticket: Ticket) {
+        let gone = self.state.get_mut(py).receivers.leave(ticket);
         // Released outside the borrow.
-        drop((receivers, senders));
+        drop(gone);
+    }
+
+    /// A sender no longer waits here.
+    pub fn withdraw_sender(&self, py: Python<'_>, ticket: Ticket) {
+        let gone = self.state.get_mut(py).senders.leave(ticket);
+        // Released outside the borrow.
+        drop(gone);
+    }
+
+    /// Forgets what nobody has received: a timer that was stopped has nothing to say.
+    pub fn drain(&self, py: Python<'_>) -> bool {
+        let values = std::mem::take(&mut self.state.get_mut(py).values);
+        !values.is_empty()
+    }
+
+    /// A channel of that capacity.
+    pub fn with_capacity(capacity: Option<usize>) -> Self {
+        Self {
+            capacity,
+            state: GilCell::new(State::default()),
+        }
     }
 
     pub fn is_at_home(&self, py: Python<'_>, task: &Task) -> bool {
@@ -123,11 +134,8 @@ impl Channel {
     #[pyo3(signature = (capacity = Some(0)), text_signature = "(capacity=0)")]
     fn new(capacity: Option<isize>) -> PyResult<Self> {
         let capacity = capacity.map(usize::try_from).transpose();
-        Ok(Self {
-            capacity: capacity
-                .map_err(|_| PyValueError::new_err("capacity must not be negative"))?,
-            state: GilCell::new(State::default()),
-        })
+        let refused = |_| PyValueError::new_err("capacity must not be negative");
+        Ok(Self::with_capacity(capacity.map_err(refused)?))
     }
 
     /// An awaitable that sends; raises `Closed` when the channel is, or becomes, closed.
@@ -141,7 +149,7 @@ impl Channel {
     }
 
     /// No more values: who sends or waits for one gets `Closed`. Values that were sent stay.
-    fn close(&self, py: Python<'_>) {
+    pub fn close(&self, py: Python<'_>) {
         let (receivers, senders);
         {
             let mut state = self.state.get_mut(py);
@@ -149,8 +157,9 @@ impl Channel {
             receivers = std::mem::take(&mut state.receivers);
             senders = std::mem::take(&mut state.senders);
         }
-        let senders = senders.into_iter().map(|(waiter, _)| waiter);
-        for waiter in receivers.into_iter().chain(senders) {
+        let (mut receivers, mut senders): (Line<_>, Line<_>) = (receivers, senders);
+        let mut next = || receivers.pop().or_else(|| Some(senders.pop()?.0));
+        while let Some(waiter) = next() {
             let error = closed().into_value(py).into_any();
             drop(waiter.wake(py, Err(error)));
         }
@@ -181,10 +190,10 @@ impl Channel {
         for value in &state.values {
             visit.call(value)?;
         }
-        for waiter in &state.receivers {
+        for waiter in state.receivers.iter() {
             visit.call(&waiter.task)?;
         }
-        for (waiter, value) in &state.senders {
+        for (waiter, value) in state.senders.iter() {
             visit.call(&waiter.task)?;
             visit.call(value)?;
         }

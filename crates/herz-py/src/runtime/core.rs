@@ -5,31 +5,37 @@ use std::sync::atomic::Ordering;
 
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Machine;
-use herz_core::runtime::poller::now_ns;
 use herz_core::runtime::processor::WorkerId;
+use herz_core::runtime::queue::victims::Random;
 use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Wake;
+use herz_core::runtime::timers::shards::Location;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::abandon::Abandoned;
 use super::affinity::Bond;
-use super::awaitable::copy_context;
+use super::awaitable::{Entered, copy_context};
 use super::cell::GilCell;
 use super::current;
 use super::task::{
-    ABANDON, BOUND, Body, CANCELLED, FUNCTION, Options, Payload, Task, TaskRef, WAITED, Waiter,
+    ABANDON, BOUND, Body, CANCELLED, FUNCTION, NO_CASE, Options, Payload, Runnable, Task, Tickets,
+    WAITED, Waiter,
 };
 use super::{Cancelled, Deadlock};
 
 pub struct Core {
-    pub machine: Machine<TaskRef>,
+    pub machine: Machine<Runnable>,
     pub register: GilCell<Register>,
     pub abandoned: GilCell<Abandoned>,
     /// Each worker's thread, as Python's `threading` names it.
     pub threads: GilCell<Vec<u64>>,
+    /// Draws among the cases of a select that are ready.
+    pub lot: GilCell<Random>,
+    /// What calls of timers run in.
+    pub context: GilCell<Option<Py<PyAny>>>,
     /// Starts one more worker's thread.
     pub start_worker: Py<PyAny>,
     /// How long tasks have to end after `main`.
@@ -78,6 +84,7 @@ impl Core {
         let task = Task {
             word: herz_core::runtime::task::Word::default(),
             flags: flags.into(),
+            location: Location::default(),
             id,
             core: Arc::clone(self),
             body: GilCell::new(Body {
@@ -85,8 +92,9 @@ impl Core {
                 context: Some(context),
                 inbox: None,
                 joiners: Vec::new(),
-                timer: None,
                 name: options.name,
+                tickets: Tickets::None,
+                case: NO_CASE,
                 waits_for: "",
                 since_ns: 0,
                 place: 0,
@@ -100,8 +108,9 @@ impl Core {
         if options.abandons {
             self.note_abandonable(py, &task);
         }
-        let queued = TaskRef(task.clone_ref(py));
-        if is_function && !options.is_pinned {
+        let queued = Runnable::Task(task.clone_ref(py));
+        // Under a clock of the runtime's own a function is one step of the thread of `run`.
+        if is_function && !options.is_pinned && !self.machine.clock.is_virtual() {
             self.machine.crew.submit(queued);
             self.start_worker_if_short(py, self.spares())?;
         } else {
@@ -188,9 +197,11 @@ impl Core {
             place = body.place;
             body.inbox = Some(outcome);
         }
+        own.disarm();
         own.word.finish();
         own.unbind(py);
         self.forget_abandonable(py, task);
+        let joiners = self.wake_selects(py, joiners);
         let (entry, must_close) = {
             let mut register = self.register.get_mut(py);
             if register.is_left {
@@ -212,12 +223,36 @@ impl Core {
         joiners
     }
 
+    /// Wakes those who wait for the task among other things, which must be told the case while
+    /// nobody else runs Python; gives the others back.
+    fn wake_selects(&self, py: Python<'_>, joiners: Vec<Waiter>) -> Vec<Waiter> {
+        let (selects, others) = joiners
+            .into_iter()
+            .partition::<Vec<_>, _>(|waiter| waiter.case != NO_CASE);
+        for waiter in selects {
+            let joiner = waiter.task.get();
+            let wake = joiner.word.wake(waiter.generation);
+            if wake != Wake::Stale {
+                joiner.body.get_mut(py).case = waiter.case;
+            }
+            if wake == Wake::Queue {
+                let queued = Runnable::Task(waiter.task);
+                let worker = current::worker_of(self);
+                self.machine.ready(worker, queued, Place::Next);
+            }
+        }
+        others
+    }
+
     /// Wakes those who awaited a task. Needs no interpreter.
     pub fn wake(&self, worker: Option<WorkerId>, joiners: Vec<Waiter>) {
         for waiter in joiners {
-            let queued = TaskRef(waiter.task);
-            self.machine
-                .wake(worker, queued, waiter.generation, Place::Next);
+            let wake = waiter.task.get().word.wake(waiter.generation);
+            let queued = Runnable::Task(waiter.task);
+            match wake {
+                Wake::Queue => self.machine.ready(worker, queued, Place::Next),
+                Wake::Noted | Wake::Stale => self.machine.bury(queued),
+            }
         }
     }
 
@@ -225,11 +260,45 @@ impl Core {
     pub fn close(self: &Arc<Self>, py: Python<'_>) {
         let living = {
             let mut register = self.register.get_mut(py);
-            register.closes_ns = Some(now_ns().saturating_add(self.grace_ns));
+            register.closes_ns = Some(self.machine.clock.now_ns().saturating_add(self.grace_ns));
             living(py, &register)
         };
         for task in living {
             self.cancel(py, task.bind(py));
+        }
+    }
+
+    /// Enters the context that the calls of timers share.
+    pub fn calls(&self, py: Python<'_>, entered: &mut Entered) -> PyResult<()> {
+        let context = self.context.get(py).as_ref().map(|it| it.clone_ref(py));
+        if let Some(context) = context
+            && entered.change(py, &context).is_ok()
+        {
+            return Ok(());
+        }
+        // The first call; or a detached one is still inside the other context.
+        entered.leave(py);
+        let context = copy_context(py)?;
+        let before = self.context.get_mut(py).replace(context.clone_ref(py));
+        drop(before);
+        entered.change(py, &context)
+    }
+
+    /// The call of a timer raised: nobody awaits it.
+    pub fn report_call(self: &Arc<Self>, py: Python<'_>, error: PyErr) {
+        if !error.is_instance_of::<PyKeyboardInterrupt>(py)
+            && !error.is_instance_of::<PySystemExit>(py)
+        {
+            let about = PyString::new(py, "the call of a timer");
+            return error.write_unraisable(py, Some(&about));
+        }
+        let must_close = {
+            let mut register = self.register.get_mut(py);
+            register.failure.get_or_insert(error);
+            register.closes_ns.is_none()
+        };
+        if must_close {
+            self.close(py);
         }
     }
 
@@ -246,7 +315,7 @@ impl Core {
             return;
         };
         if own.word.wake(generation) == Wake::Queue {
-            let queued = TaskRef(task.clone().unbind());
+            let queued = Runnable::Task(task.clone().unbind());
             self.machine
                 .ready(current::worker_of(self), queued, Place::Tail);
         }
@@ -255,7 +324,7 @@ impl Core {
     /// Nothing can wake any task any more: `run` raises `Deadlock`.
     pub fn report_deadlock(self: &Arc<Self>, py: Python<'_>) {
         let living = living(py, &self.register.get(py));
-        let now = now_ns();
+        let now = self.machine.clock.now_ns();
         let lines = living.iter().map(|task| {
             let own = task.get();
             let since_ns = own.body.get(py).since_ns;
@@ -335,7 +404,10 @@ impl Core {
     /// Whether `run` may return.
     pub fn is_over(&self, py: Python<'_>) -> bool {
         let register = self.register.get(py);
-        register.alive == 0 || register.closes_ns.is_some_and(|closes| now_ns() >= closes)
+        register.alive == 0
+            || register
+                .closes_ns
+                .is_some_and(|closes| self.machine.clock.now_ns() >= closes)
     }
 
     /// What `run` gives.

@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use herz_core::runtime::machine::{Machine, Settings};
+use herz_core::runtime::poller::now_ns;
+use herz_core::runtime::queue::victims::Random;
 use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::sysmon::{self, Watched};
 use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
@@ -17,6 +19,7 @@ use super::core::{Core, Register};
 use super::current::{self, CURRENT, FORKED, Role, forked};
 use super::stay::Stay;
 use super::task::{Options, Payload, Task};
+use super::timer::nanoseconds;
 use super::worker;
 
 /// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
@@ -30,7 +33,8 @@ impl Runtime {
     /// `start_worker` starts a thread that calls `work`.
     #[new]
     #[pyo3(signature = (
-        start_worker, *, hand_off, stall_ns, workers_max, grace_ns, short_interval
+        start_worker, *, hand_off, stall_ns, workers_max, grace_ns, short_interval, is_virtual,
+        seed = None
     ))]
     fn new(
         start_worker: Py<PyAny>,
@@ -39,6 +43,8 @@ impl Runtime {
         workers_max: usize,
         grace_ns: u64,
         short_interval: bool,
+        is_virtual: bool,
+        seed: Option<u64>,
     ) -> PyResult<Self> {
         if !(1..=4096).contains(&workers_max) {
             return Err(PyValueError::new_err("max_workers must be from 1 to 4096"));
@@ -51,6 +57,8 @@ impl Runtime {
             hand_off,
             workers_max,
             short_interval,
+            is_virtual,
+            seed,
         };
         let machine = Machine::new(settings).map_err(PyErr::from)?;
         let core = Core {
@@ -58,6 +66,8 @@ impl Runtime {
             register: GilCell::new(Register::default()),
             abandoned: GilCell::new(Abandoned::default()),
             threads: GilCell::new(Vec::new()),
+            lot: GilCell::new(Random::new(seed.unwrap_or_else(now_ns))),
+            context: GilCell::new(None),
             start_worker,
             grace_ns,
         };
@@ -115,8 +125,9 @@ impl Runtime {
         }
         let unbegun = core.machine.crew.stop();
         let left = core.leave(py);
+        let armed = core.machine.disarm_all();
         sysmon::unwatch();
-        drop((unbegun, left));
+        drop((unbegun, left, armed));
         result
     }
 
@@ -184,7 +195,12 @@ impl Runtime {
     }
 
     /// Somebody outside may still wake tasks (+1), or no longer (-1).
-    fn hold(&self, change: i32) {
+    fn hold(&self, change: i32) -> PyResult<()> {
+        if self.core.machine.clock.is_virtual() {
+            return Err(PyRuntimeError::new_err(
+                "under a virtual clock nothing comes from outside: no portal can be opened",
+            ));
+        }
         let outside = &self.core.machine.outside;
         if change > 0 {
             outside.fetch_add(1, Ordering::Relaxed);
@@ -193,6 +209,7 @@ impl Runtime {
             // The owner looks again whether anything is left that could wake its tasks.
             self.core.machine.poller.wake();
         }
+        Ok(())
     }
 
     /// Tasks that live.
@@ -311,20 +328,20 @@ pub fn yield_now(py: Python<'_>) -> PyResult<Py<PyAny>> {
     awaitable::new(py, Wait::Yield)
 }
 
-const CENTURY: f64 = 3.2e9;
-
 /// An awaitable that waits so many seconds; never ends early.
 #[pyfunction]
 #[pyo3(signature = (seconds, /))]
 pub fn sleep(py: Python<'_>, seconds: f64) -> PyResult<Py<PyAny>> {
-    if seconds.is_nan() {
-        return Err(PyValueError::new_err("sleep takes seconds, not NaN"));
+    match nanoseconds(seconds, "sleep")? {
+        0 => awaitable::new(py, Wait::Yield),
+        ns => awaitable::new(py, Wait::Sleep { ns }),
     }
-    if seconds <= 0.0 {
-        return awaitable::new(py, Wait::Yield);
-    }
-    let ns = (seconds.min(CENTURY) * 1e9).ceil() as u64;
-    awaitable::new(py, Wait::Sleep { ns })
+}
+
+/// Nanoseconds of this runtime's clock: `time.monotonic_ns()`, or the virtual clock's.
+#[pyfunction(name = "now_ns")]
+pub fn clock_ns() -> PyResult<u64> {
+    Ok(current::core()?.machine.clock.now_ns())
 }
 
 /// The task whose step or function calls; `RuntimeError` outside one.

@@ -8,7 +8,7 @@ use herz_core::runtime::machine::Machine;
 use pyo3::prelude::*;
 
 use super::cell::GilCell;
-use super::task::TaskRef;
+use super::task::Runnable;
 
 const SHORT_NS: u64 = 500_000;
 const SHORT: f64 = 0.000_5;
@@ -34,7 +34,7 @@ fn write(py: Python<'_>, seconds: f64) -> PyResult<()> {
     Ok(())
 }
 
-fn change(py: Python<'_>, machine: &Machine<TaskRef>) -> PyResult<()> {
+fn change(py: Python<'_>, machine: &Machine<Runnable>) -> PyResult<()> {
     let now = read(py)?;
     {
         let mut shortened = SHORTENED.get_mut(py);
@@ -53,7 +53,7 @@ fn change(py: Python<'_>, machine: &Machine<TaskRef>) -> PyResult<()> {
 }
 
 /// The first hand-off of a runtime shortens it.
-pub fn shorten(py: Python<'_>, machine: &Machine<TaskRef>) {
+pub fn shorten(py: Python<'_>, machine: &Machine<Runnable>) {
     let is_first = machine.switch_interval_ns.load(Ordering::Relaxed) != SHORT_NS
         && machine.settings.short_interval
         && machine.crew.detached.load(Ordering::Relaxed) > 0;
@@ -63,7 +63,7 @@ pub fn shorten(py: Python<'_>, machine: &Machine<TaskRef>) {
 }
 
 /// No step is detached any more: it is as it was, unless somebody else changed it meanwhile.
-pub fn restore(py: Python<'_>, machine: &Machine<TaskRef>) {
+pub fn restore(py: Python<'_>, machine: &Machine<Runnable>) {
     if machine.switch_interval_ns.load(Ordering::Relaxed) != SHORT_NS {
         return;
     }

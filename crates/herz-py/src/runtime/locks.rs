@@ -1,7 +1,6 @@
 //! `Semaphore` (and `Mutex` over it), `Event`, `WaitGroup`: what tasks wait for without a value.
 
-use std::collections::VecDeque;
-
+use herz_core::runtime::line::{Line, Ticket};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -17,7 +16,7 @@ struct State {
     /// A semaphore's permits, or what is still missing for a gate to open.
     count: i64,
     // Bound: the number of tasks; a task waits in one place.
-    waiters: VecDeque<Waiter>,
+    waiters: Line<Waiter>,
 }
 
 /// A count and the tasks that wait for it.
@@ -35,17 +34,12 @@ impl Queue {
         self.0.get_mut(py).home.takes(task)
     }
 
-    fn push(&self, py: Python<'_>, waiter: Waiter) {
-        self.0.get_mut(py).waiters.push_back(waiter);
+    fn push(&self, py: Python<'_>, waiter: Waiter) -> Ticket {
+        self.0.get_mut(py).waiters.push(waiter)
     }
 
-    fn withdraw(&self, py: Python<'_>, task: &Py<Task>) {
-        let gone: VecDeque<Waiter>;
-        {
-            let mut state = self.0.get_mut(py);
-            let all = std::mem::take(&mut state.waiters);
-            (gone, state.waiters) = all.into_iter().partition(|waiter| waiter.task.is(task));
-        }
+    fn withdraw(&self, py: Python<'_>, ticket: Ticket) {
+        let gone = self.0.get_mut(py).waiters.leave(ticket);
         // Released outside the borrow.
         drop(gone);
     }
@@ -53,7 +47,7 @@ impl Queue {
     /// Wakes the first task that still waits; false without one.
     fn wake_one(&self, py: Python<'_>) -> bool {
         loop {
-            let first = self.0.get_mut(py).waiters.pop_front();
+            let first = self.0.get_mut(py).waiters.pop();
             let Some(waiter) = first else { return false };
             if waiter.wake(py, Ok(py.None())).is_none() {
                 return true;
@@ -62,8 +56,8 @@ impl Queue {
     }
 
     fn wake_all(&self, py: Python<'_>) {
-        let waiters = std::mem::take(&mut self.0.get_mut(py).waiters);
-        for waiter in waiters {
+        let mut waiters = std::mem::take(&mut self.0.get_mut(py).waiters);
+        while let Some(waiter) = waiters.pop() {
             drop(waiter.wake(py, Ok(py.None())));
         }
     }
@@ -73,7 +67,7 @@ impl Queue {
         let Some(state) = (unsafe { self.0.visited() }) else {
             return Ok(());
         };
-        for waiter in &state.waiters {
+        for waiter in state.waiters.iter() {
             visit.call(&waiter.task)?;
         }
         Ok(())
@@ -103,12 +97,12 @@ impl Semaphore {
         Tried::Later
     }
 
-    pub fn queue_task(&self, py: Python<'_>, waiter: Waiter) {
-        self.queue.push(py, waiter);
+    pub fn queue_task(&self, py: Python<'_>, waiter: Waiter) -> Ticket {
+        self.queue.push(py, waiter)
     }
 
-    pub fn withdraw(&self, py: Python<'_>, task: &Py<Task>) {
-        self.queue.withdraw(py, task);
+    pub fn withdraw(&self, py: Python<'_>, ticket: Ticket) {
+        self.queue.withdraw(py, ticket);
     }
 
     pub fn is_at_home(&self, py: Python<'_>, task: &Task) -> bool {
@@ -188,12 +182,12 @@ impl Gate {
         }
     }
 
-    pub fn queue_task(&self, py: Python<'_>, waiter: Waiter) {
-        self.queue.push(py, waiter);
+    pub fn queue_task(&self, py: Python<'_>, waiter: Waiter) -> Ticket {
+        self.queue.push(py, waiter)
     }
 
-    pub fn withdraw(&self, py: Python<'_>, task: &Py<Task>) {
-        self.queue.withdraw(py, task);
+    pub fn withdraw(&self, py: Python<'_>, ticket: Ticket) {
+        self.queue.withdraw(py, ticket);
     }
 
     pub fn is_at_home(&self, py: Python<'_>, task: &Task) -> bool {

@@ -7,6 +7,8 @@
 //! - [`waits`]: how each wait begins and ends. [`channel`], [`locks`]: what is waited for.
 //! - [`affinity`]: tasks that run on one worker only. [`abandon`]: tasks that nobody waits for.
 //! - [`stay`]: threads that outlive the interpreter.
+//! - [`waits`]: how each wait begins and ends; [`select`]: one of several. [`channel`], [`locks`],
+//!   [`timer`]: what is waited for.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
 mod abandon;
@@ -19,13 +21,16 @@ mod current;
 pub mod face;
 mod interval;
 pub mod locks;
+pub mod select;
 mod stay;
 pub mod task;
+pub mod timer;
 mod waits;
 mod worker;
 
+use pyo3::create_exception;
 use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError};
-use pyo3::{PyErr, create_exception};
+use pyo3::prelude::*;
 
 create_exception!(
     herz.runtime,
@@ -46,6 +51,13 @@ create_exception!(
     PyException,
     "The channel is closed, and for a receiver also empty."
 );
+
+/// What the classes need beyond their definitions, before the first use.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    awaitable::hasten_timers(py);
+    // Which case of a select it was; outside of one, None.
+    py.get_type::<Closed>().setattr("index", py.None())
+}
 
 /// The error for a state that must not be.
 fn broken(place: &str) -> PyErr {

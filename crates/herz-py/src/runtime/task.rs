@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use herz_core::runtime::fifo::Place;
-use herz_core::runtime::heap::Key;
+use herz_core::runtime::line::Ticket;
 use herz_core::runtime::machine;
 use herz_core::runtime::task::{Generation, State, Wake, Word};
+use herz_core::runtime::timers::shards::{Location, Timed};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -17,6 +18,7 @@ use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::Core;
 use super::current;
+use super::timer::Timer;
 
 /// What a task runs.
 pub enum Payload {
@@ -33,6 +35,21 @@ pub type Outcome = Result<Py<PyAny>, Py<PyAny>>;
 pub struct Waiter {
     pub task: Py<Task>,
     pub generation: Generation,
+    /// Of a select: which case it waits in.
+    pub case: u32,
+}
+
+/// Not of a select, or none of its cases.
+pub const NO_CASE: u32 = u32::MAX;
+
+/// The task's places in the lines where it waits.
+#[derive(Default)]
+pub enum Tickets {
+    #[default]
+    None,
+    One(Ticket),
+    /// By case of a select.
+    Many(Box<[Option<Ticket>]>),
 }
 
 impl Waiter {
@@ -44,12 +61,17 @@ impl Waiter {
         if wake == Wake::Stale {
             return Some(outcome);
         }
-        // Only this thread runs Python now: the task cannot look before it is there.
-        own.body.get_mut(py).inbox = Some(outcome);
+        {
+            // Only this thread runs Python now: the task cannot look before it is there.
+            let mut body = own.body.get_mut(py);
+            body.inbox = Some(outcome);
+            body.case = self.case;
+        }
         if wake == Wake::Queue {
             let core = Arc::clone(&own.core);
             let worker = current::worker_of(&core);
-            core.machine.ready(worker, TaskRef(self.task), Place::Next);
+            let queued = Runnable::Task(self.task);
+            core.machine.ready(worker, queued, Place::Next);
         }
         None
     }
@@ -63,8 +85,10 @@ pub struct Body {
     /// While it lives: what the next resumption gives. Afterwards: the outcome.
     pub inbox: Option<Outcome>,
     pub joiners: Vec<Waiter>,
-    pub timer: Option<Key>,
     pub name: Option<Py<PyString>>,
+    /// Where it waits; which case of a select ended the wait.
+    pub tickets: Tickets,
+    pub case: u32,
     /// What it waits for, and since when by the worker's last look at the clock.
     pub waits_for: &'static str,
     pub since_ns: u64,
@@ -108,16 +132,39 @@ pub struct Task {
     pub word: Word,
     pub flags: AtomicU8,
     pub body: GilCell<Body>,
+    /// Where its timer is.
+    // Invariant: pending only while the wait that it ends goes on, or has just been ended.
+    pub location: Location,
     pub id: u64,
     pub core: Arc<Core>,
 }
 
-/// A task in a queue of the core.
-pub struct TaskRef(pub Py<Task>);
+/// What the core queues, and has come due.
+pub enum Runnable {
+    Task(Py<Task>),
+    /// It is due: what it is for is to be done.
+    Timer(Py<Timer>),
+}
 
-impl machine::Task for TaskRef {
-    fn word(&self) -> &Word {
-        &self.0.get().word
+impl Timed for Runnable {
+    fn location(&self) -> &Location {
+        match self {
+            Self::Task(task) => &task.get().location,
+            Self::Timer(timer) => &timer.get().location,
+        }
+    }
+}
+
+impl machine::Task for Runnable {
+    fn due(&self) -> Wake {
+        match self {
+            Self::Task(task) => {
+                let word = &task.get().word;
+                word.waiting()
+                    .map_or(Wake::Stale, |generation| word.wake(generation))
+            }
+            Self::Timer(timer) => timer.get().due(),
+        }
     }
 }
 
@@ -148,6 +195,13 @@ impl Task {
             self.set(CANCELLED);
         } else {
             self.clear(CANCELLED);
+        }
+    }
+
+    /// Its timer has nothing to end any more.
+    pub fn disarm(&self) {
+        if self.location.is_pending() {
+            drop(self.core.machine.disarm(&self.location));
         }
     }
 

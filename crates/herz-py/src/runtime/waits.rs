@@ -3,8 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use herz_core::runtime::heap::Key;
-use herz_core::runtime::poller::now_ns;
+use herz_core::runtime::line::Ticket;
 use herz_core::runtime::task::State;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
@@ -12,7 +11,7 @@ use pyo3::prelude::*;
 use super::awaitable::Wait;
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, Current, FORKED, Resumed, forked};
-use super::task::{BOUND, CANCELLED, Task, TaskRef, Waiter};
+use super::task::{BOUND, CANCELLED, NO_CASE, Runnable, Task, Tickets, Waiter};
 use super::{Cancelled, Closed};
 
 /// What an awaitable does next.
@@ -67,16 +66,14 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
     if own.has(CANCELLED) {
         return Step::Raise(Cancelled::new_err("the task was cancelled"));
     }
+    // Of a wait that was begun by hand and never suspended.
+    own.disarm();
     match wait {
         Wait::Yield => suspend_to_yield(own),
         Wait::Sleep { ns } => {
-            let generation = own.word.prepare();
-            let when_ns = now_ns().saturating_add(*ns);
-            let queued = TaskRef(task.clone_ref(py));
-            let key = own.core.machine.arm(when_ns, queued, generation);
-            let mut body = own.body.get_mut(py);
-            body.timer = Some(key);
-            body.waits_for = "a timer";
+            own.word.prepare();
+            arm(py, task, *ns);
+            own.body.get_mut(py).waits_for = "a timer";
             Step::Suspend
         }
         Wait::Join(other) if other.is(task) => {
@@ -84,6 +81,20 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         }
         wait if !is_at_home(py, own, wait) => Step::Raise(foreign()),
         _ if must_suspend(current, own) => suspend_to_yield(own),
+        Wait::Select(select) => match select.attempt(py, &own.core) {
+            Tried::Done(value) => Step::Give(value),
+            Tried::Failed(error) => Step::Raise(error),
+            Tried::Later => {
+                let generation = own.word.prepare();
+                own.body.get_mut(py).waits_for = "one of several";
+                select.queue(py, task, |case| Waiter {
+                    task: task.clone_ref(py),
+                    generation,
+                    case,
+                });
+                Step::Suspend
+            }
+        },
         wait => match attempt(py, wait) {
             Tried::Done(value) => Step::Give(value),
             Tried::Failed(error) => Step::Raise(ended(wait, py, error)),
@@ -92,12 +103,24 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
                 let waiter = Waiter {
                     task: task.clone_ref(py),
                     generation,
+                    case: NO_CASE,
                 };
-                own.body.get_mut(py).waits_for = queue(py, wait, waiter);
+                let (waits_for, ticket) = queue(py, wait, waiter);
+                let mut body = own.body.get_mut(py);
+                body.waits_for = waits_for;
+                body.tickets = ticket.map_or(Tickets::None, Tickets::One);
                 Step::Suspend
             }
         },
     }
+}
+
+/// Has the wait that was prepared end after so many nanoseconds.
+pub fn arm(py: Python<'_>, task: &Py<Task>, ns: u64) {
+    let machine = &task.get().core.machine;
+    let when_ns = machine.clock.now_ns().saturating_add(ns);
+    let refused = machine.arm(when_ns, Runnable::Task(task.clone_ref(py)));
+    assert!(refused.is_ok(), "a task has one timer");
 }
 
 /// What came of asking without waiting.
@@ -129,11 +152,12 @@ fn is_at_home(py: Python<'_>, own: &Task, wait: &Wait) -> bool {
         }
         Wait::Acquire(semaphore) => semaphore.get().is_at_home(py, own),
         Wait::Pass(gate) => gate.get().is_at_home(py, own),
+        Wait::Select(select) => select.waits(py).all(|(_, case)| is_at_home(py, own, case)),
         Wait::Yield | Wait::Sleep { .. } | Wait::Nothing => true,
     }
 }
 
-fn attempt(py: Python<'_>, wait: &Wait) -> Tried {
+pub fn attempt(py: Python<'_>, wait: &Wait) -> Tried {
     match wait {
         Wait::Join(other) if !other.get().is_dead() => Tried::Later,
         Wait::Join(other) => match other.get().outcome(py) {
@@ -144,41 +168,39 @@ fn attempt(py: Python<'_>, wait: &Wait) -> Tried {
         Wait::Send(channel, value) => channel.get().try_send(py, value),
         Wait::Acquire(semaphore) => semaphore.get().try_acquire(py),
         Wait::Pass(gate) => gate.get().try_pass(py),
-        Wait::Yield | Wait::Sleep { .. } | Wait::Nothing => Tried::Done(py.None()),
+        Wait::Sleep { .. } | Wait::Select(_) => Tried::Later,
+        Wait::Yield | Wait::Nothing => Tried::Done(py.None()),
     }
 }
 
 /// Queues the task where it waits, and names that.
-fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> &'static str {
+pub fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> (&'static str, Option<Ticket>) {
     match wait {
         Wait::Join(other) => {
             other.get().body.get_mut(py).joiners.push(waiter);
-            "a task"
+            ("a task", None)
         }
         Wait::Receive(channel) | Wait::Next(channel) => {
-            channel.get().queue_receiver(py, waiter);
-            "a value of a channel"
+            let ticket = channel.get().queue_receiver(py, waiter);
+            ("a value of a channel", Some(ticket))
         }
         Wait::Send(channel, value) => {
-            channel.get().queue_sender(py, waiter, value.clone_ref(py));
-            "a receiver of a channel"
+            let value = value.clone_ref(py);
+            let ticket = channel.get().queue_sender(py, waiter, value);
+            ("a receiver of a channel", Some(ticket))
         }
-        Wait::Acquire(semaphore) => {
-            semaphore.get().queue_task(py, waiter);
-            "a permit"
+        Wait::Acquire(semaphore) => ("a permit", Some(semaphore.get().queue_task(py, waiter))),
+        Wait::Pass(gate) => ("an event", Some(gate.get().queue_task(py, waiter))),
+        Wait::Yield | Wait::Sleep { .. } | Wait::Select(_) | Wait::Nothing => {
+            unreachable!("waits for nobody")
         }
-        Wait::Pass(gate) => {
-            gate.get().queue_task(py, waiter);
-            "an event"
-        }
-        Wait::Yield | Wait::Sleep { .. } | Wait::Nothing => unreachable!("waits for nobody"),
     }
 }
 
-/// Takes a cancelled task out of where it waits.
-fn withdraw(py: Python<'_>, wait: &Wait, task: &Py<Task>, timer: Option<Key>) {
-    match wait {
-        Wait::Join(other) => {
+/// Takes a task whose wait is over out of where it waited.
+pub fn withdraw(py: Python<'_>, wait: &Wait, ticket: Option<Ticket>, task: &Py<Task>) {
+    match (wait, ticket) {
+        (Wait::Join(other), _) => {
             let gone: Vec<Waiter>;
             {
                 let mut body = other.get().body.get_mut(py);
@@ -187,15 +209,13 @@ fn withdraw(py: Python<'_>, wait: &Wait, task: &Py<Task>, timer: Option<Key>) {
             }
             drop(gone);
         }
-        Wait::Receive(channel) | Wait::Next(channel) | Wait::Send(channel, _) => {
-            channel.get().withdraw(py, task);
+        (Wait::Receive(channel) | Wait::Next(channel), Some(ticket)) => {
+            channel.get().withdraw_receiver(py, ticket);
         }
-        Wait::Acquire(semaphore) => semaphore.get().withdraw(py, task),
-        Wait::Pass(gate) => gate.get().withdraw(py, task),
-        Wait::Sleep { .. } => {
-            drop(timer.and_then(|key| task.get().core.machine.disarm(key)));
-        }
-        Wait::Yield | Wait::Nothing => {}
+        (Wait::Send(channel, _), Some(ticket)) => channel.get().withdraw_sender(py, ticket),
+        (Wait::Acquire(semaphore), Some(ticket)) => semaphore.get().withdraw(py, ticket),
+        (Wait::Pass(gate), Some(ticket)) => gate.get().withdraw(py, ticket),
+        _ => {}
     }
 }
 
@@ -209,11 +229,17 @@ fn ended(wait: &Wait, py: Python<'_>, error: PyErr) -> PyErr {
 
 fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
     let own = task.get();
-    let (timer, inbox) = {
+    own.disarm();
+    let (inbox, tickets, case) = {
         let mut body = own.body.get_mut(py);
-        (body.timer.take(), body.inbox.take())
+        let case = std::mem::replace(&mut body.case, NO_CASE);
+        (body.inbox.take(), std::mem::take(&mut body.tickets), case)
     };
     match (inbox, wait) {
+        (inbox, Wait::Select(select)) => {
+            let is_cancelled = own.has(CANCELLED);
+            select.resume(py, task, inbox, (tickets, case), is_cancelled)
+        }
         (Some(Ok(value)), _) => Step::Give(value),
         (Some(Err(error)), wait) => {
             let error = PyErr::from_value(error.bind(py).clone());
@@ -225,7 +251,11 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
         },
         // Cancelled while it waited, and nothing was on its way.
         (None, wait) if own.has(CANCELLED) => {
-            withdraw(py, wait, task, timer);
+            let ticket = match tickets {
+                Tickets::One(ticket) => Some(ticket),
+                Tickets::None | Tickets::Many(_) => None,
+            };
+            withdraw(py, wait, ticket, task);
             Step::Raise(Cancelled::new_err("the task was cancelled"))
         }
         (None, _) => Step::Give(py.None()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use herz_core::runtime::crew::Errand;
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Pace;
-use herz_core::runtime::poller::{Slack, now_ns};
+use herz_core::runtime::poller::Slack;
 use herz_core::runtime::processor::{Claim, WorkerId};
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Settled;
@@ -20,7 +20,8 @@ use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
 use super::stay::Stay;
-use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, Waiter, YIELDED};
+use super::task::{CANCELLED, Payload, Runnable, THROWS, Task, WAITED, Waiter, YIELDED};
+use super::timer::Timer;
 use super::{Cancelled, interval};
 
 /// Why a worker stopped running tasks.
@@ -38,13 +39,13 @@ const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 /// So long a look at whether a thread that was started has come may take.
 const COMING_NS: u64 = 100_000;
 
-type Seat<'a> = Option<Claim<'a, TaskRef>>;
+type Seat<'a> = Option<Claim<'a, Runnable>>;
 
 struct Worker<'a> {
     core: &'a Arc<Core>,
     id: WorkerId,
     entered: Entered,
-    pace: Pace,
+    pace: Pace<Runnable>,
 }
 
 /// Runs tasks until the processor, which was granted to this worker, is gone or all is over.
@@ -53,7 +54,7 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
         core,
         id,
         entered: Entered::default(),
-        pace: Pace::default(),
+        pace: Pace::new(core.machine.clock.now_ns()),
     };
     let machine = &core.machine;
     let mut seat = machine.processor.accept(id);
@@ -70,7 +71,11 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
             claim = back;
         }
         seat = match machine.find(&mut claim) {
-            Some(task) => worker.start(py, claim, task),
+            Some(Runnable::Task(task)) => worker.start(py, claim, task),
+            Some(Runnable::Timer(timer)) => {
+                claim.begin_step();
+                worker.fire(py, timer)
+            }
             None => match worker.idle(py, claim) {
                 Ok(seat) => seat,
                 Err(Left::Over) => return Left::Over,
@@ -90,7 +95,7 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
 
 impl<'a> Worker<'a> {
     /// What has to be done now and then, and may run Python: so it counts as a step.
-    fn look_around(&mut self, py: Python<'_>, claim: Claim<'a, TaskRef>) -> Seat<'a> {
+    fn look_around(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
         let machine = &self.core.machine;
         let dead = machine.exhume();
         let is_reclaimed = machine.is_reclaimed();
@@ -115,7 +120,7 @@ impl<'a> Worker<'a> {
 
     /// A task has locked this thread, and it is not its turn: another worker has the processor
     /// meanwhile. Where `max_workers` leaves none, the thread is not left idle for it.
-    fn stand_aside(&mut self, py: Python<'_>, claim: Claim<'a, TaskRef>) -> Seat<'a> {
+    fn stand_aside(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
         let machine = &self.core.machine;
         let crew = &machine.crew;
         self.entered.leave(py);
@@ -132,14 +137,14 @@ impl<'a> Worker<'a> {
                 return machine.pass(claim, crew.pick());
             }
             claim.park();
-            py.detach(|| machine.rest(Some(now_ns() + COMING_NS)));
+            py.detach(|| machine.rest(Some(machine.clock.now_ns() + COMING_NS)));
             claim = machine.unpark(self.id);
         }
         Some(claim)
     }
 
     /// Nothing is runnable: end, report a deadlock, or wait.
-    fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, TaskRef>) -> Result<Seat<'a>, Left> {
+    fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, Runnable>) -> Result<Seat<'a>, Left> {
         let core = self.core;
         let machine = &core.machine;
         machine.look(&mut claim, &mut self.pace);
@@ -194,20 +199,21 @@ impl<'a> Worker<'a> {
     }
 
     /// One step of a task, here or on the worker that it is bound to.
-    fn start(&mut self, py: Python<'_>, claim: Claim<'a, TaskRef>, task: TaskRef) -> Seat<'a> {
-        let bound = task.0.get().worker(py);
+    fn start(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>, task: Py<Task>) -> Seat<'a> {
+        let bound = task.get().worker(py);
         if let Some(other) = bound.filter(|&worker| worker != self.id) {
             self.entered.leave(py);
-            return self.core.machine.divert(claim, task, other);
+            let queued = Runnable::Task(task);
+            return self.core.machine.divert(claim, queued, other);
         }
         claim.begin_step();
         self.run(py, task)
     }
 
-    fn run(&mut self, py: Python<'_>, task: TaskRef) -> Seat<'a> {
-        let own = task.0.get();
+    fn run(&mut self, py: Python<'_>, task: Py<Task>) -> Seat<'a> {
+        let own = task.get();
         own.word.start();
-        self.core.note_worker(py, &task.0, self.id);
+        self.core.note_worker(py, &task, self.id);
         let (payload, context) = {
             let mut body = own.body.get_mut(py);
             let payload = match &body.payload {
@@ -226,7 +232,7 @@ impl<'a> Worker<'a> {
             own.body.get_mut(py).inbox = Some(Err(error.into_value(py).into_any()));
         }
         let (task, sent) = as_current(py, task, &payload);
-        let own = task.0.get();
+        let own = task.get();
         if FORKED.load(Ordering::Relaxed) {
             // Nothing of the copy is touched any more, not even to release it.
             std::mem::forget((task, payload));
@@ -250,7 +256,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The task was left while its step was detached: what came of it is nobody's.
-    fn leave(&mut self, py: Python<'_>, task: TaskRef, payload: Payload) -> Seat<'a> {
+    fn leave(&mut self, py: Python<'_>, task: Py<Task>, payload: Payload) -> Seat<'a> {
         // With the last reference the coroutine is closed: its `finally` blocks run here.
         drop((task, payload));
         let thread = self.core.threads.get(py)[self.id as usize];
@@ -258,15 +264,37 @@ impl<'a> Worker<'a> {
         self.core.machine.processor.enter(self.id)
     }
 
-    fn finish(&self, py: Python<'_>, task: &TaskRef, outcome: PyResult<Py<PyAny>>) {
-        let joiners = self.core.finish(py, &task.0, outcome);
+    fn finish(&self, py: Python<'_>, task: &Py<Task>, outcome: PyResult<Py<PyAny>>) {
+        let joiners = self.core.finish(py, task, outcome);
         self.core.wake(Some(self.id), joiners);
     }
 
+    /// A timer is due: a step that is no task's.
+    fn fire(&mut self, py: Python<'_>, timer: Py<Timer>) -> Seat<'a> {
+        let fired = self
+            .core
+            .calls(py, &mut self.entered)
+            .and_then(|()| Timer::fire(timer.bind(py)));
+        if FORKED.load(Ordering::Relaxed) {
+            std::mem::forget(timer);
+            self.core.register.get_mut(py).failure = Some(forked());
+            return None;
+        }
+        if let Err(error) = fired {
+            self.core.report_call(py, error);
+        }
+        drop(timer);
+        let claim = self.core.machine.processor.enter(self.id);
+        if claim.is_none() {
+            self.entered.leave(py);
+        }
+        claim
+    }
+
     /// The step suspended: the task waits, or is queued again.
-    fn settle(&mut self, py: Python<'_>, task: TaskRef, payload: Payload) -> Seat<'a> {
+    fn settle(&mut self, py: Python<'_>, task: Py<Task>, payload: Payload) -> Seat<'a> {
         let machine = &self.core.machine;
-        let own = task.0.get();
+        let own = task.get();
         let claim = machine.processor.enter(self.id);
         if claim.is_none() {
             // Before the task can run elsewhere.
@@ -293,14 +321,14 @@ impl<'a> Worker<'a> {
         };
         match (claim, is_again) {
             (Some(mut claim), true) => {
-                claim.local().push(task, Place::Tail);
+                claim.local().push(Runnable::Task(task), Place::Tail);
                 Some(claim)
             }
             (None, true) => {
                 if self.core.register.get(py).is_left {
                     drop(task);
                 } else {
-                    machine.inject(task);
+                    machine.inject(Runnable::Task(task));
                 }
                 None
             }
@@ -310,8 +338,8 @@ impl<'a> Worker<'a> {
 }
 
 /// One step of a coroutine, or the call of a function, as this thread's task.
-fn as_current(py: Python<'_>, task: TaskRef, payload: &Payload) -> (TaskRef, Sent) {
-    let own = task.0.get();
+fn as_current(py: Python<'_>, task: Py<Task>, payload: &Payload) -> (Py<Task>, Sent) {
+    let own = task.get();
     let thrown = if own.has(THROWS) {
         own.clear(THROWS);
         own.body.get_mut(py).inbox.take().and_then(Result::err)
@@ -331,7 +359,7 @@ fn as_current(py: Python<'_>, task: TaskRef, payload: &Payload) -> (TaskRef, Sen
     CURRENT.with(|current| {
         current.resumed.set(resumed);
         current.budget.set(BUDGET);
-        *current.task.borrow_mut() = Some(task.0);
+        *current.task.borrow_mut() = Some(task);
         let sent = match (payload, thrown) {
             (Payload::Coroutine(coroutine), None) => awaitable::send(py, coroutine.bind(py)),
             (Payload::Coroutine(coroutine), Some(error)) => throw(py, coroutine.bind(py), error),
@@ -342,8 +370,7 @@ fn as_current(py: Python<'_>, task: TaskRef, payload: &Payload) -> (TaskRef, Sen
             (Payload::Gone, _) => unreachable!("a dead task was queued"),
         };
         let task = current.task.borrow_mut().take();
-        let task = TaskRef(task.expect("the step's task stays in its place"));
-        (task, sent)
+        (task.expect("the step's task stays in its place"), sent)
     })
 }
 
@@ -417,7 +444,10 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
                 CURRENT.with(|current| current.role.set(Role::Helper));
             }
             Some(Errand::Function(task)) => {
-                joiners = Some(call(py, core, id, &task.0));
+                joiners = match task {
+                    Runnable::Task(task) => Some(call(py, core, id, &task)),
+                    Runnable::Timer(_) => unreachable!("only functions are off-loaded"),
+                };
                 if FORKED.load(Ordering::Relaxed) {
                     return;
                 }
@@ -452,7 +482,7 @@ fn must_give_back(py: Python<'_>, core: &Arc<Core>, id: WorkerId, from: WorkerId
 
 /// Tells who awaits the function that just ended, and waits for something to do. Without the
 /// interpreter: whoever is woken wants it at once.
-fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<Errand<TaskRef>> {
+fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<Errand<Runnable>> {
     let machine = &core.machine;
     let errand = machine.crew.wait(id, None, |wants| {
         // Idle already: what follows is given to this thread, which is awake.
@@ -493,7 +523,7 @@ fn call(py: Python<'_>, core: &Arc<Core>, id: WorkerId, task: &Py<Task>) -> Vec<
     };
     let mut entered = Entered::default();
     let outcome = entered.change(py, &context).and_then(|()| {
-        let (_, sent) = as_current(py, TaskRef(task.clone_ref(py)), &payload);
+        let (_, sent) = as_current(py, task.clone_ref(py), &payload);
         entered.leave(py);
         match sent {
             Sent::Raised(error) => Err(error),

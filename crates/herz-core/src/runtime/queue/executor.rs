@@ -19,8 +19,7 @@ use super::ring::{Owner, Thief, queue};
 use super::state::State;
 use super::victims::Victims;
 use super::worker::{Counters, Worker};
-use crate::runtime::primitives::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::runtime::primitives::{Arc, Condvar, Mutex, lock, thread};
+use crate::runtime::sync::{Arc, AtomicBool, AtomicUsize, Bell, Lock, Ordering, thread};
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +124,7 @@ impl Task {
         let run = AssertUnwindSafe(|| body.as_mut().map_or(Step::Done, |body| body(turn)));
         let step = catch_unwind(run).unwrap_or_else(|panic| {
             // The task is over, the worker goes on; `finish` tells.
-            *lock(&shared.panic) = Some(panic);
+            *shared.panic.lock() = Some(panic);
             Step::Done
         });
         match step {
@@ -158,9 +157,9 @@ pub struct Shared {
     pub(super) victims: Victims,
     pub(super) is_closed: AtomicBool,
     live: CachePadded<AtomicUsize>,
-    over: (Mutex<()>, Condvar),
+    over: Bell<()>,
     /// What the latest task that panicked said.
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    panic: Lock<Option<Box<dyn Any + Send>>>,
 }
 
 impl Shared {
@@ -198,8 +197,7 @@ impl Shared {
     pub(super) fn task_ended(&self) {
         // ORDERING: AcqRel chains all ends, so that who sees zero sees what every task wrote.
         if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            drop(lock(&self.over.0)); // Who has seen another count waits by now.
-            self.over.1.notify_all();
+            self.over.ring(|()| ());
         }
     }
 }
@@ -233,8 +231,8 @@ impl Executor {
             victims: Victims::new(count),
             is_closed: AtomicBool::new(false),
             live: CachePadded::new(AtomicUsize::new(0)),
-            over: (Mutex::new(()), Condvar::new()),
-            panic: Mutex::new(None),
+            over: Bell::default(),
+            panic: Lock::new(None),
         });
         let start = |(processor, owner)| {
             let worker = Worker::new(Arc::clone(&shared), owner, processor, seed);
@@ -276,15 +274,9 @@ impl Executor {
     /// As the last task that has panicked.
     #[must_use]
     pub fn finish(self) -> Vec<Counters> {
-        let (over, changed) = &self.shared.over;
-        let mut guard = lock(over);
         // ORDERING: Acquire pairs with `task_ended`. A task that starts later sets it right again.
-        while self.shared.live.load(Ordering::Acquire) != 0 {
-            guard = changed
-                .wait(guard)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-        drop(guard);
+        let is_over = |(): &mut ()| (self.shared.live.load(Ordering::Acquire) == 0).then_some(());
+        self.shared.over.wait(None, is_over);
         // ORDERING: the parker's lock hands it over to each worker.
         self.shared.is_closed.store(true, Ordering::Release);
         for parker in &self.shared.parkers {
@@ -292,7 +284,7 @@ impl Executor {
         }
         let join = |worker: JoinHandle<Counters>| worker.join().expect("a worker lives");
         let counters = self.workers.into_iter().map(join).collect();
-        match lock(&self.shared.panic).take() {
+        match self.shared.panic.lock().take() {
             Some(panic) => resume_unwind(panic),
             None => counters,
         }

@@ -61,16 +61,16 @@ fn two_tasks_wake_each_other_and_starve_nobody() {
     for count in [1, 2] {
         let executor = Executor::new(processors(count), 1);
         let hops = Arc::new(AtomicUsize::new(0));
-        let players: Arc<Mutex<Vec<Handle>>> = Arc::default();
+        let players: Arc<Lock<Vec<Handle>>> = Arc::default();
         for mine in 0..2 {
             let (hops, players) = (Arc::clone(&hops), Arc::clone(&players));
             let mut is_known = false;
             executor.spawn(move |turn| {
                 if !is_known {
                     is_known = true;
-                    lock(&players).push(turn.handle());
+                    players.lock().push(turn.handle());
                 }
-                let players = lock(&players);
+                let players = players.lock();
                 if players.len() < 2 {
                     return Step::Yield;
                 }

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 
 use super::ring::{HALF, Owner};
 use super::word::Word;
-use crate::runtime::primitives::atomic::{AtomicUsize, Ordering};
-use crate::runtime::primitives::{Mutex, lock};
+use crate::runtime::sync::{AtomicUsize, Lock, Ordering};
 
 /// First in, first out, under a lock; its length can be read without.
 pub struct Global<T> {
-    queue: Mutex<VecDeque<T>>,
+    queue: Lock<VecDeque<T>>,
     /// Invariant: written under the lock, to the queue's length.
     len: AtomicUsize,
 }
@@ -17,7 +16,7 @@ pub struct Global<T> {
 impl<T> Default for Global<T> {
     fn default() -> Self {
         Self {
-            queue: Mutex::new(VecDeque::new()),
+            queue: Lock::new(VecDeque::new()),
             len: AtomicUsize::new(0),
         }
     }
@@ -31,7 +30,7 @@ impl<T> Global<T> {
 
     /// Adds at the back, in order, under one hold of the lock.
     pub fn push_batch(&self, items: impl Iterator<Item = T>) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.extend(items);
         self.set_len(queue.len());
     }
@@ -41,7 +40,7 @@ impl<T> Global<T> {
         if self.is_empty() {
             return None;
         }
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let item = queue.pop_front();
         self.set_len(queue.len());
         item
@@ -76,7 +75,7 @@ impl<T: Word> Global<T> {
             return None;
         }
         let room = into.room() as usize + 1;
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let size = queue.len();
         let count = (HALF as usize)
             .min(size)

@@ -27,8 +27,7 @@
 //! Source: `wakep`, `resetspinning`, `findRunnable` ("delicate dance") of Go 1.26's
 //! `runtime/proc.go`.
 
-use crate::runtime::primitives::atomic::{AtomicU32, Ordering, fence};
-use crate::runtime::primitives::{Mutex, lock};
+use crate::runtime::sync::{AtomicU32, Lock, Ordering, fence};
 
 /// What a worker does after it has said that its processor is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +44,7 @@ pub struct Idle {
     /// Invariant: the number of bits in `mask`; changed under its lock.
     sleeping: AtomicU32,
     spinning: AtomicU32,
-    mask: Mutex<Box<[u64]>>,
+    mask: Lock<Box<[u64]>>,
 }
 
 impl Idle {
@@ -61,7 +60,7 @@ impl Idle {
             processors: u32::try_from(processors).expect("processors fit into 32 bits"),
             sleeping: AtomicU32::new(0),
             spinning: AtomicU32::new(0),
-            mask: Mutex::new(vec![0; processors.div_ceil(64)].into()),
+            mask: Lock::new(vec![0; processors.div_ceil(64)].into()),
         }
     }
 
@@ -98,7 +97,7 @@ impl Idle {
         if !self.is_wanted() {
             return None;
         }
-        let mut mask = lock(&self.mask);
+        let mut mask = self.mask.lock();
         if !self.is_wanted() {
             return None;
         }
@@ -113,14 +112,14 @@ impl Idle {
         // ORDERING: as in `wake`.
         fence(Ordering::SeqCst);
         // ORDERING: behind the fence.
-        self.sleeping.load(Ordering::Relaxed) != 0 && self.rouse(&mut lock(&self.mask), processor)
+        self.sleeping.load(Ordering::Relaxed) != 0 && self.rouse(&mut self.mask.lock(), processor)
     }
 
     /// A worker found nothing: its processor is idle, and it no longer spins.
     #[must_use]
     pub fn settle(&self, processor: usize, was_spinning: bool) -> Settled {
         {
-            let mut mask = lock(&self.mask);
+            let mut mask = self.mask.lock();
             let bit = 1 << (processor % 64);
             debug_assert!(mask[processor / 64] & bit == 0, "a processor is idle twice");
             mask[processor / 64] |= bit;
@@ -143,7 +142,7 @@ impl Idle {
     /// token is on its way to the parker, and the worker counts as spinning too.
     #[must_use]
     pub fn reclaim(&self, processor: usize) -> bool {
-        self.rouse(&mut lock(&self.mask), processor)
+        self.rouse(&mut self.mask.lock(), processor)
     }
 
     /// Whether a new spinner is asked for: nobody spins, and somebody sleeps.

@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::executor::{Executor, Step};
 use super::ticks::Scale;
 use super::worker::Counters;
-use crate::runtime::primitives::Arc;
-use crate::runtime::primitives::atomic::{AtomicU64, Ordering};
+use crate::runtime::sync::Arc;
+use crate::runtime::sync::atomic::{AtomicU64, Ordering};
 
 /// Tasks that a spawner starts in one step.
 const BATCH: u64 = 200;

@@ -9,8 +9,8 @@ use super::idle::{Idle, Settled};
 use super::park::Parker;
 use super::ring::{Owner, Pass, queue};
 use super::state::State;
-use crate::runtime::primitives::atomic::Ordering;
-use crate::runtime::primitives::{Arc, thread};
+use crate::runtime::sync::atomic::Ordering;
+use crate::runtime::sync::{Arc, thread};
 
 /// Every schedule with up to `preemptions` of them; the steps between are exhaustive.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {

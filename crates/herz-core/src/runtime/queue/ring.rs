@@ -23,9 +23,9 @@ use crossbeam_utils::CachePadded;
 
 use super::global::Global;
 use super::word::Word;
-use crate::runtime::primitives::Arc;
-use crate::runtime::primitives::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::runtime::primitives::spin_loop;
+use crate::runtime::sync::Arc;
+use crate::runtime::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::runtime::sync::spin_loop;
 
 /// Slots of a ring. Four under the model checker, so that few steps fill it and go round it.
 pub const CAPACITY: u32 = if cfg!(loom) { 4 } else { 256 };

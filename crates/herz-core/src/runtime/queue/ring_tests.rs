@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
-use crate::runtime::primitives::thread;
+use crate::runtime::sync::thread;
 
 fn item(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap()

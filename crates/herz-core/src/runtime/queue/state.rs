@@ -9,7 +9,7 @@
 //! | waiting | the one who wakes it first | runnable, and queues it |
 //! | dead | nobody | |
 
-use crate::runtime::primitives::atomic::{AtomicU32, Ordering};
+use crate::runtime::sync::atomic::{AtomicU32, Ordering};
 
 const RUNNABLE: u32 = 0;
 const RUNNING: u32 = 1;

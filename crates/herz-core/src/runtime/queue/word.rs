@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ptr;
 
-use crate::runtime::primitives::Arc;
+use crate::runtime::sync::Arc;
 
 /// A payload as one word that is never null.
 ///

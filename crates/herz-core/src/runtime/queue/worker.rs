@@ -11,8 +11,8 @@ use super::idle::Settled;
 use super::ring::{Owner, Pass, Place};
 use super::ticks;
 use super::victims::Random;
-use crate::runtime::primitives::atomic::Ordering;
-use crate::runtime::primitives::{Arc, spin_loop};
+use crate::runtime::sync::atomic::Ordering;
+use crate::runtime::sync::{Arc, spin_loop};
 
 /// Each so many tasks the global queue comes first, so that full rings do not starve it.
 const GLOBAL_EVERY: u32 = 61;

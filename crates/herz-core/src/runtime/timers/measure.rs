@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use super::shards::{Shards, Timed, Timer};
 use super::wheel::Wheel;
-use crate::runtime::primitives::Arc;
 use crate::runtime::queue::victims::Random;
+use crate::runtime::sync::Arc;
 
 const MS: u64 = 1_000_000;
 

@@ -3,8 +3,8 @@
 use loom::sync::atomic::AtomicUsize;
 
 use super::shards::{Shards, Timer};
-use crate::runtime::primitives::atomic::Ordering;
-use crate::runtime::primitives::{Arc, thread};
+use crate::runtime::sync::atomic::Ordering;
+use crate::runtime::sync::{Arc, thread};
 
 type Timers = Arc<Shards<Arc<Timer<usize>>>>;
 

@@ -32,6 +32,8 @@ struct Change {
 
 /// The table's size and the change under way.
 pub struct Moves {
+    /// Whether the size follows the number of timers.
+    is_adaptive: bool,
     active: usize,
     change: Option<Change>,
     polls: u32,
@@ -45,8 +47,9 @@ impl Moves {
 }
 
 impl Moves {
-    pub(super) fn new(processors: usize) -> Self {
+    pub(super) fn new(processors: usize, is_adaptive: bool) -> Self {
         Self {
+            is_adaptive,
             active: processors,
             change: None,
             polls: 0,
@@ -55,6 +58,9 @@ impl Moves {
 
     /// Counts a poll: whether a change is under way, or it is time to look whether one is needed.
     pub(super) fn has_work(&mut self) -> bool {
+        if !self.is_adaptive {
+            return false;
+        }
         self.polls = self.polls.wrapping_add(1);
         self.change.is_some() || self.polls.is_multiple_of(LOOK_EVERY)
     }
@@ -65,7 +71,7 @@ impl Moves {
             self.share(shards);
             return true;
         }
-        if self.polls.is_multiple_of(LOOK_EVERY) {
+        if self.is_adaptive && self.polls.is_multiple_of(LOOK_EVERY) {
             let size = self.size_for(shards.len(), shards.processors());
             if size != self.active {
                 self.begin(size, shards);

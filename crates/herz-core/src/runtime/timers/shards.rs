@@ -14,15 +14,12 @@
 //! makes the word of each life another one. Payloads are handed back, so that they drop outside the
 //! locks.
 
-use std::sync::TryLockError;
-
 use crossbeam_utils::CachePadded;
 
 use super::moves::Moves;
 use super::slab::{GENERATIONS, Handle};
 use super::wheel::{Due, Wheel};
-use crate::runtime::primitives::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::runtime::primitives::{Arc, Mutex, MutexGuard, lock};
+use crate::runtime::sync::{Arc, AtomicU32, AtomicU64, Held, Lock, Ordering, fence};
 
 /// Shards at most. Two under the model checker.
 pub const SHARDS_MAX: usize = if cfg!(loom) { 2 } else { 512 };
@@ -115,7 +112,7 @@ impl<P: Send + Sync> Timed for Arc<Timer<P>> {
 
 pub(super) struct Shard<T> {
     /// None until a timer comes, and again after the table has shrunk.
-    wheel: Mutex<Option<Box<Wheel<T>>>>,
+    wheel: Lock<Option<Box<Wheel<T>>>>,
     /// When to look at the wheel; never after its first deadline. Written under its lock.
     wake: AtomicU64,
     /// The wheel's length. Written under its lock.
@@ -133,36 +130,52 @@ pub struct Shards<T> {
     active: AtomicU32,
     /// Insertions of each processor, for the choice of the shard.
     turns: Box<[CachePadded<AtomicU32>]>,
-    moves: Mutex<Moves>,
+    moves: Lock<Moves>,
     origin: u64,
 }
 
 impl<T: Timed> Shards<T> {
-    /// No timers; `origin` is a time not after the first one to come.
+    /// No timers; `origin` is a time not after the first one to come. The table adapts to the number
+    /// of timers.
     ///
     /// # Panics
     ///
     /// Where there is no processor, or more than `SHARDS_MAX`.
     #[must_use]
     pub fn new(processors: usize, origin: u64) -> Self {
+        Self::with(processors, origin, true)
+    }
+
+    /// The same with a shard for each processor, however many timers there are.
+    ///
+    /// # Panics
+    ///
+    /// As `new`.
+    #[must_use]
+    pub fn fixed(processors: usize, origin: u64) -> Self {
+        Self::with(processors, origin, false)
+    }
+
+    fn with(processors: usize, origin: u64, is_adaptive: bool) -> Self {
         assert!(
             (1..=SHARDS_MAX).contains(&processors),
             "from 1 to {SHARDS_MAX} processors"
         );
+        let shards = if is_adaptive { SHARDS_MAX } else { processors };
         let shard = |_| Shard {
-            wheel: Mutex::new(None),
+            wheel: Lock::new(None),
             wake: AtomicU64::new(u64::MAX),
             len: AtomicU32::new(0),
         };
         Self {
-            table: (0..SHARDS_MAX).map(shard).map(CachePadded::new).collect(),
+            table: (0..shards).map(shard).map(CachePadded::new).collect(),
             summary: std::array::from_fn(|_| AtomicU64::new(0)),
             earliest: AtomicU64::new(u64::MAX),
             active: AtomicU32::new(processors as u32),
             turns: (0..processors)
                 .map(|_| CachePadded::new(AtomicU32::new(0)))
                 .collect(),
-            moves: Mutex::new(Moves::new(processors)),
+            moves: Lock::new(Moves::new(processors, is_adaptive)),
             origin,
         }
     }
@@ -216,7 +229,7 @@ impl<T: Timed> Shards<T> {
     /// One thread at a time: another one's call takes none. Also spreads the timers, see
     /// `moves.rs`.
     pub fn poll(&self, now: u64, limit: usize, due: &mut Vec<Due<T>>) {
-        let Some(mut moves) = self.try_moves() else {
+        let Some(mut moves) = self.moves.try_lock() else {
             return;
         };
         // ORDERING: no earlier deadline is missed: who inserts one lowers it, and tells.
@@ -243,6 +256,21 @@ impl<T: Timed> Shards<T> {
         if moves.advance(self) || !is_known || is_due {
             self.refresh();
         }
+    }
+
+    /// Unlinks all timers and gives their payloads.
+    pub fn clear(&self) -> Vec<T> {
+        let mut all = Vec::new();
+        self.each_occupied(|at| {
+            let mut wheel = self.lock(at);
+            while let Some((_, payload)) = wheel.as_mut().and_then(|wheel| wheel.take_any()) {
+                // ORDERING: under the lock; Release for who sees it without.
+                payload.location().0.store(NOWHERE, Ordering::Release);
+                all.push(payload);
+            }
+            self.note(at, wheel.as_deref(), None);
+        });
+        all
     }
 
     /// When to poll next: not after the first deadline. None without timers; after a cancellation
@@ -282,7 +310,7 @@ impl<T: Timed> Shards<T> {
     /// Bytes of the wheels.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        (0..SHARDS_MAX)
+        (0..self.table.len())
             .filter_map(|at| self.lock(at).as_ref().map(|wheel| wheel.bytes()))
             .sum()
     }
@@ -352,16 +380,8 @@ impl<T: Timed> Shards<T> {
         (turn as usize * processors + processor) % active
     }
 
-    fn lock(&self, at: usize) -> MutexGuard<'_, Option<Box<Wheel<T>>>> {
-        lock(&self.table[at].wheel)
-    }
-
-    fn try_moves(&self) -> Option<MutexGuard<'_, Moves>> {
-        match self.moves.try_lock() {
-            Ok(moves) => Some(moves),
-            Err(TryLockError::Poisoned(moves)) => Some(moves.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    fn lock(&self, at: usize) -> Held<'_, Option<Box<Wheel<T>>>> {
+        self.table[at].wheel.lock()
     }
 
     /// Adds a timer whose location is `before` to a locked shard.

@@ -1,8 +1,8 @@
 //! The table: what fires, what is found again, and how it grows and shrinks.
 
 use super::*;
-use crate::runtime::primitives::thread;
 use crate::runtime::queue::victims::Random;
+use crate::runtime::sync::thread;
 
 const MS: u64 = 1_000_000;
 
@@ -30,7 +30,7 @@ fn settle(shards: &Timers, now: &mut u64, active: usize) {
     for _ in 0..20_000 {
         *now += 1;
         assert!(fire(shards, *now).is_empty());
-        if shards.active() == active && lock(&shards.moves).is_at_rest() {
+        if shards.active() == active && shards.moves.lock().is_at_rest() {
             return;
         }
     }
