@@ -16,7 +16,9 @@ use pyo3::types::PyString;
 use super::awaitable::{Entered, copy_context};
 use super::cell::GilCell;
 use super::current;
-use super::task::{Body, CANCELLED, FUNCTION, NO_CASE, Payload, Runnable, Task, Tickets, WAITED};
+use super::task::{
+    Body, CANCELLED, FUNCTION, Joiners, NO_CASE, Payload, Runnable, Task, Tickets, WAITED,
+};
 use super::{Cancelled, Deadlock};
 
 pub struct Core {
@@ -73,7 +75,7 @@ impl Core {
                 payload,
                 context: Some(context),
                 inbox: None,
-                joiners: Vec::new(),
+                joiners: Joiners::default(),
                 name,
                 tickets: Tickets::None,
                 case: NO_CASE,
@@ -159,7 +161,7 @@ impl Core {
             let mut body = own.body.get_mut(py);
             payload = std::mem::replace(&mut body.payload, Payload::Gone);
             context = body.context.take();
-            joiners = std::mem::take(&mut body.joiners);
+            joiners = body.joiners.take();
             place = body.place;
             body.inbox = Some(outcome);
         }

@@ -166,8 +166,7 @@ impl Target {
             Self::Call(function, Arguments::One(one)) => {
                 awaitable::is_leaf(function.bind(py)) && awaitable::is_leaf(one.bind(py))
             }
-            Self::Call(_, Arguments::Many(_)) | Self::Ticks(_) => false,
-            Self::Gone => false,
+            Self::Call(_, Arguments::Many(_)) | Self::Ticks(_) | Self::Gone => false,
         }
     }
 }
