@@ -189,7 +189,7 @@ def parked(peers: Peers) -> dict[str, float]:
     gc.collect()
     peers.loops["asyncio"](theirs())
     gc.collect()
-    values = {}
+    values: dict[str, float] = {}
     for name, (grown, collection_ms) in found.items():
         values |= {f"{name}: bytes": grown, f"{name}: full collection, ms": collection_ms}
     return values

@@ -435,7 +435,8 @@ def test_histories_over_days_equal_a_plain_heap(acts: list[tuple[str, int, int]]
 
         def arm(which: int, delay_us: int, order: int) -> None:
             armed[which] = order
-            heapq.heappush(heap, (now_ns() + delay_us * 1_000, order, which))
+            # What the seconds are as a float: after months, nanoseconds off.
+            heapq.heappush(heap, (now_ns() + round(delay_us / 1e6 * 1e9), order, which))
 
         def settle(until: int) -> None:
             while heap and heap[0][0] <= until:

@@ -95,7 +95,11 @@ impl Select {
                 tickets[at] = waits::queue(py, wait, waiter(at as u32)).1;
             }
         }
-        task.get().body.get_mut(py).tickets = Tickets::Many(Box::new(CaseTickets(tickets)));
+        {
+            let mut body = task.get().body.get_mut(py);
+            body.tickets = Tickets::Many(Box::new(CaseTickets(tickets)));
+            body.case = NO_CASE;
+        }
         if let Some(ns) = soonest {
             waits::arm(py, task, ns);
         }
