@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 
-from bench.runtime import cases, stall
+from bench.runtime import cases, stall, timers
 from bench.runtime.peers import Peers, find_peers
 
 Measure = Callable[[Peers], dict[str, float]]
@@ -63,18 +63,37 @@ class Verdicts:
         self.missed += not kept
         print(f"  {'kept' if kept else 'MISSED'}: {own} = {medians[own]:.4g} (at most {limit:.4g})")
 
+    def least(self, medians: dict[str, float], own: str, limit: float) -> None:
+        """Own value at least a limit."""
+        kept = medians[own] >= limit
+        self.missed += not kept
+        print(
+            f"  {'kept' if kept else 'MISSED'}: {own} = {medians[own]:.4g} (at least {limit:.4g})"
+        )
+
 
 def main() -> int:
     """Measures all, prints, and says whether every target was kept."""
     parser = argparse.ArgumentParser(prog="python -m bench.runtime", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument(
+        "--timer-seconds",
+        type=float,
+        default=60.0,
+        help="over so many seconds timers come due, of each contender and in each repetition: only "
+        "60 gives the table's figures",
+    )
+    parser.add_argument("--only", default="", help="only tables whose title contains this")
     chosen = parser.parse_args()
     peers = find_peers()
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs")
     print(f"  configured: {sysconfig.get_config_var('CONFIG_ARGS')}")
     print(f"  compiled: {sysconfig.get_config_var('PY_CFLAGS')}")
     verdicts = Verdicts()
-    for title, unit, measure, judge in (*cases.CASES, *stall.CASES):
+    tables = (*cases.CASES, *stall.CASES, *timers.cases(chosen.timer_seconds))
+    for title, unit, measure, judge in tables:
+        if chosen.only not in title:
+            continue
         print(f"\nload before: {os.getloadavg()[0]:.2f}")
         judge(verdicts, show(title, unit, rounds(measure, peers, chosen.repetitions)))
     print(f"\n{verdicts.missed} targets missed or not measured")

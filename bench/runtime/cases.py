@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 TASKS, TURNS = 1_000, 200
 STARTED = 50_000
-PARKED = 100_000
+PARKED = 1_000_000
 CALLS = 500
 HOPS = 10_000
 PAGE = 4_096
@@ -156,24 +157,48 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
 
 
-def parked(_peers: Peers) -> dict[str, float]:
-    """Bytes a parked task: a coroutine that sleeps, all in all."""
+async def settled(tasks: list[Any], pause: Callable[[], Awaitable[Any]], base: int) -> list[float]:
+    """Bytes of a task that waits, and the milliseconds of a full collection beside all of them."""
+    await pause()
+    grown = (resident_bytes() - base) / len(tasks)
+    began = time.perf_counter_ns()
+    gc.collect()
+    collection_ms = (time.perf_counter_ns() - began) / 1e6
+    for task in tasks:
+        task.cancel()
+    return [grown, collection_ms]
 
-    async def own() -> float:
-        before = resident_bytes()
-        tasks = [go(sleep_long()) for _ in range(PARKED)]
-        await yield_now()
-        return (resident_bytes() - before) / len(tasks)
 
-    async def sleep_long() -> None:
-        await sleep(3_600)
+def parked(peers: Peers) -> dict[str, float]:
+    """Coroutines that sleep, all in all."""
 
-    return {"herz": runtime.run(own())}
+    async def own() -> list[float]:
+        base = resident_bytes()
+        return await settled([go(long(sleep)) for _ in range(PARKED)], yield_now, base)
+
+    async def long(pause: Callable[[float], Awaitable[Any]]) -> None:
+        await pause(3_600)
+
+    async def theirs() -> float:
+        base = resident_bytes()
+        tasks = [asyncio.create_task(long(asyncio.sleep)) for _ in range(PARKED)]
+        found["asyncio"] = await settled(tasks, zero, base)
+        return 0.0
+
+    found = {"herz": runtime.run(own())}
+    gc.collect()
+    peers.loops["asyncio"](theirs())
+    gc.collect()
+    values: dict[str, float] = {}
+    for name, (grown, collection_ms) in found.items():
+        values |= {f"{name}: bytes": grown, f"{name}: full collection, ms": collection_ms}
+    return values
 
 
 def judge_parked(verdicts: Verdicts, medians: dict[str, float]) -> None:
-    """600 bytes."""
-    verdicts.below(medians, "herz", 600)
+    """600 bytes; a collection no longer than beside asyncio's."""
+    verdicts.below(medians, "herz: bytes", 600)
+    verdicts.most(medians, "herz: full collection, ms", "asyncio: full collection, ms", 1.0)
 
 
 def off_load(peers: Peers) -> dict[str, float]:
@@ -206,6 +231,6 @@ CASES: tuple[tuple[str, str, Callable[[Peers], dict[str, float]], Judge], ...] =
     (f"yield, {TASKS} coroutines", "ns", switch, judge_switch),
     ("start, run, await a task", "ns", start, judge_start),
     ("a value to another task, one way", "µs", hop, judge_hop),
-    ("a parked task", "bytes", parked, judge_parked),
+    (f"{PARKED:,} parked tasks", "as named", parked, judge_parked),
     ("a function on a thread, round trip", "µs", off_load, judge_off_load),
 )

@@ -276,7 +276,7 @@ def run_virtual(
 
 
 def _no_worker() -> None:
-    raise AssertionError("a virtual runtime has one thread")
+    raise RuntimeError("under a virtual clock all runs on one thread: this needs another one")
 
 
 def _seed_problem(seed: object) -> Exception | None:

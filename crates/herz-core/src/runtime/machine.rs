@@ -430,7 +430,7 @@ impl<T: Task> Machine<T> {
     pub(super) fn has_work(&self) -> bool {
         self.processor.queued() > 0
             || self.global_len.load(Ordering::Relaxed) > 0
-            || self.first_due_ns() <= self.clock.now_ns()
+            || self.timers.is_due(self.clock.now_ns())
             || self.reclaim.load(Ordering::Relaxed)
     }
 

@@ -21,8 +21,8 @@ use super::awaitable::{Entered, copy_context};
 use super::cell::GilCell;
 use super::current;
 use super::task::{
-    ABANDON, BOUND, Body, CANCELLED, FUNCTION, NO_CASE, Options, Payload, Runnable, Task, Tickets,
-    WAITED, Waiter,
+    ABANDON, BOUND, Body, CANCELLED, FUNCTION, Joiners, NO_CASE, Options, Payload, Runnable, Task,
+    Tickets, WAITED, Waiter,
 };
 use super::{Cancelled, Deadlock};
 
@@ -91,7 +91,7 @@ impl Core {
                 payload,
                 context: Some(context),
                 inbox: None,
-                joiners: Vec::new(),
+                joiners: Joiners::default(),
                 name: options.name,
                 tickets: Tickets::None,
                 case: NO_CASE,
@@ -193,7 +193,7 @@ impl Core {
             let mut body = own.body.get_mut(py);
             payload = std::mem::replace(&mut body.payload, Payload::Gone);
             context = body.context.take();
-            joiners = std::mem::take(&mut body.joiners);
+            joiners = body.joiners.take();
             place = body.place;
             body.inbox = Some(outcome);
         }

@@ -125,7 +125,7 @@ impl Runtime {
         }
         let unbegun = core.machine.crew.stop();
         let left = core.leave(py);
-        let armed = core.machine.disarm_all();
+        let armed = (core.machine.disarm_all(), core.context.get_mut(py).take());
         sysmon::unwatch();
         drop((unbegun, left, armed));
         result

@@ -10,7 +10,7 @@ use pyo3::types::PyTuple;
 
 use super::awaitable::{self, Wait};
 use super::core::Core;
-use super::task::{NO_CASE, Outcome, Task, Tickets, Waiter};
+use super::task::{CaseTickets, NO_CASE, Outcome, Task, Tickets, Waiter};
 use super::waits::{self, Step, Tried};
 use super::{Cancelled, Closed};
 
@@ -95,7 +95,11 @@ impl Select {
                 tickets[at] = waits::queue(py, wait, waiter(at as u32)).1;
             }
         }
-        task.get().body.get_mut(py).tickets = Tickets::Many(tickets.into());
+        {
+            let mut body = task.get().body.get_mut(py);
+            body.tickets = Tickets::Many(Box::new(CaseTickets(tickets)));
+            body.case = NO_CASE;
+        }
         if let Some(ns) = soonest {
             waits::arm(py, task, ns);
         }
@@ -113,7 +117,7 @@ impl Select {
         if let Tickets::Many(tickets) = tickets {
             for (at, wait) in self.waits(py) {
                 if at as u32 != winner {
-                    waits::withdraw(py, wait, tickets[at], task);
+                    waits::withdraw(py, wait, tickets.0[at], task);
                 }
             }
         }

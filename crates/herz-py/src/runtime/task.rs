@@ -48,8 +48,43 @@ pub enum Tickets {
     #[default]
     None,
     One(Ticket),
-    /// By case of a select.
-    Many(Box<[Option<Ticket>]>),
+    Many(Box<CaseTickets>),
+}
+
+/// By case of a select.
+pub struct CaseTickets(pub Vec<Option<Ticket>>);
+
+/// Who awaits a task: nobody, mostly, and then this is one word.
+#[derive(Default)]
+pub struct Joiners(Option<Box<Joined>>);
+
+struct Joined(Vec<Waiter>);
+
+impl Joiners {
+    pub fn push(&mut self, waiter: Waiter) {
+        let joined = self.0.get_or_insert_with(|| Box::new(Joined(Vec::new())));
+        joined.0.push(waiter);
+    }
+
+    pub fn take(&mut self) -> Vec<Waiter> {
+        self.0.take().map_or_else(Vec::new, |joined| joined.0)
+    }
+
+    /// The task no longer waits; the caller releases what comes back.
+    pub fn leave(&mut self, task: &Py<Task>) -> Vec<Waiter> {
+        let (gone, kept): (Vec<_>, Vec<_>) = self
+            .take()
+            .into_iter()
+            .partition(|waiter| waiter.task.is(task));
+        if !kept.is_empty() {
+            self.0 = Some(Box::new(Joined(kept)));
+        }
+        gone
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Waiter> {
+        self.0.iter().flat_map(|joined| &joined.0)
+    }
 }
 
 impl Waiter {
@@ -84,7 +119,7 @@ pub struct Body {
     pub context: Option<Py<PyAny>>,
     /// While it lives: what the next resumption gives. Afterwards: the outcome.
     pub inbox: Option<Outcome>,
-    pub joiners: Vec<Waiter>,
+    pub joiners: Joiners,
     pub name: Option<Py<PyString>>,
     /// Where it waits; which case of a select ended the wait.
     pub tickets: Tickets,
@@ -329,7 +364,7 @@ impl Task {
         if let Some(Ok(object) | Err(object)) = &body.inbox {
             visit.call(object)?;
         }
-        for waiter in &body.joiners {
+        for waiter in body.joiners.iter() {
             visit.call(&waiter.task)?;
         }
         Ok(())
@@ -342,7 +377,7 @@ impl Task {
             payload = std::mem::replace(&mut body.payload, Payload::Gone);
             context = body.context.take();
             inbox = body.inbox.take();
-            joiners = std::mem::take(&mut body.joiners);
+            joiners = body.joiners.take();
         }
         // Released outside the borrow: what they release may look at this task.
         drop((payload, context, inbox, joiners));

@@ -99,24 +99,24 @@ fn start(py: Python<'_>, target: Target, ns: u64) -> PyResult<Py<Timer>> {
         target: GilCell::new(target),
     };
     let timer = Py::new(py, timer)?;
-    arm(timer.bind(py), ns)?;
+    let due_ns = timer.get().after(ns);
+    arm(timer.bind(py), due_ns)?;
     Ok(timer)
 }
 
-/// Has it come due after so many nanoseconds; it is not pending.
-fn arm(timer: &Bound<'_, Timer>, ns: u64) -> PyResult<()> {
+/// Has it come due at that time; it is not pending.
+fn arm(timer: &Bound<'_, Timer>, due_ns: u64) -> PyResult<()> {
     let (py, own) = (timer.py(), timer.get());
     if own.core.register.get(py).is_left {
         return Err(PyRuntimeError::new_err("this herz runtime has ended"));
     }
-    let machine = &own.core.machine;
-    let due_ns = machine.clock.now_ns().saturating_add(ns);
     if !own.is_leaf
         && let Target::Ticks(ticks) = &mut *own.target.get_mut(py)
     {
         ticks.due_ns = due_ns;
     }
     awaitable::untrack(timer);
+    let machine = &own.core.machine;
     let refused = machine.arm(due_ns, Runnable::Timer(timer.clone().unbind()));
     refused.map_err(|_| super::broken("a timer"))
 }
@@ -166,8 +166,7 @@ impl Target {
             Self::Call(function, Arguments::One(one)) => {
                 awaitable::is_leaf(function.bind(py)) && awaitable::is_leaf(one.bind(py))
             }
-            Self::Call(_, Arguments::Many(_)) | Self::Ticks(_) => false,
-            Self::Gone => false,
+            Self::Call(_, Arguments::Many(_)) | Self::Ticks(_) | Self::Gone => false,
         }
     }
 }
@@ -184,6 +183,11 @@ impl Timer {
         // ORDERING: Relaxed: all who look hold the interpreter.
         self.is_due.store(true, Ordering::Relaxed);
         Wake::Queue
+    }
+
+    /// So many nanoseconds from now.
+    fn after(&self, ns: u64) -> u64 {
+        self.core.machine.clock.now_ns().saturating_add(ns)
     }
 
     /// Whether it is due, and from here on is not.
@@ -235,8 +239,11 @@ impl Timer {
                 let now_ns = own.core.machine.clock.now_ns();
                 let late_ns = now_ns.saturating_sub(ticks.due_ns);
                 // The next of its times that is to come: it never drifts, and skips what is over.
-                let again_ns = (ticks.period_ns > 0)
-                    .then(|| ticks.period_ns - late_ns % ticks.period_ns.max(1));
+                let skipped = late_ns.checked_div(ticks.period_ns);
+                let again_ns = skipped.map(|skipped| {
+                    let periods_ns = ticks.period_ns.saturating_mul(skipped + 1);
+                    ticks.due_ns.saturating_add(periods_ns)
+                });
                 (act, again_ns)
             }
             Target::Gone => return Ok(None),
@@ -332,7 +339,7 @@ impl Timer {
             ticks.period_ns = ns;
         }
         let was_active = own.withdraw(py)?;
-        arm(slf, ns)?;
+        arm(slf, own.after(ns))?;
         Ok(was_active)
     }
 

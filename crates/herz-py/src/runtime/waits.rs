@@ -201,12 +201,7 @@ pub fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> (&'static str, Opti
 pub fn withdraw(py: Python<'_>, wait: &Wait, ticket: Option<Ticket>, task: &Py<Task>) {
     match (wait, ticket) {
         (Wait::Join(other), _) => {
-            let gone: Vec<Waiter>;
-            {
-                let mut body = other.get().body.get_mut(py);
-                let all = std::mem::take(&mut body.joiners);
-                (gone, body.joiners) = all.into_iter().partition(|waiter| waiter.task.is(task));
-            }
+            let gone = other.get().body.get_mut(py).joiners.leave(task);
             drop(gone);
         }
         (Wait::Receive(channel) | Wait::Next(channel), Some(ticket)) => {

@@ -115,6 +115,8 @@ pub(super) struct Shard<T> {
     wheel: Lock<Option<Box<Wheel<T>>>>,
     /// When to look at the wheel; never after its first deadline. Written under its lock.
     wake: AtomicU64,
+    /// Its first deadline, or a time before it. Written under its lock.
+    due: AtomicU64,
     /// The wheel's length. Written under its lock.
     len: AtomicU32,
 }
@@ -165,6 +167,7 @@ impl<T: Timed> Shards<T> {
         let shard = |_| Shard {
             wheel: Lock::new(None),
             wake: AtomicU64::new(u64::MAX),
+            due: AtomicU64::new(u64::MAX),
             len: AtomicU32::new(0),
         };
         Self {
@@ -285,6 +288,15 @@ impl<T: Timed> Shards<T> {
             _ => stored - UNKNOWN_MAX,
         };
         (earliest != u64::MAX).then_some(earliest)
+    }
+
+    /// Whether a timer is due, at a glance; after a cancellation it may say so too early. Unlike
+    /// `next_wake` it knows no wake-ups that only move timers within a wheel.
+    #[must_use]
+    pub fn is_due(&self, now: u64) -> bool {
+        let mut is_due = false;
+        self.each_occupied(|at| is_due |= self.table[at].due.load(Ordering::Relaxed) <= now);
+        is_due
     }
 
     /// Pending timers, at a glance.
@@ -423,6 +435,8 @@ impl<T: Timed> Shards<T> {
         let wake = inner.next_wake().unwrap_or(u64::MAX);
         // ORDERING: as in `note`.
         self.table[at].wake.store(wake, Ordering::Release);
+        let due = inner.first_due().unwrap_or(u64::MAX);
+        self.table[at].due.store(due, Ordering::Relaxed);
         self.note(at, wheel.as_deref(), None);
     }
 
@@ -438,11 +452,17 @@ impl<T: Timed> Shards<T> {
         {
             shard.wake.store(deadline, Ordering::Release);
         }
+        if let Some(deadline) = added {
+            // ORDERING: the lock orders writers; a glance for all others.
+            let due = shard.due.load(Ordering::Relaxed).min(deadline);
+            shard.due.store(due, Ordering::Relaxed);
+        }
         let (word, bit) = (at / 64, 1 << (at % 64));
         if before == 0 && len > 0 {
             self.summary[word].fetch_or(bit, Ordering::Release);
         } else if before > 0 && len == 0 {
             shard.wake.store(u64::MAX, Ordering::Release);
+            shard.due.store(u64::MAX, Ordering::Relaxed);
             self.summary[word].fetch_and(!bit, Ordering::Release);
         }
     }

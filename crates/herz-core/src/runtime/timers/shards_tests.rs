@@ -43,6 +43,7 @@ fn few_timers_stay_in_a_shard_a_processor() {
     assert_eq!((shards.next_wake(), shards.bytes()), (None, 0));
     let timers = add(&shards, 100, 50 * MS);
     assert_eq!(shards.next_wake(), Some(50 * MS));
+    assert!(!shards.is_due(50 * MS - 1) && shards.is_due(50 * MS));
     assert_eq!(
         (shards.len(), shards.active(), shards.len_of(0)),
         (100, 2, 50)

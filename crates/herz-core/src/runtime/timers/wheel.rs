@@ -180,14 +180,17 @@ impl<T> Wheel<T> {
     /// When `pop_due` should be called next: not after the first deadline. None without timers.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
+        Some(self.first_due()?.min(self.next_share()))
+    }
+
+    /// The first deadline, or after a cancellation a time before it. None without timers.
+    #[must_use]
+    pub fn first_due(&self) -> Option<u64> {
         if self.is_empty() {
             return None;
         }
-        let first = self
-            .near
-            .first()
-            .map_or_else(|| self.first_beyond(), |(deadline, _)| deadline);
-        Some(first.min(self.next_share()))
+        let near = self.near.first().map(|(deadline, _)| deadline);
+        Some(near.unwrap_or_else(|| self.first_beyond()))
     }
 
     fn tick(&self, time: u64) -> u64 {

@@ -110,6 +110,7 @@ fn a_crowded_slot_goes_down_share_by_share() {
     let mut shares = 0;
     while before > SHARE {
         let wake = wheel.next_wake().unwrap();
+        assert!(wheel.first_due().is_some_and(|due| due >= 140_000 * MS));
         assert!(due(&mut wheel, wake).is_empty());
         assert!(before - crowd(&wheel) <= 2 * SHARE);
         before = crowd(&wheel);
