@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 
-from bench.runtime import cases, stall
+from bench.runtime import cases, stall, threads
 from bench.runtime.peers import Peers, find_peers
 
 Measure = Callable[[Peers], dict[str, float]]
@@ -74,7 +74,7 @@ def main() -> int:
     print(f"  configured: {sysconfig.get_config_var('CONFIG_ARGS')}")
     print(f"  compiled: {sysconfig.get_config_var('PY_CFLAGS')}")
     verdicts = Verdicts()
-    for title, unit, measure, judge in (*cases.CASES, *stall.CASES):
+    for title, unit, measure, judge in (*cases.CASES, *stall.CASES, *threads.CASES):
         print(f"\nload before: {os.getloadavg()[0]:.2f}")
         judge(verdicts, show(title, unit, rounds(measure, peers, chosen.repetitions)))
     print(f"\n{verdicts.missed} targets missed or not measured")

@@ -96,9 +96,12 @@ impl Core {
             }),
         };
         let task = Py::new(py, task)?;
-        self.enrol(py, &task)?;
         if options.abandons {
             self.note_abandonable(py, &task);
+        }
+        if let Err(error) = self.enrol(py, &task) {
+            self.forget_abandonable(py, &task);
+            return Err(error);
         }
         let queued = TaskRef(task.clone_ref(py));
         if is_function && !options.is_pinned {
@@ -179,6 +182,11 @@ impl Core {
             }
             error.into_value(py).into_any()
         });
+        if own.is_dead() {
+            // Making the error's object ran Python, and meanwhile the task ended elsewhere. From
+            // here to `Word::finish` nothing does.
+            return Vec::new();
+        }
         let (payload, context, joiners, place);
         {
             let mut body = own.body.get_mut(py);
