@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 
-from bench.runtime import cases, stall, timers
+from bench.runtime import cases, stall, threads, timers
 from bench.runtime.peers import Peers, find_peers
 
 Measure = Callable[[Peers], dict[str, float]]
@@ -90,7 +90,10 @@ def main() -> int:
     print(f"  configured: {sysconfig.get_config_var('CONFIG_ARGS')}")
     print(f"  compiled: {sysconfig.get_config_var('PY_CFLAGS')}")
     verdicts = Verdicts()
-    tables = (*cases.CASES, *stall.CASES, *timers.cases(chosen.timer_seconds))
+    tables = (
+        *(*cases.CASES, *stall.CASES, *threads.CASES),
+        *timers.cases(chosen.timer_seconds),
+    )
     for title, unit, measure, judge in tables:
         if chosen.only not in title:
             continue

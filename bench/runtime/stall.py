@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,10 @@ async def tick(pause: Pause, first_ns: int, until_ns: int, late: list[tuple[int,
         due_ns += EVERY_NS
 
 
-async def scene(pause: Pause, start: Start, staller: Callable[[], None] | None) -> list[float]:
-    """Milliseconds by which the ticks were late that were due while the staller ran."""
+async def scene(
+    pause: Pause, start: Start, staller: Callable[[], None] | None, count: int = 1
+) -> list[float]:
+    """Milliseconds by which the ticks were late that were due while so many stallers ran."""
     began_ns = time.monotonic_ns()
     until_ns = began_ns + int((BEFORE_S + STALL_S + AFTER_S) * 1e9)
     late: list[tuple[int, int]] = []
@@ -47,7 +50,7 @@ async def scene(pause: Pause, start: Start, staller: Callable[[], None] | None) 
         if staller is not None:
             staller()
 
-    tasks.append(start(stall()))
+    tasks += [start(stall()) for _ in range(count)]
     for task in tasks:
         await task
     to_ns = from_ns + int(STALL_S * 1e9)
@@ -100,7 +103,45 @@ def judge(p99_ms: float, above_ms: float) -> Callable[[Verdicts, dict[str, float
     return judged
 
 
+MANY = (
+    ("8 blockers", block, 8),
+    ("100 blockers", block, 100),
+    ("4 burners", burn, 4),
+    ("16 burners", burn, 16),
+)
+LOCKED = 30
+
+
+def many(_peers: Peers) -> dict[str, float]:
+    """The same with several stallers, and with tasks that all want one `threading.Lock`."""
+    values: dict[str, float] = {}
+
+    def note(name: str, staller: Callable[[], None], count: int) -> None:
+        # A thread for each staller: fewer are a queue, which no runtime could shorten.
+        ticks = scene(runtime.sleep, go, staller, count)
+        late = runtime.run(ticks, max_workers=count + 32)
+        values[f"{name} P99"] = late[int(len(late) * 0.99)]
+        values[f"{name} max"] = late[-1]
+
+    lock = threading.Lock()
+
+    def hold() -> None:
+        with lock:
+            time.sleep(STALL_S / LOCKED)
+
+    for name, staller, count in MANY:
+        note(name, staller, count)
+    note(f"{LOCKED} on one lock", hold, LOCKED)
+    return values
+
+
+def judge_many(verdicts: Verdicts, medians: dict[str, float]) -> None:
+    """A hundred blockers delay nobody by more than 60 ms; the rest is a table."""
+    verdicts.below(medians, "100 blockers max", 60)
+
+
 CASES = (
     (f"lateness while a task blocks for {STALL_S} s", "ms", measured(block), judge(5, 8)),
     (f"lateness while a task burns for {STALL_S} s", "ms", measured(burn), judge(8, 12)),
+    ("lateness while several do", "ms", many, judge_many),
 )

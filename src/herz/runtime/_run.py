@@ -61,12 +61,14 @@ class _Crew:
     def join(self) -> list[threading.Thread]:
         """Waits for those that can end; gives those that stay inside a call."""
         ends = time.monotonic() + _JOIN_SECONDS
-        abandoned = self.native.abandoned_threads() if self.native is not None else []
+        native = self.native
+        assert native is not None
+        abandoned = native.abandoned_threads()
         awaited = [thread for thread in self.threads if thread.ident not in abandoned]
         stuck = [thread for thread in awaited if not _ends(thread, _SOON_SECONDS)]
         for thread in stuck:
             # A step that burns can be ended; a call into C cannot.
-            _native.Runtime.abandon(thread.ident or 0)
+            native.abandon(thread.ident or 0)
         return [thread for thread in stuck if not _ends(thread, ends - time.monotonic())]
 
 

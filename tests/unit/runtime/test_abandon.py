@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 
@@ -184,6 +185,42 @@ def test_what_ends_by_itself_is_awaited_like_any_task() -> None:
         return await go(child(), abandon=True), await go(int, "6", abandon=True)
 
     assert run(main()) == (5, 6)
+
+
+def test_a_call_that_ends_while_it_is_left_ends_once() -> None:
+    """A collection that runs inside `cancel` lets the call's own thread go first."""
+    call = Call()
+    is_armed = [False]
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        if is_armed[0]:
+            is_armed[0] = False
+            call.free()
+            while not tasks[0].done():
+                threading.Event().wait(0.001)
+
+    tasks: list[runtime.Task[str]] = []
+    thresholds = gc.get_threshold()
+
+    async def main() -> str:
+        tasks.append(go(call.block, abandon=True))
+        await until(call.has_begun)
+        is_armed[0] = True
+        gc.set_threshold(1, 1, 1)
+        tasks[0].cancel()
+        gc.set_threshold(*thresholds)
+        assert not is_armed[0]
+        await yield_now()
+        return await tasks[0]
+
+    gc.callbacks.append(collected)
+    try:
+        # A task that ended twice would be counted twice, and end the run before main.
+        assert run(main()).startswith("a result")
+    finally:
+        gc.callbacks.remove(collected)
+        gc.set_threshold(*thresholds)
+    call.end()
 
 
 @pytest.mark.slow

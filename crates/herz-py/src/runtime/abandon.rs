@@ -52,9 +52,12 @@ impl Core {
     /// Leaves the task if it was cancelled inside a call: whoever awaits it goes on at once.
     pub fn abandon(self: &Arc<Self>, py: Python<'_>, task: &Py<Task>) {
         let own = task.get();
-        if !own.has(ABANDON) || !own.has(CANCELLED) || own.is_dead() {
+        if !own.has(ABANDON) || !own.has(CANCELLED) {
             return;
         }
+        // Made first: Python runs here, and what is looked at below would change.
+        let outcome = Cancelled::new_err("the task was left inside a call");
+        let _ = outcome.value(py);
         let worker = {
             let living = &self.abandoned.get(py).living;
             living.get(&own.id).and_then(|entry| entry.1)
@@ -75,7 +78,6 @@ impl Core {
             let thread = self.threads.get(py)[worker as usize];
             self.abandoned.get_mut(py).threads.push(thread);
         }
-        let outcome = Cancelled::new_err("the task was left inside a call");
         let joiners = self.finish(py, task, Err(outcome));
         self.wake(current::worker_of(self), joiners);
     }

@@ -276,11 +276,12 @@ pub fn is_coroutine_function(function: &Bound<'_, PyAny>) -> bool {
         .is_ok_and(|flags| flags & CO_COROUTINE != 0)
 }
 
-/// Raises an exception of that class in whatever bytecode the thread runs, soon.
-pub fn raise_in_thread(py: Python<'_>, thread: u64, class: &Bound<'_, PyType>) {
-    let _ = py;
+/// Raises an exception of that class in whatever bytecode the thread runs, soon. None: what was to
+/// be raised so is not.
+pub fn raise_in_thread(_py: Python<'_>, thread: u64, class: Option<&Bound<'_, PyType>>) {
+    let class = class.map_or(ptr::null_mut(), Bound::as_ptr);
     // SAFETY: the interpreter is held and the class is alive; a thread that is gone is not found.
-    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class.as_ptr()) };
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class) };
 }
 
 /// The calling thread, as Python's `threading` names it.

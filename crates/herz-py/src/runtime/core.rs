@@ -104,9 +104,12 @@ impl Core {
             }),
         };
         let task = Py::new(py, task)?;
-        self.enrol(py, &task)?;
         if options.abandons {
             self.note_abandonable(py, &task);
+        }
+        if let Err(error) = self.enrol(py, &task) {
+            self.forget_abandonable(py, &task);
+            return Err(error);
         }
         let queued = Runnable::Task(task.clone_ref(py));
         // Under a clock of the runtime's own a function is one step of the thread of `run`.
@@ -188,6 +191,11 @@ impl Core {
             }
             error.into_value(py).into_any()
         });
+        if own.is_dead() {
+            // Making the error's object ran Python, and meanwhile the task ended elsewhere. From
+            // here to `Word::finish` nothing does.
+            return Vec::new();
+        }
         let (payload, context, joiners, place);
         {
             let mut body = own.body.get_mut(py);

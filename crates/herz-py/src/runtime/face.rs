@@ -173,9 +173,11 @@ impl Runtime {
 
     /// The run has ended, and this thread is still inside a step: bytecode that it runs ends with
     /// `Cancelled`.
-    #[staticmethod]
-    fn abandon(py: Python<'_>, thread: u64) {
-        awaitable::raise_in_thread(py, thread, &py.get_type::<super::Cancelled>());
+    fn abandon(&self, py: Python<'_>, thread: u64) {
+        if self.core.threads.get(py).contains(&thread) {
+            let cancelled = py.get_type::<super::Cancelled>();
+            awaitable::raise_in_thread(py, thread, Some(&cancelled));
+        }
     }
 
     /// Hand-off rests (+1) or may go on (-1).
