@@ -49,6 +49,8 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::channel::Channel;
     #[pymodule_export]
+    use crate::runtime::connection::{Connection, Listener};
+    #[pymodule_export]
     use crate::runtime::face::{
         Runtime, after_fork, current_runtime, current_task, go, in_runtime, sleep, yield_now,
     };
@@ -56,6 +58,8 @@ mod _native {
     use crate::runtime::locks::{Gate, Semaphore};
     #[pymodule_export]
     use crate::runtime::task::Task;
+    #[pymodule_export]
+    use crate::runtime::watch::{notify_closing, wait_readable, wait_writable};
     #[pymodule_export]
     use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]

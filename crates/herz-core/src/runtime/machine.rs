@@ -8,9 +8,10 @@ use std::io;
 use std::time::Duration;
 
 use super::crew::{Crew, Errand};
+use super::descriptors::Descriptors;
 use super::fifo::{Global, Place};
 use super::heap::{Heap, Key};
-use super::poller::{Poller, now_ns};
+use super::poller::{Events, Poller, now_ns};
 use super::processor::{Claim, Processor, WorkerId};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering};
 use super::sysmon::{self, Watch};
@@ -49,6 +50,9 @@ pub struct Machine<T> {
     pub processor: Processor<T>,
     pub crew: Crew<T>,
     pub poller: Poller,
+    pub descriptors: Descriptors<T>,
+    /// When somebody last looked for ready descriptors.
+    pub(super) polled_ns: AtomicU64,
     pub settings: Settings,
     pub counters: Counters,
     global: Lock<Global<T>>,
@@ -77,6 +81,8 @@ pub struct Pace {
     left: u32,
     steps: u32,
     looked_ns: u64,
+    /// Room for what a look brings.
+    events: Events,
 }
 
 const CHECK_NS: u64 = 200_000;
@@ -88,6 +94,7 @@ impl Default for Pace {
             left: 0,
             steps: 0,
             looked_ns: now_ns(),
+            events: Events::default(),
         }
     }
 }
@@ -123,6 +130,8 @@ impl<T: Task> Machine<T> {
             processor: Processor::new(),
             crew: Crew::new(settings.workers_max),
             poller: Poller::new()?,
+            descriptors: Descriptors::default(),
+            polled_ns: AtomicU64::new(0),
             settings,
             counters: Counters::default(),
             global: Lock::default(),
@@ -272,11 +281,21 @@ impl<T: Task> Machine<T> {
         task
     }
 
-    /// Looks at the clock: due timers fire.
+    /// Looks at the kernel and the clock: ready descriptors wake their tasks, due timers fire.
     pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace) {
         let now = now_ns();
         pace.renew(now);
         self.counters.polls.fetch_add(1, Ordering::Relaxed);
+        self.glance(claim, &mut pace.events, now);
+        self.fire(claim, now);
+    }
+
+    /// The same after a `rest`, which has looked at the kernel.
+    pub fn look_after_rest(&self, claim: &mut Claim<'_, T>, pace: &mut Pace) {
+        let now = now_ns();
+        pace.renew(now);
+        self.polled_ns.store(now, Ordering::Relaxed);
+        self.deliver(claim, &mut pace.events);
         self.fire(claim, now);
     }
 
@@ -288,13 +307,14 @@ impl<T: Task> Machine<T> {
             // queued before is seen by the look at the global queue that follows.
             && self.crew.functions.load(Ordering::Acquire) == 0
             && self.crew.detached.load(Ordering::Acquire) == 0
+            && !self.descriptors.is_armed()
             && self.global_len.load(Ordering::Relaxed) == 0
             && self.dead_len.load(Ordering::Relaxed) == 0
     }
 
     /// Waits for something to do, until `until_ns` at the latest; the owner has parked its claim.
     /// The caller does not hold the interpreter.
-    pub fn rest(&self, until_ns: Option<u64>) {
+    pub fn rest(&self, until_ns: Option<u64>, pace: &mut Pace) {
         self.counters.parks.fetch_add(1, Ordering::Relaxed);
         self.poller.prepare();
         let has_work = self.global_len.load(Ordering::Relaxed) > 0
@@ -305,7 +325,8 @@ impl<T: Task> Machine<T> {
             return;
         }
         let until = self.first_due_ns().min(until_ns.unwrap_or(NEVER));
-        self.poller.wait((until != NEVER).then_some(until));
+        let until = (until != NEVER).then_some(until);
+        self.poller.wait(until, &mut pace.events);
     }
 
     /// Claims the processor again after `rest`.

@@ -3,6 +3,8 @@
 //! - [`task`]: the state of a task, one atomic word.
 //! - [`processor`]: the right to run tasks, and who has it.
 //! - [`fifo`]: the run queue; [`heap`]: the timers; [`poller`]: the wait for the kernel.
+//! - [`descriptors`]: who waits for which descriptor; [`network`]: the machine's part of it;
+//!   [`stream`]: the calls on sockets.
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
 //! - [`sysmon`]: the monitor that takes the processor out of steps that last too long.
@@ -22,13 +24,16 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod crew;
+pub mod descriptors;
 pub mod fifo;
 pub mod heap;
 pub mod machine;
+mod network;
 pub mod poller;
 pub mod primitives;
 pub mod processor;
 pub mod queue;
+pub mod stream;
 pub mod sync;
 pub mod sysmon;
 pub mod task;

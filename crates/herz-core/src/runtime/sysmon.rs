@@ -126,10 +126,13 @@ impl<T: Task> Machine<T> {
         step.cpu_ns = cpu_ns;
         let lasted = now_ns.saturating_sub(step.since_ns);
         let is_counted = step.is_counted;
+        // Ready descriptors are work that waits, too; finding out costs a call, so it comes last.
         let is_due = lasted >= SHORT_NS
-            && self.has_work(now_ns)
+            && (self.has_work(now_ns) || self.descriptors.is_armed())
             && self.pauses.load(Ordering::Relaxed) == 0
             && lasted >= self.allowed_ns(watch, now_ns, is_off_cpu);
+        let has_found = self.poll_for_others(now_ns, is_due);
+        let is_due = is_due && (has_found || self.has_work(now_ns));
         if is_due && !self.hand_off(watch, seen) && !is_counted {
             self.counters.stalls.fetch_add(1, Ordering::Relaxed);
             if let Some(step) = &mut watch.step {

@@ -311,6 +311,9 @@ impl Core {
         let living = living(py, &register);
         register.places.clear();
         register.free.clear();
+        drop(register);
+        // Their references; the tasks themselves are in `living`.
+        drop(self.machine.descriptors.empty());
         living
     }
 

@@ -181,6 +181,7 @@ impl Runtime {
         stats.set_item("steps", machine.processor.seen().steps)?;
         stats.set_item("queued_local", local)?;
         stats.set_item("queued_global", global)?;
+        stats.set_item("descriptors", machine.descriptors.waiting())?;
         stats.set_item("timers", machine.timers_len())?;
         stats.set_item("timers_fired", counters.fired.load(Ordering::Relaxed))?;
         stats.set_item("hand_offs", counters.hand_offs.load(Ordering::Relaxed))?;

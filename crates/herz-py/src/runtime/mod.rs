@@ -5,18 +5,22 @@
 //! - [`worker`]: the loops of the workers. [`current`]: what runs on this thread.
 //! - [`awaitable`]: the native awaitables, the only file that speaks the C API.
 //! - [`waits`]: how each wait begins and ends. [`channel`], [`locks`]: what is waited for.
+//! - [`connection`], [`sockets`]: connections and their waits; [`watch`]: descriptors of others.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
 mod awaitable;
 mod cell;
 pub mod channel;
+pub mod connection;
 mod core;
 mod current;
 pub mod face;
 mod interval;
 pub mod locks;
+mod sockets;
 pub mod task;
 mod waits;
+pub mod watch;
 mod worker;
 
 use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError};
@@ -39,7 +43,7 @@ create_exception!(
     herz.runtime,
     Closed,
     PyException,
-    "The channel is closed, and for a receiver also empty."
+    "The channel, connection or listener is closed; a channel for a receiver also empty."
 );
 
 /// The error for a state that must not be.

@@ -51,9 +51,11 @@ pub fn step(py: Python<'_>, wait: &Wait) -> Step {
 
 fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Step {
     let own = task.get();
-    if matches!(wait, Wait::Nothing) {
+    match wait {
         // What is over already is no point at which anything else may happen.
-        return Step::Give(py.None());
+        Wait::Nothing => return Step::Give(py.None()),
+        Wait::Given(value) => return Step::Give(value.clone_ref(py)),
+        _ => {}
     }
     if own.has(CANCELLED) {
         return Step::Raise(Cancelled::new_err("the task was cancelled"));
@@ -75,6 +77,8 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         }
         wait if !is_at_home(py, own, wait) => Step::Raise(foreign()),
         _ if must_suspend(current, own) => suspend_to_yield(own),
+        Wait::Socket(operation) => operation.advance(py, task),
+        Wait::Descriptor(watch) => watch.advance(py, task),
         wait => match attempt(py, wait) {
             Tried::Done(value) => Step::Give(value),
             Tried::Failed(error) => Step::Raise(ended(wait, py, error)),
@@ -120,7 +124,8 @@ fn is_at_home(py: Python<'_>, own: &Task, wait: &Wait) -> bool {
         }
         Wait::Acquire(semaphore) => semaphore.get().is_at_home(py, own),
         Wait::Pass(gate) => gate.get().is_at_home(py, own),
-        Wait::Yield | Wait::Sleep { .. } | Wait::Nothing => true,
+        Wait::Socket(operation) => operation.is_at_home(own),
+        _ => true,
     }
 }
 
@@ -135,7 +140,7 @@ fn attempt(py: Python<'_>, wait: &Wait) -> Tried {
         Wait::Send(channel, value) => channel.get().try_send(py, value),
         Wait::Acquire(semaphore) => semaphore.get().try_acquire(py),
         Wait::Pass(gate) => gate.get().try_pass(py),
-        Wait::Yield | Wait::Sleep { .. } | Wait::Nothing => Tried::Done(py.None()),
+        _ => unreachable!("has a way of its own"),
     }
 }
 
@@ -162,7 +167,7 @@ fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> &'static str {
             gate.get().queue_task(py, waiter);
             "an event"
         }
-        Wait::Yield | Wait::Sleep { .. } | Wait::Nothing => unreachable!("waits for nobody"),
+        _ => unreachable!("waits for nobody"),
     }
 }
 
@@ -186,7 +191,17 @@ fn withdraw(py: Python<'_>, wait: &Wait, task: &Py<Task>, timer: Option<Key>) {
         Wait::Sleep { .. } => {
             drop(timer.and_then(|key| task.get().core.machine.disarm(key)));
         }
-        Wait::Yield | Wait::Nothing => {}
+        Wait::Socket(_) | Wait::Descriptor(_) => forget(py, wait),
+        Wait::Yield | Wait::Nothing | Wait::Given(_) => {}
+    }
+}
+
+/// The wait is over, or is dropped: nothing must name it any more.
+pub fn forget(py: Python<'_>, wait: &Wait) {
+    match wait {
+        Wait::Socket(operation) => operation.forget(py),
+        Wait::Descriptor(watch) => watch.forget(py),
+        _ => {}
     }
 }
 
@@ -219,11 +234,14 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
             withdraw(py, wait, task, timer);
             Step::Raise(Cancelled::new_err("the task was cancelled"))
         }
+        // An event only says that it is worth trying.
+        (None, Wait::Socket(operation)) => operation.advance(py, task),
+        (None, Wait::Descriptor(watch)) => watch.advance(py, task),
         (None, _) => Step::Give(py.None()),
     }
 }
 
-fn suspend_to_yield(own: &Task) -> Step {
+pub fn suspend_to_yield(own: &Task) -> Step {
     own.word.prepare_yield();
     Step::Suspend
 }

@@ -144,9 +144,9 @@ impl<'a> Worker<'a> {
         };
         claim.park();
         assert_none_held();
-        py.detach(|| machine.rest(until_ns));
+        py.detach(|| machine.rest(until_ns, &mut self.pace));
         let mut claim = machine.unpark(self.id);
-        machine.look(&mut claim, &mut self.pace);
+        machine.look_after_rest(&mut claim, &mut self.pace);
         Ok(self.look_around(py, claim))
     }
 
