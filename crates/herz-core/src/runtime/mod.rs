@@ -25,6 +25,10 @@
 
 pub mod crew;
 pub mod descriptors;
+#[cfg(all(test, loom))]
+mod descriptors_models;
+#[cfg(all(test, not(loom)))]
+mod descriptors_tests;
 pub mod fifo;
 pub mod heap;
 pub mod machine;
