@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import random
 import socket
 import struct
@@ -414,5 +416,34 @@ def test_a_connection_and_a_foreign_wait_share_a_descriptor() -> None:
 
     async def watch(connection: Connection) -> None:
         await wait_readable(connection)
+
+    run(main())
+
+
+def test_nothing_that_a_request_makes_is_tracked_by_the_collector() -> None:
+    async def main() -> None:
+        one, other = unix_pair()
+        async with one, other:
+            made = [one.send_all(b"x"), other.receive(), one.send_all(bytearray(b"x"))]
+            assert not any(gc.is_tracked(each) for each in made)
+
+    run(main())
+
+
+def test_the_child_of_a_fork_leaves_its_parents_connections_alone() -> None:
+    async def main() -> None:
+        one, other = unix_pair()
+        async with one, other:
+            reading = go(receive(other))
+            await until(lambda: reading.state == "waits for bytes of a connection")
+            child = os.fork()
+            if child == 0:
+                # Closes its copies, which must not end the parent's watch.
+                one.close()
+                other.close()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            await one.send_all(b"x")
+            assert await reading == b"x"
 
     run(main())

@@ -206,7 +206,10 @@ fn descriptors_that_are_reused_by_many_threads_mix_no_events_up() {
                 scope.spawn(move || reopen(world, tasks, seed, rounds))
             })
             .collect();
-        let ended: Vec<_> = owners.into_iter().map(|owner| owner.join()).collect();
+        let ended: Vec<_> = owners
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
         is_over.store(true, Ordering::Relaxed);
         assert!(ended.iter().all(Result::is_ok));
     });

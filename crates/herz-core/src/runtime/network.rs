@@ -17,8 +17,9 @@ impl<T: Task> Machine<T> {
     /// Watches a descriptor that the caller owns. Waits for a closed one of the same number end.
     ///
     /// # Errors
-    /// The kernel cannot watch it.
+    /// The kernel cannot watch it, or the process was forked.
     pub fn own_descriptor(&self, worker: Option<WorkerId>, number: u32) -> io::Result<Key> {
+        self.refuse_copy()?;
         let (key, over) = self.descriptors.own(&self.poller, number);
         self.end_waits(worker, over);
         key
@@ -27,19 +28,27 @@ impl<T: Task> Machine<T> {
     /// Watches a descriptor for one wait, beside others.
     ///
     /// # Errors
-    /// The kernel cannot watch it.
+    /// The kernel cannot watch it, or the process was forked.
     pub fn share_descriptor(&self, number: u32) -> io::Result<Key> {
+        self.refuse_copy()?;
         self.descriptors.share(&self.poller, number)
     }
 
     /// Ends one such wait.
     pub fn release_descriptor(&self, worker: Option<WorkerId>, key: Key) {
+        if self.poller.is_copy() {
+            return;
+        }
         let over = self.descriptors.release(&self.poller, key);
         self.end_waits(worker, over);
     }
 
     /// The descriptor is about to be closed: who waits for it goes on, and is refused from now on.
     pub fn close_descriptor(&self, worker: Option<WorkerId>, key: Key) {
+        // Neither the kernel's list nor the locks of a copy are ours.
+        if self.poller.is_copy() {
+            return;
+        }
         let over = self.descriptors.close(&self.poller, key);
         self.end_waits(worker, over);
     }
@@ -67,6 +76,13 @@ impl<T: Task> Machine<T> {
     ) -> Result<(), (Refusal, T)> {
         self.descriptors
             .arm(key, side, task, generation, is_drained)
+    }
+
+    fn refuse_copy(&self) -> io::Result<()> {
+        if self.poller.is_copy() {
+            return Err(io::Error::other("the process was forked since"));
+        }
+        Ok(())
     }
 
     /// Somebody found the descriptor ready: as if the kernel had told.

@@ -132,6 +132,12 @@ impl Poller {
         Ok(())
     }
 
+    /// Whether this is a copy in the child of a fork. Its list is the parent's: what is taken out of
+    /// it is lost to the parent.
+    pub fn is_copy(&self) -> bool {
+        std::process::id() != self.process
+    }
+
     /// What is written to this pipe, which does not block, ends waits.
     ///
     /// # Errors
@@ -244,9 +250,6 @@ impl Poller {
 
 impl Kernel for Poller {
     fn add(&self, key: Key, number: u32) -> io::Result<()> {
-        if std::process::id() != self.process {
-            return Err(io::Error::other("the process was forked"));
-        }
         let flags =
             EDGES | epoll::EventFlags::OUT | epoll::EventFlags::PRI | epoll::EventFlags::RDHUP;
         let key = epoll::EventData::new_u64(key.word());
@@ -261,11 +264,8 @@ impl Kernel for Poller {
     }
 
     fn remove(&self, number: u32) {
-        // The child of a fork would take the descriptor out of its parent's list.
-        if std::process::id() == self.process {
-            // Refused where it was closed already: then the kernel has forgotten it.
-            let _ = epoll::delete(&self.epoll, borrow(number));
-        }
+        // Refused where it was closed already: then the kernel has forgotten it.
+        let _ = epoll::delete(&self.epoll, borrow(number));
     }
 }
 

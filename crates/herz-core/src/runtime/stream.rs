@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::time::Timespec;
 
 use super::descriptors::Side;
@@ -90,10 +90,11 @@ pub fn close_write(socket: &OwnedFd) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
 }
 
-/// Whether addresses of that family (`AF_…`) are the internet's.
+/// Whether its addresses are the internet's.
 #[must_use]
-pub fn is_internet(family: i32) -> bool {
-    family == libc::AF_INET || family == libc::AF_INET6
+pub fn is_internet(socket: &OwnedFd) -> bool {
+    let domain = sockopt::socket_domain(socket);
+    domain.is_ok_and(|domain| [AddressFamily::INET, AddressFamily::INET6].contains(&domain))
 }
 
 /// Whether it is a stream socket.

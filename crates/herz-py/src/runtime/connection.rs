@@ -280,11 +280,12 @@ impl Listener {
         socket: &Bound<'_, PyAny>,
         path: Option<std::path::PathBuf>,
     ) -> PyResult<Self> {
-        let family: i32 = socket.getattr("family")?.extract()?;
         let path = path.map(Path::new).transpose()?;
+        let socket = adopt(py, socket)?;
+        let is_tcp = socket.with(py, stream::is_internet)?;
         Ok(Self {
-            socket: adopt(py, socket)?,
-            is_tcp: stream::is_internet(family),
+            socket,
+            is_tcp,
             path,
         })
     }

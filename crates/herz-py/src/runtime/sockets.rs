@@ -183,15 +183,15 @@ impl Socket {
         self.state.get(py).sent_ever
     }
 
-    /// Reads what is there into the room; None: nothing is.
-    fn read(&self, py: Python<'_>, room: &mut [u8]) -> PyResult<Option<usize>> {
+    /// Reads what is there into the room; None: nothing is. Runs no Python.
+    fn read(&self, py: Python<'_>, room: &mut [u8]) -> PyResult<stream::Tried<usize>> {
         self.core.machine.descriptors.clear(self.key, Side::Read);
         let came = self.with(py, |socket| stream::receive(socket, room))?;
-        let came = came.map_err(|error| os_error(py, "receive", &error))?;
+        let Ok(came) = came else { return Ok(came) };
         // Less than there was room for: nothing is left, and an edge comes with what comes.
         self.state.get_mut(py).is_drained =
             came.is_none_or(|count| 0 < count && count < room.len());
-        Ok(came)
+        Ok(Ok(came))
     }
 
     fn receive(&self, py: Python<'_>, most: usize) -> PyResult<Outcome> {
@@ -202,16 +202,18 @@ impl Socket {
         if let Some(left) = left {
             return Ok(Outcome::Done(PyBytes::new(py, &left).into_any().unbind()));
         }
-        ROOM.with_borrow_mut(|room| {
+        let came = ROOM.with_borrow_mut(|room| {
             let room = &mut room[..most.min(CHUNK)];
-            Ok(match self.read(py, room)? {
-                Some(count) => {
-                    let bytes = PyBytes::new(py, &room[..count]);
-                    Outcome::Done(bytes.into_any().unbind())
-                }
+            let came = self.read(py, room)?;
+            // Allocates, and so runs nothing: the collector does not track bytes.
+            PyResult::Ok(came.map(|came| came.map(|count| PyBytes::new(py, &room[..count]))))
+        })?;
+        Ok(
+            match came.map_err(|error| os_error(py, "receive", &error))? {
+                Some(bytes) => Outcome::Done(bytes.into_any().unbind()),
                 None => Outcome::Blocked,
-            })
-        })
+            },
+        )
     }
 
     fn receive_exactly(&self, py: Python<'_>, wanted: usize) -> PyResult<Outcome> {
@@ -224,11 +226,13 @@ impl Socket {
             let came = ROOM.with_borrow_mut(|room| {
                 let room = &mut room[..missing.min(CHUNK)];
                 let came = self.read(py, room)?;
-                let bytes = &room[..came.unwrap_or(0)];
-                self.state.get_mut(py).left.bytes.extend_from_slice(bytes);
+                if let Ok(Some(count)) = came {
+                    let mut state = self.state.get_mut(py);
+                    state.left.bytes.extend_from_slice(&room[..count]);
+                }
                 PyResult::Ok(came)
             })?;
-            match came {
+            match came.map_err(|error| os_error(py, "receive", &error))? {
                 None => return Ok(Outcome::Blocked),
                 Some(0) => {
                     return Err(PyEOFError::new_err(format!(
@@ -255,7 +259,8 @@ impl Socket {
         let came = match count {
             0 => {
                 let most = room.len().min(CHUNK);
-                self.read(py, &mut room[..most])?
+                let came = self.read(py, &mut room[..most])?;
+                came.map_err(|error| os_error(py, "receive", &error))?
             }
             count => Some(count),
         };
