@@ -64,6 +64,8 @@ pub struct Machine<T> {
     dead_len: AtomicUsize,
     /// Worker 0 is idle and wants the processor.
     reclaim: AtomicBool,
+    /// Whether the run is over or stuck must be asked again: a step or a function ended elsewhere.
+    news: AtomicBool,
     /// What may still wake a task from outside: portals, signal subscriptions.
     pub outside: AtomicUsize,
     /// Hand-off rests while this is above zero: a garbage collection runs, a debugger holds a task.
@@ -141,6 +143,7 @@ impl<T: Task> Machine<T> {
             dead: Lock::default(),
             dead_len: AtomicUsize::new(0),
             reclaim: AtomicBool::new(false),
+            news: AtomicBool::new(false),
             outside: AtomicUsize::new(0),
             pauses: AtomicUsize::new(0),
             switch_interval_ns: AtomicU64::new(5_000_000),
@@ -177,6 +180,15 @@ impl<T: Task> Machine<T> {
             Wake::Queue => self.ready(worker, task, place),
             Wake::Noted | Wake::Stale => self.bury(task),
         }
+    }
+
+    /// What may end the run, or leave it stuck, has changed: the owner of the processor asks again
+    /// before it rests, or is woken.
+    pub fn tell_news(&self) {
+        // ORDERING: Relaxed: the fence in `wake` comes after it, as that in `prepare` before the
+        // look in `rest`.
+        self.news.store(true, Ordering::Relaxed);
+        self.poller.wake();
     }
 
     /// Leaves a reference for a worker that may release it.
@@ -319,7 +331,8 @@ impl<T: Task> Machine<T> {
         self.poller.prepare();
         let has_work = self.global_len.load(Ordering::Relaxed) > 0
             || self.dead_len.load(Ordering::Relaxed) > 0
-            || self.reclaim.load(Ordering::Relaxed);
+            || self.reclaim.load(Ordering::Relaxed)
+            || self.news.swap(false, Ordering::Relaxed);
         if has_work {
             self.poller.call_off();
             return;
@@ -350,7 +363,10 @@ impl<T: Task> Machine<T> {
             return false;
         }
         // ORDERING: Release: see `is_stuck`.
-        self.crew.detached.fetch_sub(1, Ordering::AcqRel) == 1
+        let is_last = self.crew.detached.fetch_sub(1, Ordering::AcqRel) == 1;
+        // Its task may have been the last one, or all that the others could wait for.
+        self.tell_news();
+        is_last
     }
 
     /// Worker 0 waits for the processor; None when `limit` passed.

@@ -156,7 +156,7 @@ impl Runtime {
         } else {
             outside.fetch_sub(1, Ordering::Relaxed);
             // The owner looks again whether anything is left that could wake its tasks.
-            self.core.machine.poller.wake();
+            self.core.machine.tell_news();
         }
     }
 

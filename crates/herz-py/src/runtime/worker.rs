@@ -370,7 +370,7 @@ fn call(py: Python<'_>, core: &Arc<Core>, task: &Py<Task>) {
     core.finish(py, task, outcome);
     core.machine.crew.done();
     // The owner may have found itself stuck but for this function.
-    core.machine.poller.wake();
+    core.machine.tell_news();
 }
 
 /// The thread that called `run`: it runs tasks first, and again whenever its own step has ended.
