@@ -119,12 +119,11 @@ def user_seconds(process: int) -> float:
     return int(fields[11]) / os.sysconf("SC_CLK_TCK")
 
 
-def observe(command: list[str], connections: int, rate: int) -> Seen:
+def observe(command: list[str], connections: int, rate: int, beside: str = "") -> Seen:
     """Starts the server and the load, and compares before with after."""
     program = load_program()
     assert program is not None
-    words = [*command, "polled"] if rate else command
-    with on_cpu(words, 0) as server:
+    with on_cpu([*command, *([beside] if beside else [])], 0) as server:
         (port,) = hear(server)
         with on_cpu([str(program), port, str(connections), str(SECONDS), str(rate)], -1) as load:
             assert hear(load) == ["ready"], "the load could not connect"
@@ -169,7 +168,7 @@ def measure_many(peers: Peers) -> dict[str, float]:
     for name, command in servers(peers, is_floor_there=False).items():
         if name == "uvloop Protocol":
             continue
-        seen = observe(command, MANY, RATE)
+        seen = observe(command, MANY, RATE, "polled")
         values[f"{name} wake-up P99"] = seen.wake_us
         values[f"{name} answer P99"] = seen.p99_us
     return values
@@ -182,8 +181,28 @@ def judge_many(verdicts: Verdicts, medians: dict[str, float]) -> None:
         verdicts.beside(medians, *(f"{name} {what}" for name in names))
 
 
+def measure_stalled(peers: Peers) -> dict[str, float]:
+    """The P99 of the answers while a task of the server blocks a third of the time."""
+    if load_program() is None:
+        return {}
+    names = ("herz", "asyncio Streams", "uvloop Streams")
+    there = servers(peers, is_floor_there=False)
+    commands = {name: there[name] for name in names if name in there}
+    return {
+        name: observe(command, 100, 1_000, "stalled").p99_us / 1_000
+        for name, command in commands.items()
+    }
+
+
+def judge_stalled(verdicts: Verdicts, medians: dict[str, float]) -> None:
+    """A quarter of what asyncio takes."""
+    verdicts.most(medians, "herz", "asyncio Streams", 1 / 4)
+    verdicts.beside(medians, "uvloop Streams")
+
+
 CASES = (
     ("echo, 100 connections", "as named", measured(100), judge),
     ("echo, 1,000 connections", "as named", measured(1_000), judge),
     (f"echo, {MANY} connections, {RATE} requests a second", "µs", measure_many, judge_many),
+    ("echo beside a task that blocks, answer P99", "ms", measure_stalled, judge_stalled),
 )

@@ -1,7 +1,8 @@
-"""Echo servers, each in a process of its own: `python -m bench.runtime.servers NAME [polled]`.
+"""Echo servers, each in a process of its own: `python -m bench.runtime.servers NAME [BESIDE]`.
 
-Prints its port. With `polled` a task beside the echo wakes up every millisecond. When a line comes
-in, the P99 of how late it did so is printed, in microseconds, and the process ends.
+Prints its port. BESIDE `polled`: a task beside the echo wakes up every millisecond; `stalled`: one
+blocks a third of the time. When a line comes in, the P99 of how late the first one was is printed,
+in microseconds, and the process ends.
 """
 
 from __future__ import annotations
@@ -29,13 +30,23 @@ async def poll(pause: Callable[[float], Awaitable[None]], late_ns: list[int]) ->
         late_ns.append(time.monotonic_ns() - due_ns)
 
 
+async def stall(pause: Callable[[float], Awaitable[None]], _late_ns: list[int]) -> None:
+    """Blocks the thread for a tenth of a second, again and again."""
+    while True:
+        await pause(0.2)
+        time.sleep(0.1)
+
+
+BESIDE = {"polled": poll, "stalled": stall}
+
+
 def report(late_ns: list[int]) -> None:
     """What the parent reads at the end."""
     late_ns.sort()
     print(late_ns[len(late_ns) * 99 // 100] / 1_000 if late_ns else 0.0)
 
 
-def herz(is_polled: bool) -> None:
+def herz(beside: str) -> None:
     """A coroutine of herz.runtime for each connection."""
     from herz.runtime import Connection, go, listen_tcp, run, serve, sleep  # noqa: PLC0415
 
@@ -48,8 +59,8 @@ def herz(is_polled: bool) -> None:
         async with await listen_tcp(HOST, 0, backlog=BACKLOG) as listener:
             print(listener.local_address[1], flush=True)
             go(serve(listener, echo))
-            if is_polled:
-                go(poll(sleep, late_ns))
+            if beside:
+                go(BESIDE[beside](sleep, late_ns))
             await go(sys.stdin.readline)
         report(late_ns)
 
@@ -75,7 +86,7 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def theirs(is_protocol: bool, is_polled: bool) -> None:
+async def theirs(is_protocol: bool, beside: str) -> None:
     """A coroutine for each connection, or a protocol, on asyncio's loop or uvloop's."""
     late_ns: list[int] = []
     if is_protocol:
@@ -84,10 +95,10 @@ async def theirs(is_protocol: bool, is_polled: bool) -> None:
     else:
         server = await asyncio.start_server(_echo, HOST, 0, backlog=BACKLOG)
     print(server.sockets[0].getsockname()[1], flush=True)
-    polling = asyncio.create_task(poll(asyncio.sleep, late_ns)) if is_polled else None
+    task = asyncio.create_task(BESIDE[beside](asyncio.sleep, late_ns)) if beside else None
     await asyncio.to_thread(sys.stdin.readline)
-    if polling is not None:
-        polling.cancel()
+    if task is not None:
+        task.cancel()
     report(late_ns)
     sys.stdout.flush()
     # Ending thousands of connections in order would take longer than the measurement.
@@ -96,13 +107,13 @@ async def theirs(is_protocol: bool, is_polled: bool) -> None:
 
 def main() -> None:
     """Runs the server of that name."""
-    name, is_polled = sys.argv[1], sys.argv[2:] == ["polled"]
+    name, beside = sys.argv[1], "".join(sys.argv[2:])
     if name == "herz":
-        return herz(is_polled)
+        return herz(beside)
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     if name.startswith("uvloop"):
         run = importlib.import_module("uvloop").run
-    return run(theirs(name.endswith("Protocol"), is_polled))
+    return run(theirs(name.endswith("Protocol"), beside))
 
 
 if __name__ == "__main__":
