@@ -132,8 +132,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Whether this is a copy in the child of a fork. Its list is the parent's: what is taken out of
-    /// it is lost to the parent.
+    /// Whether this is a copy in the child of a fork. Its list is the parent's: what is taken out
+    /// of it is lost to the parent.
     pub fn is_copy(&self) -> bool {
         std::process::id() != self.process
     }
