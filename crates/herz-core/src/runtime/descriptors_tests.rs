@@ -259,3 +259,22 @@ fn a_wake_up_is_not_lost_to_another_poller() {
         }
     });
 }
+
+#[test]
+fn a_signal_that_the_monitor_sees_still_ends_the_next_wait() {
+    let poller = Poller::new().unwrap();
+    let (mine, mut other) = UnixStream::pair().unwrap();
+    mine.set_nonblocking(true).unwrap();
+    poller.listen(mine.into()).unwrap();
+    other.write_all(b"!").unwrap();
+    let mut events = Events::default();
+    assert!(!poller.glance_for_others(&mut events), "no task's event");
+    let began_ns = now_ns();
+    poller.prepare();
+    poller.wait(Some(began_ns + 20 * SECOND_NS), &mut events);
+    assert!(now_ns() < began_ns + 10 * SECOND_NS);
+    // It was heard now, and is not heard again.
+    poller.prepare();
+    poller.wait(Some(now_ns() + 1_000_000), &mut events);
+    assert!(!poller.glance(&mut events));
+}
