@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -447,3 +448,23 @@ def test_the_child_of_a_fork_leaves_its_parents_connections_alone() -> None:
             assert await reading == b"x"
 
     run(main())
+
+
+def test_a_trace_function_changes_no_result() -> None:
+    async def main() -> None:
+        one, other = unix_pair()
+        before = sys.gettrace()
+        async with one, other:
+            sys.settrace(lambda *_: None)
+            try:
+                reading = go(receive(other))
+                await until(lambda: reading.state == "waits for bytes of a connection")
+                assert await one.send_all(b"x") is None  # type: ignore[func-returns-value]
+                assert await reading == b"x"
+                one.close_write()
+                with pytest.raises(EOFError):
+                    await other.receive_exactly(1)
+            finally:
+                sys.settrace(before)
+
+    run(main(), hand_off=False)

@@ -112,6 +112,27 @@ def test_a_full_unix_listener_is_asked_again(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_deadline_ends_the_making_of_a_connection() -> None:
+    async def connect(address: tuple[str, int]) -> Connection | None:
+        try:
+            async with deadline(0.05):
+                return await connect_tcp(*address)
+        except TimeoutError:
+            return None
+
+    async def main() -> None:
+        # Nobody accepts: when the queue is full the kernel drops what comes.
+        with socket.create_server((HOST, 0), backlog=0) as full:
+            connecting = [go(connect(full.getsockname())) for _ in range(5)]
+            made = [await task for task in connecting]
+            assert None in made
+            for connection in made:
+                if connection is not None:
+                    connection.close()
+
+    run(main())
+
+
 def test_one_listener_takes_both_families() -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has one family only")
