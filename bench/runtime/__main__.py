@@ -1,6 +1,7 @@
 """`python -m bench.runtime`: floor, peers and herz.runtime, interleaved; medians and ranges.
 
-Only ratios of one table hold. Exit 1: a target is missed, or its peer is not there.
+Only ratios of one table hold. Exit 1: a target is missed, or its peer is not there; Go may be
+missing with `--allow-missing`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 
-from bench.runtime import cases, stall, threads, timers
+from bench.runtime import cases, echo, stall, threads, timers
 from bench.runtime.peers import Peers, find_peers
 
 Measure = Callable[[Peers], dict[str, float]]
@@ -41,8 +42,9 @@ def show(title: str, unit: str, values: dict[str, list[float]]) -> dict[str, flo
 class Verdicts:
     """Targets, as ratios of medians of one table."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_go_optional: bool = False) -> None:
         self.missed = 0
+        self._is_go_optional = is_go_optional
 
     def most(self, medians: dict[str, float], own: str, peer: str, factor: float) -> None:
         """Own value at most `factor` times the peer's."""
@@ -57,8 +59,19 @@ class Verdicts:
             f"  {'kept' if kept else 'MISSED'}: {own} / {peer} = {ratio:.3f} (at most {factor:.3f})"
         )
 
+    def beside(self, medians: dict[str, float], *names: str) -> None:
+        """All of them were measured."""
+        for name in names:
+            if name not in medians and not (self._is_go_optional and name.startswith("Go ")):
+                self.missed += 1
+                print(f"  not measured: {name}")
+
     def below(self, medians: dict[str, float], own: str, limit: float) -> None:
         """Own value at most a limit."""
+        if own not in medians:
+            self.missed += 1
+            print(f"  not measured: {own}")
+            return
         kept = medians[own] <= limit
         self.missed += not kept
         print(f"  {'kept' if kept else 'MISSED'}: {own} = {medians[own]:.4g} (at most {limit:.4g})")
@@ -83,15 +96,16 @@ def main() -> int:
         help="over so many seconds timers come due, of each contender and in each repetition: only "
         "60 gives the table's figures",
     )
+    parser.add_argument("--allow-missing", action="store_true", help="Go need not be there")
     parser.add_argument("--only", default="", help="only tables whose title contains this")
     chosen = parser.parse_args()
     peers = find_peers()
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs")
     print(f"  configured: {sysconfig.get_config_var('CONFIG_ARGS')}")
     print(f"  compiled: {sysconfig.get_config_var('PY_CFLAGS')}")
-    verdicts = Verdicts()
+    verdicts = Verdicts(is_go_optional=chosen.allow_missing)
     tables = (
-        *(*cases.CASES, *stall.CASES, *threads.CASES),
+        *(*cases.CASES, *stall.CASES, *threads.CASES, *echo.CASES),
         *timers.cases(chosen.timer_seconds),
     )
     for title, unit, measure, judge in tables:

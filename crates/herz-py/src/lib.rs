@@ -49,6 +49,8 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::channel::Channel;
     #[pymodule_export]
+    use crate::runtime::connection::{Connection, Listener};
+    #[pymodule_export]
     use crate::runtime::face::{
         Runtime, after_fork, breakpointhook, clock_ns, current_runtime, current_task, go,
         in_runtime, sleep, yield_now,
@@ -61,6 +63,8 @@ mod _native {
     use crate::runtime::task::Task;
     #[pymodule_export]
     use crate::runtime::timer::Timer;
+    #[pymodule_export]
+    use crate::runtime::watch::{notify_closing, wait_readable, wait_writable};
     #[pymodule_export]
     use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]

@@ -8,6 +8,7 @@ import sys
 import threading
 
 from herz import runtime
+from herz._native import Runtime, current_runtime
 from herz.runtime import Cancelled, go, run, sleep, yield_now
 
 
@@ -237,3 +238,31 @@ def test_a_context_that_a_detached_step_is_in_gives_a_clear_error() -> None:
 
 def test_cancelled_is_no_exception_that_is_caught_by_accident() -> None:
     assert not issubclass(Cancelled, Exception)
+
+
+def test_main_may_end_detached_while_the_first_worker_rests() -> None:
+    first, second = os.pipe(), os.pipe()
+
+    async def block(reader: int) -> None:
+        os.read(reader, 1)
+
+    def free(native: Runtime, parks: int) -> None:
+        # The first worker has the processor again, has nothing to do, and waits.
+        while not (native.stats()["detached"] and native.stats()["parks"] > parks):
+            os.sched_yield()
+        os.write(second[1], b"x")
+
+    async def main() -> str:
+        go(block(first[0]))
+        await yield_now()
+        native = current_runtime()
+        # From here on a second worker runs main, which the first one takes the processor from.
+        os.write(first[1], b"x")
+        thread = threading.Thread(target=free, args=(native, native.stats()["parks"]))
+        thread.start()
+        os.read(second[0], 1)
+        return "done"
+
+    assert run(main()) == "done"
+    for each in (*first, *second):
+        os.close(each)

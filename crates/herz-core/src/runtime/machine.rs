@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::crew::{Crew, Errand};
+use super::descriptors::Descriptors;
 use super::fifo::{Global, Local, Place};
-use super::poller::Poller;
+use super::poller::{Events, Poller};
 use super::processor::{Claim, Phase, Processor, WorkerId};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, Spin};
 use super::sysmon::{self, Watch};
-use super::task::Wake;
+use super::task::{Generation, Wake};
 use super::timers::shards::{Location, Shards, Timed};
 use super::timers::wheel::Due;
 
@@ -22,6 +23,8 @@ use super::timers::wheel::Due;
 pub trait Task: Timed + 'static {
     /// Its timer is due; what is to be done with it.
     fn due(&self) -> Wake;
+    /// What that wait was for has happened; likewise.
+    fn end_wait(&self, generation: Generation) -> Wake;
 }
 
 /// What a runtime is told once.
@@ -56,6 +59,9 @@ pub struct Machine<T> {
     pub processor: Processor<T>,
     pub crew: Crew<T>,
     pub poller: Poller,
+    pub descriptors: Descriptors<T>,
+    /// When somebody last looked for ready descriptors.
+    pub(super) polled_ns: AtomicU64,
     pub settings: Settings,
     pub counters: Counters,
     global: Lock<Global<T>>,
@@ -69,6 +75,8 @@ pub struct Machine<T> {
     reclaim: AtomicBool,
     /// The step that was given its processor back: it keeps it.
     pub(super) spared: AtomicU64,
+    /// Whether the run is over or stuck must be asked again: a step or a function ended elsewhere.
+    news: AtomicBool,
     /// What may still wake a task from outside: portals, signal subscriptions.
     pub outside: AtomicUsize,
     /// Hand-off rests while this is above zero: a garbage collection runs, a debugger holds a task.
@@ -96,6 +104,8 @@ pub struct Pace<T> {
     left: u32,
     steps: u32,
     looked_ns: u64,
+    /// Room for what a look brings.
+    events: Events,
 }
 
 /// Timers that one look takes: the others come at the next one.
@@ -112,6 +122,7 @@ impl<T> Pace<T> {
             left: 0,
             steps: 0,
             looked_ns: now_ns,
+            events: Events::default(),
         }
     }
 
@@ -146,6 +157,8 @@ impl<T: Task> Machine<T> {
             processor: Processor::new(Local::new(settings.seed)),
             crew: Crew::new(settings.workers_max),
             poller: Poller::new()?,
+            descriptors: Descriptors::default(),
+            polled_ns: AtomicU64::new(0),
             settings,
             counters: Counters::default(),
             global: Lock::default(),
@@ -156,6 +169,7 @@ impl<T: Task> Machine<T> {
             dead_len: AtomicUsize::new(0),
             reclaim: AtomicBool::new(false),
             spared: AtomicU64::new(u64::MAX),
+            news: AtomicBool::new(false),
             outside: AtomicUsize::new(0),
             pauses: AtomicUsize::new(0),
             switch_interval_ns: AtomicU64::new(5_000_000),
@@ -185,6 +199,15 @@ impl<T: Task> Machine<T> {
             global.push(task);
             self.global_len.store(global.len(), Ordering::Relaxed);
         }
+        self.poller.wake();
+    }
+
+    /// What may end the run, or leave it stuck, has changed: the owner of the processor asks again
+    /// before it rests, or is woken.
+    pub fn tell_news(&self) {
+        // ORDERING: Relaxed: the fence in `wake` comes after it, as that in `prepare` before the
+        // look in `rest`.
+        self.news.store(true, Ordering::Relaxed);
         self.poller.wake();
     }
 
@@ -284,10 +307,19 @@ impl<T: Task> Machine<T> {
         task
     }
 
-    /// Looks at the clock: due timers fire.
+    /// Looks at the kernel and the clock: ready descriptors wake their tasks, due timers fire.
     pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>) {
         pace.renew(self.clock.now_ns());
         self.counters.polls.fetch_add(1, Ordering::Relaxed);
+        self.glance(claim, &mut pace.events, pace.looked_ns);
+        self.fire(claim, pace);
+    }
+
+    /// The same after a `rest`, which has looked at the kernel.
+    pub fn look_after_rest(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>) {
+        pace.renew(self.clock.now_ns());
+        self.polled_ns.store(pace.looked_ns, Ordering::Relaxed);
+        self.deliver(claim, &mut pace.events);
         self.fire(claim, pace);
     }
 
@@ -300,13 +332,14 @@ impl<T: Task> Machine<T> {
             && self.crew.functions.load(Ordering::Acquire) == 0
             && self.crew.detached.load(Ordering::Acquire) == 0
             && self.crew.bound() == 0
+            && !self.descriptors.is_armed()
             && self.global_len.load(Ordering::Relaxed) == 0
             && self.dead_len.load(Ordering::Relaxed) == 0
     }
 
     /// Waits for something to do, until `until_ns` at the latest; the owner has parked its claim.
     /// The caller does not hold the interpreter.
-    pub fn rest(&self, until_ns: Option<u64>) {
+    pub fn rest(&self, until_ns: Option<u64>, pace: &mut Pace<T>) {
         self.counters.parks.fetch_add(1, Ordering::Relaxed);
         let has_work = || {
             self.global_len.load(Ordering::Relaxed) > 0
@@ -317,7 +350,7 @@ impl<T: Task> Machine<T> {
             self.rest_spin.until(REST_SPIN_NS, has_work);
         }
         self.poller.prepare();
-        if has_work() {
+        if has_work() || self.news.swap(false, Ordering::Relaxed) {
             self.poller.call_off();
             return;
         }
@@ -326,7 +359,8 @@ impl<T: Task> Machine<T> {
             self.poller.call_off();
             return;
         }
-        self.poller.wait((until != NEVER).then_some(until));
+        let until = (until != NEVER).then_some(until);
+        self.poller.wait(until, &mut pace.events);
     }
 
     /// Waits a moment for the owner to rest, which is when it gives the interpreter away: a thread
@@ -357,7 +391,10 @@ impl<T: Task> Machine<T> {
             return false;
         }
         // ORDERING: Release: see `is_stuck`.
-        self.crew.detached.fetch_sub(1, Ordering::AcqRel) == 1
+        let is_last = self.crew.detached.fetch_sub(1, Ordering::AcqRel) == 1;
+        // Its task may have been the last one, or all that the others could wait for.
+        self.tell_news();
+        is_last
     }
 
     /// Worker 0 waits for the processor; None when `limit` passed.

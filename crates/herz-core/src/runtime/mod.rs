@@ -4,6 +4,8 @@
 //! - [`processor`]: the right to run tasks, and who has it.
 //! - [`fifo`]: the run queue; [`timers`]: what is due when, by the [`clock`]; [`poller`]: the wait
 //!   for the kernel.
+//! - [`descriptors`]: who waits for which descriptor; [`network`]: the machine's part of it;
+//!   [`stream`]: the calls on sockets.
 //! - [`line`]: who waits for one thing, in the order of arrival.
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
@@ -24,15 +26,24 @@
 pub mod clock;
 #[cfg(not(loom))]
 pub mod crew;
+pub mod descriptors;
+#[cfg(all(test, loom))]
+mod descriptors_models;
+#[cfg(all(test, not(loom)))]
+mod descriptors_tests;
 pub mod fifo;
 pub mod line;
 #[cfg(not(loom))]
 pub mod machine;
 #[cfg(not(loom))]
+mod network;
+#[cfg(not(loom))]
 pub mod poller;
 pub mod processor;
 pub mod queue;
 pub mod signals;
+#[cfg(not(loom))]
+pub mod stream;
 pub mod sync;
 #[cfg(not(loom))]
 pub mod sysmon;

@@ -1,22 +1,27 @@
 //! The network poller: epoll, an eventfd that breaks its wait, and the kernel's own clock.
 //!
-//! One thread waits at a time, the one that holds the processor. Timeouts are nanoseconds
-//! (`epoll_pwait2`, Linux 5.11), and the waiting thread's timer slack is 1 ns.
+//! One thread polls at a time: the one that holds the processor, or the monitor for it. Timeouts
+//! are nanoseconds (`epoll_pwait2`, Linux 5.11), and the waiting thread's timer slack is 1 ns.
+//! Descriptors are watched for edges, each under a key of [`super::descriptors`].
 
 use std::io;
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::descriptors::{Kernel, Key, Readiness};
 use super::sync::{AtomicBool, OnceLock, Ordering, fence};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const EVENTS: usize = 128;
-/// What our own descriptors are registered under.
+/// What our own descriptors are registered under; no [`Key`] has such a word.
 const BELL: u64 = u64::MAX;
 const SIGNALS: u64 = u64::MAX - 1;
+/// The bell is never read: each write to it is an edge, which ends a wait.
+const EDGES: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ET);
 
 /// Nanoseconds of the monotonic clock.
 #[must_use]
@@ -32,6 +37,54 @@ pub struct Poller {
     signals: OnceLock<OwnedFd>,
     /// Whether somebody must ring for the poller to look again.
     asleep: AtomicBool,
+    /// Whether somebody polls. The thread that waits has it from `prepare` to the end of its wait:
+    /// nobody else can take the edge of the bell that is rung for it.
+    turn: AtomicBool,
+    /// Who made it: in the child of a fork the kernel's list is still the parent's.
+    process: u32,
+}
+
+/// Room for what one look at the kernel brings.
+pub struct Events(Vec<epoll::Event>);
+
+// SAFETY: plain data. What makes an event look bound to its thread is that its word may be a
+// pointer; ours are keys.
+unsafe impl Send for Events {}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(Vec::with_capacity(EVENTS))
+    }
+}
+
+impl Events {
+    /// The events of watched descriptors.
+    pub fn drain(&mut self) -> impl Iterator<Item = (Key, Readiness)> + '_ {
+        self.0.drain(..).map(|event| {
+            let odd = epoll::EventFlags::RDHUP
+                | epoll::EventFlags::HUP
+                | epoll::EventFlags::ERR
+                | epoll::EventFlags::PRI;
+            let ended = epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            let read = epoll::EventFlags::IN | odd;
+            let write = epoll::EventFlags::OUT | ended;
+            let (flags, word) = (event.flags, event.data.u64());
+            let what = Readiness {
+                read: flags.intersects(read),
+                write: flags.intersects(write),
+                is_odd: flags.intersects(odd),
+            };
+            (Key::of_word(word), what)
+        })
+    }
+
+    fn has(&self, key: u64) -> bool {
+        self.0.iter().any(|event| event.data.u64() == key)
+    }
+
+    fn only_keys(&mut self) {
+        self.0.retain(|event| event.data.u64() < SIGNALS);
+    }
 }
 
 /// Restores the thread's timer slack.
@@ -63,6 +116,8 @@ impl Poller {
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             signals: OnceLock::new(),
             asleep: AtomicBool::new(false),
+            turn: AtomicBool::new(false),
+            process: std::process::id(),
         };
         poller.add(&poller.bell, BELL)?;
         // Refused once here, by a kernel before 5.11, instead of at every wait.
@@ -72,11 +127,15 @@ impl Poller {
     }
 
     fn add(&self, descriptor: &OwnedFd, key: u64) -> io::Result<()> {
-        // Edges: the bell is never read, and each write to it ends a wait.
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         let key = epoll::EventData::new_u64(key);
-        epoll::add(&self.epoll, descriptor, key, flags)?;
+        epoll::add(&self.epoll, descriptor, key, EDGES)?;
         Ok(())
+    }
+
+    /// Whether this is a copy in the child of a fork. Its list is the parent's: what is taken out
+    /// of it is lost to the parent.
+    pub fn is_copy(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// What is written to this pipe, which does not block, ends waits.
@@ -89,9 +148,22 @@ impl Poller {
         Ok(())
     }
 
+    fn takes_turn(&self) -> bool {
+        // ORDERING: Acquire and the Release of `end_turn`: polls do not overlap.
+        !self.turn.swap(true, Ordering::Acquire)
+    }
+
+    fn end_turn(&self) {
+        self.turn.store(false, Ordering::Release);
+    }
+
     /// Says that a wait is about to begin. What is published before `wake` is seen by checks made
     /// after this, or ends the wait.
     pub fn prepare(&self) {
+        // Bound: the monitor's glance, one call that does not block.
+        while !self.takes_turn() {
+            std::thread::yield_now();
+        }
         self.asleep.store(true, Ordering::Relaxed);
         // ORDERING: SeqCst against the fence in `wake`: either the waker sees `asleep`, or the
         // checks that follow here see what the waker published.
@@ -101,6 +173,7 @@ impl Poller {
     /// Undoes `prepare`.
     pub fn call_off(&self) {
         self.asleep.store(false, Ordering::Relaxed);
+        self.end_turn();
     }
 
     /// Ends a wait that was prepared.
@@ -113,8 +186,9 @@ impl Poller {
         }
     }
 
-    /// Waits for an event, for `wake`, for a signal, or until the time; None: for ever.
-    pub fn wait(&self, until_ns: Option<u64>) {
+    /// Waits, after `prepare`, for an event, for `wake`, for a signal, or until the time; None: for
+    /// ever.
+    pub fn wait(&self, until_ns: Option<u64>, events: &mut Events) {
         let left = until_ns.map(|until| {
             let left = until.saturating_sub(now_ns());
             Timespec {
@@ -122,14 +196,47 @@ impl Poller {
                 tv_nsec: (left % SECOND_NS) as i64,
             }
         });
-        let mut events = [const { std::mem::MaybeUninit::uninit() }; EVENTS];
         // An interrupt by a signal ends the wait like any event: the caller looks at everything.
-        let came = epoll::wait(&self.epoll, &mut events, left.as_ref());
-        self.asleep.store(false, Ordering::Relaxed);
-        let came: &[_] = came.map_or(&[], |(came, _)| came);
-        if came.iter().any(|event| event.data.u64() == SIGNALS) {
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events.0), left.as_ref());
+        self.call_off();
+        self.sort_out(events);
+    }
+
+    /// Looks without waiting, on the thread that has the processor; false when nothing came.
+    pub fn glance(&self, events: &mut Events) -> bool {
+        if !self.takes_turn() {
+            return false;
+        }
+        let none = Timespec::default();
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events.0), Some(&none));
+        self.end_turn();
+        self.sort_out(events);
+        !events.0.is_empty()
+    }
+
+    /// Looks without waiting, on a thread that does not handle signals.
+    pub fn glance_for_others(&self, events: &mut Events) -> bool {
+        if !self.takes_turn() {
+            return false;
+        }
+        let none = Timespec::default();
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events.0), Some(&none));
+        if events.has(SIGNALS)
+            && let Some(pipe) = self.signals.get()
+        {
+            // Its edge was for the thread that waits next: a change of the entry brings it back.
+            let _ = epoll::modify(&self.epoll, pipe, epoll::EventData::new_u64(SIGNALS), EDGES);
+        }
+        self.end_turn();
+        events.only_keys();
+        !events.0.is_empty()
+    }
+
+    fn sort_out(&self, events: &mut Events) {
+        if events.has(SIGNALS) {
             self.empty_signals();
         }
+        events.only_keys();
     }
 
     /// The interpreter keeps what the signals were: the bytes only end waits.
@@ -139,6 +246,33 @@ impl Poller {
             && rustix::io::read(pipe, &mut bytes).is_ok_and(|count| count > 0)
         {}
     }
+}
+
+impl Kernel for Poller {
+    fn add(&self, key: Key, number: u32) -> io::Result<()> {
+        let flags =
+            EDGES | epoll::EventFlags::OUT | epoll::EventFlags::PRI | epoll::EventFlags::RDHUP;
+        let key = epoll::EventData::new_u64(key.word());
+        let descriptor = borrow(number);
+        match epoll::add(&self.epoll, descriptor, key, flags) {
+            // Still listed, from a watch that the kernel was not told the end of.
+            Err(rustix::io::Errno::EXIST) => {
+                Ok(epoll::modify(&self.epoll, descriptor, key, flags)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    fn remove(&self, number: u32) {
+        // Refused where it was closed already: then the kernel has forgotten it.
+        let _ = epoll::delete(&self.epoll, borrow(number));
+    }
+}
+
+fn borrow<'a>(number: u32) -> BorrowedFd<'a> {
+    // SAFETY: passed to the kernel for one call, which refuses a number that is no descriptor; -1
+    // cannot come, since numbers are below 2^31.
+    unsafe { BorrowedFd::borrow_raw((number & i32::MAX.cast_unsigned()).cast_signed()) }
 }
 
 #[cfg(test)]
@@ -152,7 +286,7 @@ mod tests {
         poller.wake();
         poller.wake();
         let began = now_ns();
-        poller.wait(Some(began + 10 * SECOND_NS));
+        poller.wait(Some(began + 10 * SECOND_NS), &mut Events::default());
         assert!(now_ns() < began + 5 * SECOND_NS);
     }
 
@@ -162,7 +296,8 @@ mod tests {
         let _slack = Slack::least();
         for wanted in [10_000, 700_000, 1_000_000] {
             let until = now_ns() + wanted;
-            poller.wait(Some(until));
+            poller.prepare();
+            poller.wait(Some(until), &mut Events::default());
             assert!(now_ns() >= until);
         }
     }

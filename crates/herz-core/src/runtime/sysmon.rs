@@ -151,11 +151,13 @@ impl<T: Task> Machine<T> {
         step.cpu_ns = cpu_ns;
         let lasted = now_ns.saturating_sub(step.since_ns);
         let is_counted = step.is_counted;
+        // Ready descriptors are work that waits, too; finding out costs a call, so it comes last.
         let is_due = lasted >= SHORTEST_NS
-            && self.has_work()
+            && (self.has_work() || self.descriptors.is_armed())
             && self.pauses.load(Ordering::Relaxed) == 0
             && lasted >= self.allowed_ns(watch, now_ns, is_off_cpu);
-        if !is_due {
+        let has_found = self.poll_for_others(now_ns, is_due);
+        if !is_due || !(has_found || self.has_work()) {
             return;
         }
         let has_moved = self.hand_off(watch, seen, now_ns);

@@ -9,10 +9,11 @@
 //! This is the only file of the runtime that speaks `CPython`'s C API.
 
 use std::ffi::{c_int, c_void};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use pyo3::PyTypeInfo;
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -22,9 +23,11 @@ use pyo3::types::PyType;
 use super::channel::Channel;
 use super::locks::{Gate, Semaphore};
 use super::select::Select;
+use super::sockets::Operation;
 use super::task::Task;
 use super::timer::{self, Timer};
 use super::waits::{self, Step};
+use super::watch::Watch;
 
 /// What is awaited.
 pub enum Wait {
@@ -40,7 +43,11 @@ pub enum Wait {
     Acquire(Py<Semaphore>),
     Pass(Py<Gate>),
     Select(Box<Select>),
-    /// It is over already.
+    Socket(Operation),
+    Descriptor(Watch),
+    /// It is over already, with this.
+    Given(Py<PyAny>),
+    /// It is over already, with None.
     Nothing,
 }
 
@@ -145,7 +152,9 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // SAFETY: as above; the type is a heap type, which its instances keep alive.
     unsafe {
         let kind = ffi::Py_TYPE(object);
-        ptr::drop_in_place(&raw mut (*object.cast::<Object>()).wait);
+        let wait = &raw mut (*object.cast::<Object>()).wait;
+        waits::forget(Python::assume_attached(), &*wait);
+        ptr::drop_in_place(wait);
         ffi::PyObject_Free(object.cast());
         ffi::Py_DECREF(kind.cast());
     }
@@ -294,6 +303,46 @@ pub fn thread_ident(_py: Python<'_>) -> u64 {
 pub fn duplicate(descriptor: i32) -> std::io::Result<OwnedFd> {
     // SAFETY: borrowed for the call only; a number that is no descriptor is refused by the kernel.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
+}
+
+/// The descriptor of a number, or of an object with `fileno`.
+pub fn descriptor_of(object: &Bound<'_, PyAny>) -> PyResult<u32> {
+    // SAFETY: the object is alive; -1 comes with an error set.
+    let number = unsafe { ffi::PyObject_AsFileDescriptor(object.as_ptr()) };
+    u32::try_from(number).map_err(|_| PyErr::fetch(object.py()))
+}
+
+/// A descriptor for one call.
+pub fn borrow<'a>(number: u32) -> BorrowedFd<'a> {
+    // SAFETY: `descriptor_of` gave the number, which is not negative; the kernel refuses one that
+    // is no descriptor (any more).
+    unsafe { BorrowedFd::borrow_raw(number.cast_signed()) }
+}
+
+/// The number of a descriptor of ours.
+pub fn number(descriptor: &OwnedFd) -> u32 {
+    descriptor.as_raw_fd().cast_unsigned()
+}
+
+/// A descriptor that somebody gave up.
+pub fn adopt(number: i32) -> OwnedFd {
+    // SAFETY: `socket.detach` gave it, so nobody else closes it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// The bytes of a buffer that is written to, for one call of the kernel.
+pub fn room<'a>(_py: Python<'a>, buffer: &'a PyBuffer<u8>) -> Option<&'a mut [u8]> {
+    let mut cells = buffer.as_slice_ptr().filter(|_| !buffer.readonly())?;
+    // SAFETY: the buffer is exported, so it stays where it is; the interpreter is held, so no
+    // Python code reads or writes it meanwhile, and the slice does not outlive the call.
+    Some(unsafe { cells.as_mut() })
+}
+
+/// The bytes of a buffer that is read.
+pub fn bytes<'a>(_py: Python<'a>, buffer: &'a PyBuffer<u8>) -> Option<&'a [u8]> {
+    let cells = buffer.as_slice_ptr()?;
+    // SAFETY: as in `room`.
+    Some(unsafe { cells.as_ref() })
 }
 
 /// A copy of this thread's context, as a new task inherits it.

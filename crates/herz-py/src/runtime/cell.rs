@@ -27,6 +27,11 @@ impl<T> GilCell<T> {
         self.0.borrow_mut()
     }
 
+    /// For its last owner.
+    pub fn own(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+
     /// For the collector's visit, which has no token. None: somebody is inside.
     ///
     /// # Safety

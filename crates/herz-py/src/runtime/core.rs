@@ -452,7 +452,11 @@ impl Core {
         let living = living(py, &register);
         register.places.clear();
         register.free.clear();
-        (living, register.at_end.take())
+        let hook = register.at_end.take();
+        drop(register);
+        // Their references; the tasks themselves are in `living`.
+        drop(self.machine.descriptors.empty());
+        (living, hook)
     }
 
     pub fn living(&self, py: Python<'_>) -> Vec<Py<Task>> {

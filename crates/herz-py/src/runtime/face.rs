@@ -209,7 +209,7 @@ impl Runtime {
         } else {
             outside.fetch_sub(1, Ordering::Relaxed);
             // The owner looks again whether anything is left that could wake its tasks.
-            self.core.machine.poller.wake();
+            self.core.machine.tell_news();
         }
         Ok(())
     }
@@ -235,6 +235,7 @@ impl Runtime {
         stats.set_item("steps", machine.processor.seen().steps)?;
         stats.set_item("queued_local", local)?;
         stats.set_item("queued_global", global)?;
+        stats.set_item("descriptors", machine.descriptors.waiting())?;
         stats.set_item("timers", machine.timers_len())?;
         stats.set_item("timers_fired", counters.fired.load(Ordering::Relaxed))?;
         stats.set_item("hand_offs", counters.hand_offs.load(Ordering::Relaxed))?;

@@ -9,6 +9,7 @@
 //! - [`stay`]: threads that outlive the interpreter.
 //! - [`waits`]: how each wait begins and ends; [`select`]: one of several. [`channel`], [`locks`],
 //!   [`timer`]: what is waited for.
+//! - [`connection`], [`sockets`]: connections and their waits; [`watch`]: descriptors of others.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
 mod abandon;
@@ -16,16 +17,19 @@ mod affinity;
 mod awaitable;
 mod cell;
 pub mod channel;
+pub mod connection;
 mod core;
 mod current;
 pub mod face;
 mod interval;
 pub mod locks;
 pub mod select;
+mod sockets;
 mod stay;
 pub mod task;
 pub mod timer;
 mod waits;
+pub mod watch;
 mod worker;
 
 use pyo3::create_exception;
@@ -49,7 +53,7 @@ create_exception!(
     herz.runtime,
     Closed,
     PyException,
-    "The channel is closed, and for a receiver also empty."
+    "The channel, connection or listener is closed; a channel for a receiver also empty."
 );
 
 /// What the classes need beyond their definitions, before the first use.

@@ -201,6 +201,13 @@ impl machine::Task for Runnable {
             Self::Timer(timer) => timer.get().due(),
         }
     }
+
+    fn end_wait(&self, generation: Generation) -> Wake {
+        match self {
+            Self::Task(task) => task.get().word.wake(generation),
+            Self::Timer(_) => unreachable!("only tasks wait for descriptors"),
+        }
+    }
 }
 
 impl Task {

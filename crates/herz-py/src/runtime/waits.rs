@@ -59,9 +59,11 @@ pub fn step(py: Python<'_>, wait: &Wait, is_traced: bool) -> Step {
 
 fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Step {
     let own = task.get();
-    if matches!(wait, Wait::Nothing) {
+    match wait {
         // What is over already is no point at which anything else may happen.
-        return Step::Give(py.None());
+        Wait::Nothing => return Step::Give(py.None()),
+        Wait::Given(value) => return Step::Give(value.clone_ref(py)),
+        _ => {}
     }
     if own.has(CANCELLED) {
         return Step::Raise(Cancelled::new_err("the task was cancelled"));
@@ -95,6 +97,8 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
                 Step::Suspend
             }
         },
+        Wait::Socket(operation) => operation.advance(py, task),
+        Wait::Descriptor(watch) => watch.advance(py, task),
         wait => match attempt(py, wait) {
             Tried::Done(value) => Step::Give(value),
             Tried::Failed(error) => Step::Raise(ended(wait, py, error)),
@@ -153,7 +157,8 @@ fn is_at_home(py: Python<'_>, own: &Task, wait: &Wait) -> bool {
         Wait::Acquire(semaphore) => semaphore.get().is_at_home(py, own),
         Wait::Pass(gate) => gate.get().is_at_home(py, own),
         Wait::Select(select) => select.waits(py).all(|(_, case)| is_at_home(py, own, case)),
-        Wait::Yield | Wait::Sleep { .. } | Wait::Nothing => true,
+        Wait::Socket(operation) => operation.is_at_home(own),
+        _ => true,
     }
 }
 
@@ -170,6 +175,8 @@ pub fn attempt(py: Python<'_>, wait: &Wait) -> Tried {
         Wait::Pass(gate) => gate.get().try_pass(py),
         Wait::Sleep { .. } | Wait::Select(_) => Tried::Later,
         Wait::Yield | Wait::Nothing => Tried::Done(py.None()),
+        Wait::Given(value) => Tried::Done(value.clone_ref(py)),
+        Wait::Socket(_) | Wait::Descriptor(_) => unreachable!("has a way of its own"),
     }
 }
 
@@ -191,9 +198,7 @@ pub fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> (&'static str, Opti
         }
         Wait::Acquire(semaphore) => ("a permit", Some(semaphore.get().queue_task(py, waiter))),
         Wait::Pass(gate) => ("an event", Some(gate.get().queue_task(py, waiter))),
-        Wait::Yield | Wait::Sleep { .. } | Wait::Select(_) | Wait::Nothing => {
-            unreachable!("waits for nobody")
-        }
+        _ => unreachable!("waits for nobody"),
     }
 }
 
@@ -210,6 +215,16 @@ pub fn withdraw(py: Python<'_>, wait: &Wait, ticket: Option<Ticket>, task: &Py<T
         (Wait::Send(channel, _), Some(ticket)) => channel.get().withdraw_sender(py, ticket),
         (Wait::Acquire(semaphore), Some(ticket)) => semaphore.get().withdraw(py, ticket),
         (Wait::Pass(gate), Some(ticket)) => gate.get().withdraw(py, ticket),
+        (Wait::Socket(_) | Wait::Descriptor(_), _) => forget(py, wait),
+        _ => {}
+    }
+}
+
+/// The wait is over, or is dropped: nothing must name it any more.
+pub fn forget(py: Python<'_>, wait: &Wait) {
+    match wait {
+        Wait::Socket(operation) => operation.forget(py),
+        Wait::Descriptor(watch) => watch.forget(py),
         _ => {}
     }
 }
@@ -253,11 +268,14 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
             withdraw(py, wait, ticket, task);
             Step::Raise(Cancelled::new_err("the task was cancelled"))
         }
+        // An event only says that it is worth trying.
+        (None, Wait::Socket(operation)) => operation.advance(py, task),
+        (None, Wait::Descriptor(watch)) => watch.advance(py, task),
         (None, _) => Step::Give(py.None()),
     }
 }
 
-fn suspend_to_yield(own: &Task) -> Step {
+pub fn suspend_to_yield(own: &Task) -> Step {
     own.word.prepare_yield();
     Step::Suspend
 }

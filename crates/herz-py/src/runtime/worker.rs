@@ -121,7 +121,8 @@ impl<'a> Worker<'a> {
     /// A task has locked this thread, and it is not its turn: another worker has the processor
     /// meanwhile. Where `max_workers` leaves none, the thread is not left idle for it.
     fn stand_aside(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
-        let machine = &self.core.machine;
+        let core = self.core;
+        let machine = &core.machine;
         let crew = &machine.crew;
         self.entered.leave(py);
         let mut claim = claim;
@@ -137,8 +138,10 @@ impl<'a> Worker<'a> {
                 return machine.pass(claim, crew.pick());
             }
             claim.park();
-            py.detach(|| machine.rest(Some(machine.clock.now_ns() + COMING_NS)));
+            let until_ns = machine.clock.now_ns() + COMING_NS;
+            py.detach(|| machine.rest(Some(until_ns), &mut self.pace));
             claim = machine.unpark(self.id);
+            machine.look_after_rest(&mut claim, &mut self.pace);
         }
         Some(claim)
     }
@@ -192,9 +195,9 @@ impl<'a> Worker<'a> {
         };
         claim.park();
         assert_none_held();
-        py.detach(|| machine.rest(until_ns));
+        py.detach(|| machine.rest(until_ns, &mut self.pace));
         let mut claim = machine.unpark(self.id);
-        machine.look(&mut claim, &mut self.pace);
+        machine.look_after_rest(&mut claim, &mut self.pace);
         Ok(self.look_around(py, claim))
     }
 
@@ -496,7 +499,7 @@ fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<E
             core.wake(None, joiners);
             machine.crew.done();
             // The owner may have found itself stuck but for this function.
-            machine.poller.wake();
+            machine.tell_news();
         }
     });
     if matches!(errand, Some(Errand::Function(_))) {
