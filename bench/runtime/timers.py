@@ -47,13 +47,15 @@ async def costs(name: str, insert: Insert, cancel: Callable[[Any], Any], pause: 
     order = list(range(COUNT))
     draw.shuffle(order)
     timers: list[Any] = [None] * COUNT
+    chosen: list[Any] = [None] * CANCELLED
     base_bytes, base_blocks = resident_bytes(), sys.getallocatedblocks()
     began = time.thread_time_ns()
     for at, delay in enumerate(delays):
         timers[at] = insert(delay, nothing, 1)
     values = {f"{name}: insert, ns": (time.thread_time_ns() - began) / COUNT}
     full_bytes, full_blocks = resident_bytes(), sys.getallocatedblocks()
-    chosen = [timers[at] for at in order[:CANCELLED]]
+    for place, at in enumerate(order[:CANCELLED]):
+        chosen[place] = timers[at]
     began = time.thread_time_ns()
     for timer in chosen:
         cancel(timer)

@@ -1,5 +1,5 @@
-//! The one file of the runtime that names `std::sync` or its threads: primitives of std, or loom's in
-//! a build with `--cfg loom`, so that the checker sees every step of a model.
+//! The one file of the runtime that names `std::sync` or its threads: primitives of std, or loom's
+//! in a build with `--cfg loom`, so that the checker sees every step of a model.
 //!
 //! Invariant: while a [`Lock`] is held no Python code, no allocation of a Python object and no
 //! release of a reference may run. Debug builds count the locks that a thread holds;

@@ -192,8 +192,8 @@ impl Timer {
 
     /// Whether it is due, and from here on is not.
     fn take_due(&self) -> bool {
-        // ORDERING: as in `due`; so a load and a store are enough, and an exchange would have to wait
-        // for all stores before it.
+        // ORDERING: as in `due`; so a load and a store are enough, and an exchange would have to
+        // wait for all stores before it.
         let is_due = self.is_due.load(Ordering::Relaxed);
         if is_due {
             self.is_due.store(false, Ordering::Relaxed);

@@ -137,8 +137,8 @@ pub struct Shards<T> {
 }
 
 impl<T: Timed> Shards<T> {
-    /// No timers; `origin` is a time not after the first one to come. The table adapts to the number
-    /// of timers.
+    /// No timers; `origin` is a time not after the first one to come. The table adapts to the
+    /// number of timers.
     ///
     /// # Panics
     ///
