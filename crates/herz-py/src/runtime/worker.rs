@@ -425,9 +425,8 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
             Some(Errand::Stop) | None => break,
         }
     }
-    // From here on nobody interrupts it, and what comes too late is not raised.
-    let thread = std::mem::take(&mut core.threads.get_mut(py)[id as usize]);
-    awaitable::raise_in_thread(py, thread, None);
+    // From here on nobody interrupts it.
+    core.threads.get_mut(py)[id as usize] = 0;
     CURRENT.with(|current| current.core.borrow_mut().take());
 }
 
