@@ -29,6 +29,7 @@ impl Bond {
 
 impl Task {
     /// The worker on which it must run, if there is one.
+    #[inline]
     pub fn worker(&self, py: Python<'_>) -> Option<WorkerId> {
         self.has(BOUND).then(|| self.body.get(py).bond.worker)
     }

@@ -20,7 +20,7 @@ use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
 use super::stay::Stay;
-use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, Waiter, YIELDED};
+use super::task::{ABANDON, CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, Waiter, YIELDED};
 use super::{Cancelled, interval};
 
 /// Why a worker stopped running tasks.
@@ -207,7 +207,9 @@ impl<'a> Worker<'a> {
     fn run(&mut self, py: Python<'_>, task: TaskRef) -> Seat<'a> {
         let own = task.0.get();
         own.word.start();
-        self.core.note_worker(py, &task.0, self.id);
+        if own.has(ABANDON) {
+            self.core.note_worker(py, &task.0, self.id);
+        }
         let (payload, context) = {
             let mut body = own.body.get_mut(py);
             let payload = match &body.payload {
@@ -233,7 +235,7 @@ impl<'a> Worker<'a> {
             self.core.register.get_mut(py).failure = Some(forked());
             return None;
         }
-        if own.is_dead() {
+        if own.has(ABANDON) && own.is_dead() {
             return self.leave(py, task, payload);
         }
         match sent {
