@@ -60,7 +60,7 @@ def go_map(
         ValueError: `workers` is not positive.
         RuntimeError: no runtime runs on this thread.
 
-    Cost: 0.1 to 0.3 µs an item (`make bench-runtime`).
+    Cost: 0.2 µs an item, and one round trip (`make bench-runtime`).
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")

@@ -100,6 +100,7 @@ class Generators:
 
     def _close_all(self) -> None:
         """All tasks have ended: what they left half done is closed."""
+        # No task is left that could begin another one meanwhile.
         for generator in list(self._living):
             self._native.spawn(_close(generator))
 

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar, overload
 
@@ -55,7 +55,8 @@ class _Crew:
         native, generators = self.native, self.generators
         if native is None or generators is None:
             return  # the run ended while this thread was started
-        with generators.seen():
+        # Told to end its step just when that had ended: it is raised here.
+        with suppress(_native.Cancelled), generators.seen():
             native.work()
 
     def join(self) -> list[threading.Thread]:
@@ -311,7 +312,12 @@ def stats() -> dict[str, int]:
 
 def _report(stuck: list[threading.Thread]) -> None:
     """Prints where each thread still is that did not end."""
+    # Before 3.12 a collection inside that call can block all threads for ever.
+    was_enabled = gc.isenabled()
+    gc.disable()
     frames = sys._current_frames()
+    if was_enabled:
+        gc.enable()
     for thread in stuck:
         frame = frames.get(thread.ident or 0)
         where = "".join(traceback.format_stack(frame)) if frame is not None else "  (gone)\n"

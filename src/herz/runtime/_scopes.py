@@ -179,23 +179,24 @@ class TaskGroup:
     async def _wait(self) -> None:
         """Waits for all, also when it is cancelled meanwhile: then they are, too."""
         cancelled = None
-        while self._tasks:
-            task = next(iter(self._tasks))
-            try:
-                if cancelled is None:
-                    await task
-                else:
-                    with shield():
+        # Copies: a task that ends on another thread leaves the set between any two bytecodes.
+        while tasks := list(self._tasks):
+            for task in tasks:
+                try:
+                    if cancelled is None:
                         await task
-            except Cancelled as error:
-                if task.done() and not self._host.cancelling():
-                    continue
-                cancelled = error
-                for each in list(self._tasks):
-                    each.cancel()
-            finally:
-                if task.done():
-                    self._tasks.pop(task, None)
+                    else:
+                        with shield():
+                            await task
+                except Cancelled as error:
+                    if task.done() and not self._host.cancelling():
+                        continue
+                    cancelled = error
+                    for each in list(self._tasks):
+                        each.cancel()
+                finally:
+                    if task.done():
+                        self._tasks.pop(task, None)
         if cancelled is not None and not self._errors:
             raise cancelled
 

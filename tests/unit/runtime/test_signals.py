@@ -8,6 +8,8 @@ from tests.support.program import play
 
 INTERRUPTED = {
     "parked": "await sleep(60)",
+    "idle beside a function": "await go(time.sleep, 60, abandon=True)",
+    "with its thread locked": "with lock_thread(): await sleep(60)",
     "blocked": "time.sleep(60)",
     "blocked with work waiting": "go(ticks())\n            time.sleep(60)",
     "burning": "while True: pass",
@@ -30,10 +32,6 @@ def test_the_first_interrupt_cancels_main(where: str) -> None:
         except Cancelled:
             print("cancelled", flush=True)
             raise
-    def second():
-        # The program itself sends the second one, once the first has been taken.
-        import signal
-        before = signal.getsignal(signal.SIGINT)
     try:
         run(main())
     except KeyboardInterrupt:
@@ -53,3 +51,60 @@ def test_the_first_interrupt_cancels_main(where: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "interrupted"
     assert ("cancelled" in done.stdout) != is_stuck
+
+
+@pytest.mark.slow
+def test_what_signals_were_set_to_is_restored() -> None:
+    done = play(
+        """
+        import signal
+        reader, writer = os.pipe2(os.O_NONBLOCK)
+        signal.set_wakeup_fd(writer)
+        async def main():
+            await sleep(0.001)
+        run(main())
+        assert signal.set_wakeup_fd(-1) == writer
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        handler = lambda *_: print("its own", flush=True)
+        signal.signal(signal.SIGINT, handler)
+        async def interrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            await sleep(0.001)
+        run(interrupted())
+        assert signal.getsignal(signal.SIGINT) is handler
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "its own\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_a_handler_runs_soon_wherever_the_processor_is() -> None:
+    """The main thread looks for signals while it waits for its processor, and between its steps."""
+    done = play(
+        """
+        import signal
+        reader, writer = os.pipe()
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append(threading.current_thread().name))
+        seen = []
+        def send():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        async def until(count):
+            while len(seen) < count:
+                await yield_now()
+        async def main():
+            await go(send)
+            await until(1)
+            with lock_thread():
+                pass
+            locked = go(keep(), pinned=True)
+            await go(send)
+            await until(2)
+            locked.cancel()
+        async def keep():
+            with lock_thread():
+                await sleep(60)
+        run(main())
+        print(*seen)
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "MainThread MainThread\n"), done.stderr

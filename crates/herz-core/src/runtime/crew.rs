@@ -340,9 +340,6 @@ impl<T> Crew<T> {
 
     /// The next of the tasks that must run on this worker.
     pub fn pop_bound(&self, worker: WorkerId) -> Option<T> {
-        if self.bound.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
         let task = self.roster.lock().bonds[worker as usize].tasks.pop_front();
         self.bound
             .fetch_sub(usize::from(task.is_some()), Ordering::Relaxed);
@@ -350,6 +347,7 @@ impl<T> Crew<T> {
     }
 
     /// Runnable tasks that wait for their worker.
+    #[inline]
     pub fn bound(&self) -> usize {
         self.bound.load(Ordering::Relaxed)
     }
@@ -376,6 +374,7 @@ impl<T> Crew<T> {
     }
 
     /// Whether a task wants nobody else on that worker.
+    #[inline]
     pub fn is_locked(&self, worker: WorkerId) -> bool {
         self.locks.load(Ordering::Relaxed) > 0 && self.roster.lock().is_locked(worker)
     }

@@ -279,7 +279,9 @@ impl<T: Task> Machine<T> {
 
     /// The next task to run.
     pub fn find(&self, claim: &mut Claim<'_, T>) -> Option<T> {
-        if let Some(task) = self.crew.pop_bound(claim.owner()) {
+        if self.crew.bound() > 0
+            && let Some(task) = self.crew.pop_bound(claim.owner())
+        {
             return Some(task);
         }
         let local = claim.local();

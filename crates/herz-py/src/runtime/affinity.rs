@@ -4,6 +4,7 @@
 use herz_core::runtime::processor::WorkerId;
 use pyo3::prelude::*;
 
+use super::awaitable::Uncollected;
 use super::current::{CURRENT, Current};
 use super::task::{BOUND, Task};
 
@@ -28,6 +29,7 @@ impl Bond {
 
 impl Task {
     /// The worker on which it must run, if there is one.
+    #[inline]
     pub fn worker(&self, py: Python<'_>) -> Option<WorkerId> {
         self.has(BOUND).then(|| self.body.get(py).bond.worker)
     }
@@ -98,6 +100,15 @@ impl Task {
 
 /// Whether the thread is inside a frame that is traced line by line: a debugger, coverage.
 pub fn is_traced(py: Python<'_>, thread: u64) -> PyResult<bool> {
+    // The interpreter looks at all threads under a lock of its own, and makes objects meanwhile: a
+    // collection there could give the interpreter to a thread that wants that lock.
+    let uncollected = Uncollected::begin(py);
+    let found = find_trace(py, thread);
+    uncollected.end(py);
+    found
+}
+
+fn find_trace(py: Python<'_>, thread: u64) -> PyResult<bool> {
     let frames = py.import("sys")?.call_method0("_current_frames")?;
     let mut frame = frames.call_method1("get", (thread,))?;
     while !frame.is_none() {

@@ -285,12 +285,31 @@ pub fn is_coroutine_function(function: &Bound<'_, PyAny>) -> bool {
         .is_ok_and(|flags| flags & CO_COROUTINE != 0)
 }
 
-/// Raises an exception of that class in whatever bytecode the thread runs, soon. None: what was to
-/// be raised so is not.
-pub fn raise_in_thread(_py: Python<'_>, thread: u64, class: Option<&Bound<'_, PyType>>) {
-    let class = class.map_or(ptr::null_mut(), Bound::as_ptr);
+/// Raises an exception of that class in whatever bytecode the thread runs, soon. It must run some:
+/// until it has been raised, all threads look for what else is pending at every turn.
+pub fn raise_in_thread(_py: Python<'_>, thread: u64, class: &Bound<'_, PyType>) {
     // SAFETY: the interpreter is held and the class is alive; a thread that is gone is not found.
-    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class) };
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, class.as_ptr()) };
+}
+
+/// While it lives no collection begins: nothing that only allocates gives the interpreter away.
+pub struct Uncollected {
+    was_enabled: bool,
+}
+
+impl Uncollected {
+    pub fn begin(_py: Python<'_>) -> Self {
+        // SAFETY: the interpreter is held.
+        let was_enabled = unsafe { ffi::PyGC_Disable() } != 0;
+        Self { was_enabled }
+    }
+
+    pub fn end(self, _py: Python<'_>) {
+        if self.was_enabled {
+            // SAFETY: the interpreter is held.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
 }
 
 /// The calling thread, as Python's `threading` names it.

@@ -176,7 +176,7 @@ impl Runtime {
     fn abandon(&self, py: Python<'_>, thread: u64) {
         if self.core.threads.get(py).contains(&thread) {
             let cancelled = py.get_type::<super::Cancelled>();
-            awaitable::raise_in_thread(py, thread, Some(&cancelled));
+            awaitable::raise_in_thread(py, thread, &cancelled);
         }
     }
 

@@ -213,6 +213,7 @@ impl machine::Task for Runnable {
 impl Task {
     // Flags are changed by whoever holds the interpreter, so a load and a store are enough; an
     // atomic exchange would cost more than the rest of the bookkeeping of a step.
+    #[inline]
     pub fn has(&self, flag: u8) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
     }

@@ -20,7 +20,7 @@ use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
 use super::stay::Stay;
-use super::task::{CANCELLED, Payload, Runnable, THROWS, Task, WAITED, Waiter, YIELDED};
+use super::task::{ABANDON, CANCELLED, Payload, Runnable, THROWS, Task, WAITED, Waiter, YIELDED};
 use super::timer::Timer;
 use super::{Cancelled, interval};
 
@@ -216,7 +216,9 @@ impl<'a> Worker<'a> {
     fn run(&mut self, py: Python<'_>, task: Py<Task>) -> Seat<'a> {
         let own = task.get();
         own.word.start();
-        self.core.note_worker(py, &task, self.id);
+        if own.has(ABANDON) {
+            self.core.note_worker(py, &task, self.id);
+        }
         let (payload, context) = {
             let mut body = own.body.get_mut(py);
             let payload = match &body.payload {
@@ -242,7 +244,7 @@ impl<'a> Worker<'a> {
             self.core.register.get_mut(py).failure = Some(forked());
             return None;
         }
-        if own.is_dead() {
+        if own.has(ABANDON) && own.is_dead() {
             return self.leave(py, task, payload);
         }
         match sent {
@@ -458,9 +460,8 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
             Some(Errand::Stop) | None => break,
         }
     }
-    // From here on nobody interrupts it, and what comes too late is not raised.
-    let thread = std::mem::take(&mut core.threads.get_mut(py)[id as usize]);
-    awaitable::raise_in_thread(py, thread, None);
+    // From here on nobody interrupts it.
+    core.threads.get_mut(py)[id as usize] = 0;
     CURRENT.with(|current| current.core.borrow_mut().take());
 }
 
