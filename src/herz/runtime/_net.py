@@ -82,7 +82,7 @@ async def connect_tcp(host: str, port: int, *, family: int = 0) -> Connection:
             errors.append(error)
     if not errors:
         raise OSError(errno.EADDRNOTAVAIL, f"{host} has no address of that family")
-    reasons = "; ".join(dict.fromkeys(str(error.strerror) for error in errors))
+    reasons = "; ".join(dict.fromkeys(error.strerror or str(error) for error in errors))
     raise OSError(errors[0].errno, f"no connection to {host} port {port}: {reasons}") from errors[0]
 
 

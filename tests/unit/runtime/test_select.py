@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import weakref
 from collections import Counter
 from collections.abc import Awaitable
@@ -27,6 +28,7 @@ from herz.runtime import (
     run_virtual,
     select,
     sleep,
+    wait_readable,
     yield_now,
 )
 
@@ -264,6 +266,9 @@ def test_bad_cases_are_refused_by_number() -> None:
             select(5)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="case 0 of select is a select"):
             select(select(sleep(1)))
+        one, other = socket.socketpair()
+        with one, other, pytest.raises(TypeError, match="case 1 of select waits for a descriptor"):
+            select(sleep(1), wait_readable(one))
 
     run(main())
 

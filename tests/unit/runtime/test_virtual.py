@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -20,8 +21,12 @@ from herz.runtime import (
     Portal,
     TaskGroup,
     Timer,
+    connect_tcp,
     deadline,
     go,
+    go_map,
+    listen_tcp,
+    lock_thread,
     now_ns,
     run,
     run_virtual,
@@ -29,6 +34,7 @@ from herz.runtime import (
     shield,
     sleep,
     stats,
+    wait_readable,
     yield_now,
 )
 
@@ -243,6 +249,32 @@ def test_what_has_no_place_in_virtual_time_is_refused() -> None:
 
     run_virtual(main())
     run(main_in_run())
+
+
+def test_virtual_time_has_no_network() -> None:
+    async def main() -> None:
+        with pytest.raises(OSError, match="cannot say what comes when"):
+            await listen_tcp("127.0.0.1", 0)
+        with pytest.raises(OSError, match="cannot say what comes when"):
+            await connect_tcp("127.0.0.1", 1)
+        one, other = socket.socketpair()
+        with one, other, pytest.raises(OSError, match="cannot say what comes when"):
+            await wait_readable(one)
+
+    run_virtual(main())
+
+
+def test_batches_pinned_functions_and_locked_threads_share_the_only_thread() -> None:
+    async def main() -> tuple[list[int], int, int]:
+        with lock_thread():
+            other = go(sleep_a_second())
+            await other
+        return await go_map(abs, [-1, 2]), await go(sum, [1, 2], pinned=True), now_ns()
+
+    async def sleep_a_second() -> None:
+        await sleep(1)
+
+    assert run_virtual(main()) == ([1, 2], 3, SECOND)
 
 
 async def main_in_run() -> None:
