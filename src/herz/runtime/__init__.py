@@ -22,32 +22,50 @@ from herz._native import (
     sleep,
     yield_now,
 )
+from herz.runtime._drift import Drift, Tick, drift
 from herz.runtime._foreign import run_asyncio
+from herz.runtime._inspect import NotInspectableError, listening, snapshot
 from herz.runtime._locks import Event, Mutex, WaitGroup
 from herz.runtime._portal import Portal
-from herz.runtime._run import run, stats, tasks
+from herz.runtime._run import Stats, Summary, run, stats, tasks
 from herz.runtime._scopes import TaskGroup, deadline, shield
+from herz.runtime._stacks import FrameMemory, dump, memory, stack
+from herz.runtime._trace import profile, trace
 
 __all__ = [
     "Cancelled",
     "Channel",
     "Closed",
     "Deadlock",
+    "Drift",
     "Event",
+    "FrameMemory",
     "Mutex",
+    "NotInspectableError",
     "Portal",
     "Semaphore",
+    "Stats",
+    "Summary",
     "Task",
     "TaskGroup",
+    "Tick",
     "WaitGroup",
     "current_task",
     "deadline",
+    "drift",
+    "dump",
     "go",
+    "listening",
+    "memory",
+    "profile",
     "run",
     "run_asyncio",
     "shield",
     "sleep",
+    "snapshot",
+    "stack",
     "stats",
     "tasks",
+    "trace",
     "yield_now",
 ]

@@ -11,11 +11,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, overload
 
 from herz import _native
+from herz.runtime import _debug
+from herz.runtime._inspect import inspected
+from herz.runtime._stalls import StallLog
 
 T = TypeVar("T")
 
@@ -113,13 +116,29 @@ def _collections_seen(native: _native.Runtime) -> Iterator[None]:
     """A garbage collection is no stall: hand-off rests while one runs."""
 
     def seen(phase: str, _info: dict[str, int]) -> None:
-        native.pause(1 if phase == "start" else -1)
+        native.collecting(phase == "start")
 
     gc.callbacks.append(seen)
     try:
         yield
     finally:
         gc.callbacks.remove(seen)
+
+
+@contextmanager
+def _shown(native: _native.Runtime, shown: _debug.Shown) -> Iterator[None]:
+    """What the runtime shows of itself while it runs."""
+    if shown.every_ms is not None:
+        _native.schedtrace(native, shown.every_ms)
+    _native.on_stall(native, StallLog(native))
+    try:
+        with ExitStack() as stack:
+            with _all_signals_blocked():
+                stack.enter_context(inspected(native, wanted=shown.is_inspected))
+            yield
+    finally:
+        # The native runtime holds the log, too, where the collector cannot see it.
+        _native.on_stall(native, None)
 
 
 @overload
@@ -132,6 +151,8 @@ def run(
     max_workers: int = 64,
     grace_ns: int = _GRACE_NS,
     short_interval: bool = True,
+    schedtrace_ms: int | None = None,
+    inspect: bool | None = None,
 ) -> T: ...
 @overload
 def run(
@@ -143,6 +164,8 @@ def run(
     max_workers: int = 64,
     grace_ns: int = _GRACE_NS,
     short_interval: bool = True,
+    schedtrace_ms: int | None = None,
+    inspect: bool | None = None,
 ) -> T: ...
 def run(
     main: Coroutine[Any, Any, Any] | Callable[[], Any],
@@ -153,6 +176,8 @@ def run(
     max_workers: int = 64,
     grace_ns: int = _GRACE_NS,
     short_interval: bool = True,
+    schedtrace_ms: int | None = None,
+    inspect: bool | None = None,
 ) -> Any:
     """What main returns; runs it and all the tasks that it starts.
 
@@ -171,19 +196,24 @@ def run(
             inside a call is printed with its stack and left behind.
         short_interval: whether the interpreter's switch interval is 0.5 ms while a step is
             detached.
+        schedtrace_ms: how often Go's line is written to stderr. None: as ``HERZ_DEBUG`` says.
+        inspect: whether ``herz runtime top`` may look. None: as ``HERZ_RUNTIME_INSPECT`` says.
 
     Raises:
         BaseException: what main raised.
         KeyboardInterrupt: Ctrl-C came: main was cancelled, and has ended with it.
         Deadlock: all tasks wait for each other.
         RuntimeError: this thread runs a runtime already, or the process has been forked since.
-        ValueError: an argument is out of range.
+        ValueError: an argument, or a variable of the environment, is out of range.
+        OSError: no socket can be made to be looked at through.
     """
-    problem = _problem(processors)
-    if problem is not None:
+    try:
+        _check(processors)
+        shown = _debug.Shown.asked(schedtrace_ms, inspect)
+    except (RuntimeError, ValueError):
         if isinstance(main, Coroutine):
             main.close()
-        raise problem
+        raise
     crew = _Crew()
     native = crew.native = _native.Runtime(
         crew.start,
@@ -193,7 +223,7 @@ def run(
         grace_ns=grace_ns,
         short_interval=short_interval,
     )
-    with _signals(native), _collections_seen(native):
+    with _signals(native), _collections_seen(native), _shown(native, shown):
         with _all_signals_blocked():
             native.watch()
         try:
@@ -204,12 +234,11 @@ def run(
             crew.native = None
 
 
-def _problem(processors: int | None) -> Exception | None:
+def _check(processors: int | None) -> None:
     if _native.in_runtime():
-        return RuntimeError("herz.runtime.run was called inside a runtime: use go(…) there")
+        raise RuntimeError("herz.runtime.run was called inside a runtime: use go(…) there")
     if processors not in (None, 1):
-        return ValueError("processors must be None or 1: one processor runs Python tasks")
-    return None
+        raise ValueError("processors must be None or 1: one processor runs Python tasks")
 
 
 def tasks() -> list[_native.Task[Any]]:
@@ -221,13 +250,50 @@ def tasks() -> list[_native.Task[Any]]:
     return _native.current_runtime().tasks()
 
 
-def stats() -> dict[str, int]:
-    """Counts of this runtime since it began: tasks, steps, timers, hand-offs, workers.
+class Summary(TypedDict):
+    """What a histogram holds: how many values, their sum, quantiles at most 6.25 % off, the most.
+
+    Nanoseconds, but for `queued`, which counts tasks.
+    """
+
+    count: int
+    sum: int
+    p50: int
+    p90: int
+    p99: int
+    p999: int
+    max: int
+
+
+class Stats(TypedDict):
+    """Counts of a runtime since it began; see docs/reference/runtime.md."""
+
+    tasks: int
+    spawned: int
+    steps: int
+    queued_local: int
+    queued_global: int
+    functions_queued: int
+    timers: int
+    timers_fired: int
+    polls: int
+    parks: int
+    hand_offs: int
+    stalls: int
+    detached: int
+    workers: int
+    workers_idle: int
+    histograms: dict[str, Summary]
+
+
+def stats() -> Stats:
+    """Counts of this runtime since it began: tasks, steps, timers, hand-offs, workers, durations.
 
     Raises:
         RuntimeError: no runtime runs on this thread.
     """
-    return _native.current_runtime().stats()
+    counted: Stats = _native.current_runtime().stats()  # type: ignore[assignment]
+    return counted
 
 
 def _report(stuck: list[threading.Thread]) -> None:

@@ -145,7 +145,7 @@ def test_a_detached_step_may_use_the_runtime() -> None:
 
 
 def test_without_hand_off_a_long_step_is_only_counted() -> None:
-    async def main() -> dict[str, int]:
+    async def main() -> runtime.Stats:
         go(child())
         threading.Event().wait(0.02)
         return runtime.stats()
@@ -159,7 +159,7 @@ def test_without_hand_off_a_long_step_is_only_counted() -> None:
 
 
 def test_a_step_with_nothing_waiting_keeps_the_processor() -> None:
-    async def main() -> dict[str, int]:
+    async def main() -> runtime.Stats:
         threading.Event().wait(0.02)
         return runtime.stats()
 

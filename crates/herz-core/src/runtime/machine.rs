@@ -12,13 +12,17 @@ use super::fifo::{Global, Place};
 use super::heap::{Heap, Key};
 use super::poller::{Poller, now_ns};
 use super::processor::{Claim, Processor, WorkerId};
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering};
+use super::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering};
 use super::sysmon::{self, Watch};
 use super::task::{Generation, Wake, Word};
+use super::trace::Trace;
+use super::trace::track::Probe;
 
 /// What the machine needs to know of a task. Everything else about it is the caller's.
 pub trait Task: Send + 'static {
     fn word(&self) -> &Word;
+    /// Its number, from 1 on: what a trace calls it.
+    fn id(&self) -> u64;
 }
 
 /// What a runtime is told once.
@@ -51,6 +55,7 @@ pub struct Machine<T> {
     pub poller: Poller,
     pub settings: Settings,
     pub counters: Counters,
+    pub trace: Arc<Trace>,
     global: Lock<Global<T>>,
     global_len: AtomicUsize,
     timers: Lock<Heap<(T, Generation)>>,
@@ -60,6 +65,8 @@ pub struct Machine<T> {
     dead_len: AtomicUsize,
     /// Worker 0 is idle and wants the processor.
     reclaim: AtomicBool,
+    /// The monitor found a timer overdue: the owner's pace was set when steps were shorter.
+    is_overdue: AtomicBool,
     /// What may still wake a task from outside: portals, signal subscriptions.
     pub outside: AtomicUsize,
     /// Hand-off rests while this is above zero: a garbage collection runs, a debugger holds a task.
@@ -81,6 +88,8 @@ pub struct Pace {
 
 const CHECK_NS: u64 = 200_000;
 const STEPS_MAX: u64 = 61;
+/// Steps that suddenly last longer would keep a due timer for `STEPS_MAX` of them.
+const OVERDUE_NS: u64 = 1_000_000;
 
 impl Default for Pace {
     fn default() -> Self {
@@ -125,6 +134,7 @@ impl<T: Task> Machine<T> {
             poller: Poller::new()?,
             settings,
             counters: Counters::default(),
+            trace: Arc::new(Trace::new(settings.workers_max)),
             global: Lock::default(),
             global_len: AtomicUsize::new(0),
             timers: Lock::default(),
@@ -132,6 +142,7 @@ impl<T: Task> Machine<T> {
             dead: Lock::default(),
             dead_len: AtomicUsize::new(0),
             reclaim: AtomicBool::new(false),
+            is_overdue: AtomicBool::new(false),
             outside: AtomicUsize::new(0),
             pauses: AtomicUsize::new(0),
             switch_interval_ns: AtomicU64::new(5_000_000),
@@ -139,10 +150,19 @@ impl<T: Task> Machine<T> {
         })
     }
 
+    /// Notes the calling thread as the worker's.
+    pub fn sit(&self, worker: WorkerId) {
+        self.crew.sit(worker);
+        // SAFETY: it takes nothing and always succeeds.
+        let thread = unsafe { libc::pthread_self() };
+        self.trace.track(worker).sit(thread as u64);
+    }
+
     // ---- what becomes runnable ---------------------------------------------------------------
 
     /// Queues a runnable task. `worker` is the caller's number when it is a worker.
     pub fn ready(&self, worker: Option<WorkerId>, task: T, place: Place) {
+        self.trace.ready(worker, task.id());
         match worker.and_then(|worker| self.processor.enter(worker)) {
             Some(mut claim) => {
                 claim.local().push(task, place);
@@ -226,15 +246,17 @@ impl<T: Task> Machine<T> {
 
     fn fire(&self, claim: &mut Claim<'_, T>, now_ns: u64) {
         while self.first_due_ns() <= now_ns {
-            let due = {
+            let (due, late_ns) = {
                 let mut timers = self.timers.lock();
+                let late_ns = now_ns.saturating_sub(timers.first_ns().unwrap_or(now_ns));
                 let due = timers.pop_due(now_ns);
                 self.note_first(&timers);
-                due
+                (due, late_ns)
             };
             let Some((task, generation)) = due else {
                 return;
             };
+            self.trace.fired(claim.owner(), task.id(), late_ns);
             self.counters.fired.fetch_add(1, Ordering::Relaxed);
             match task.word().wake(generation) {
                 Wake::Queue => claim.local().push(task, Place::Tail),
@@ -272,12 +294,31 @@ impl<T: Task> Machine<T> {
         task
     }
 
+    /// Whether the owner must look at the clock before its pace says so.
+    #[inline]
+    pub fn is_overdue(&self) -> bool {
+        self.is_overdue.load(Ordering::Relaxed)
+    }
+
+    /// For the monitor: has the owner look when a timer waits for longer than it should.
+    pub(super) fn hurry(&self, now_ns: u64) {
+        if self.first_due_ns().saturating_add(OVERDUE_NS) <= now_ns {
+            self.is_overdue.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Looks at the clock: due timers fire.
-    pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace) {
+    pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace, probe: &mut Probe<'_>) {
+        let from = probe.now();
+        if self.is_overdue() {
+            self.is_overdue.store(false, Ordering::Relaxed);
+        }
         let now = now_ns();
         pace.renew(now);
         self.counters.polls.fetch_add(1, Ordering::Relaxed);
         self.fire(claim, now);
+        let queued = claim.local().len() + self.global_len.load(Ordering::Relaxed);
+        probe.looked(from, queued);
     }
 
     /// Whether nothing can ever wake a task: asked by the owner when it found no task.

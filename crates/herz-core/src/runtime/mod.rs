@@ -6,6 +6,7 @@
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
 //! - [`sysmon`]: the monitor that takes the processor out of steps that last too long.
+//! - [`trace`]: what is noted of all this, for those who look.
 //! - [`sync`]: its locks, which know whether Python may run.
 //!
 //! Native tasks have machinery of their own, on primitives that a model checker can replace:
@@ -33,3 +34,4 @@ pub mod sync;
 pub mod sysmon;
 pub mod task;
 pub mod timers;
+pub mod trace;

@@ -183,6 +183,11 @@ impl<T> Claim<'_, T> {
         self.seen.steps
     }
 
+    #[must_use]
+    pub fn owner(&self) -> WorkerId {
+        self.seen.owner
+    }
+
     fn release(mut self, to: Seen) {
         let queued = self.local().len();
         self.processor.queued.store(queued, Ordering::Relaxed);

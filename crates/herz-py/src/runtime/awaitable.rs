@@ -205,6 +205,17 @@ unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     ptr::null_mut()
 }
 
+/// What it waits for, when it is one of ours.
+pub fn wait_of<'a>(object: &'a Bound<'_, PyAny>) -> Option<&'a Wait> {
+    let types = TYPES.get(object.py())?;
+    if !object.get_type().is(&types.awaitable) {
+        return None;
+    }
+    // SAFETY: the object is alive, and of exactly our type, which cannot be subclassed: it begins
+    // with an `Object` whose wait never changes.
+    Some(unsafe { &(*object.as_ptr().cast::<Object>()).wait })
+}
+
 /// Resumes a coroutine with None.
 pub fn send(py: Python<'_>, coroutine: &Bound<'_, PyAny>) -> Sent {
     let mut result = ptr::null_mut();

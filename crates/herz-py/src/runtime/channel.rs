@@ -112,6 +112,14 @@ impl Channel {
         drop((receivers, senders));
     }
 
+    /// Its capacity and where it is.
+    pub fn label(&self, at: *mut pyo3::ffi::PyObject) -> String {
+        match self.capacity {
+            Some(capacity) => format!("Channel({capacity}) at {at:p}"),
+            None => format!("Channel(None) at {at:p}"),
+        }
+    }
+
     pub fn is_at_home(&self, py: Python<'_>, task: &Task) -> bool {
         self.state.get_mut(py).home.takes(task)
     }

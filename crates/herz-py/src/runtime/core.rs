@@ -15,6 +15,7 @@ use pyo3::types::PyString;
 use super::awaitable::copy_context;
 use super::cell::GilCell;
 use super::current;
+use super::seeing;
 use super::task::{Body, CANCELLED, FUNCTION, Payload, Task, TaskRef, WAITED};
 use super::{Cancelled, Deadlock};
 
@@ -45,6 +46,8 @@ pub struct Register {
     has_nudged: bool,
     /// `run` has returned; what is still in a call is on its own.
     pub is_left: bool,
+    /// What a stall is told to; what a trace calls its tasks, and when a collection began.
+    pub seeing: seeing::State,
 }
 
 impl Core {
@@ -61,6 +64,7 @@ impl Core {
         let task = Task {
             word: herz_core::runtime::task::Word::default(),
             flags: if is_function { FUNCTION } else { 0 }.into(),
+            place: 0.into(),
             id,
             core: Arc::clone(self),
             body: GilCell::new(Body {
@@ -72,7 +76,7 @@ impl Core {
                 name,
                 waits_for: "",
                 since_ns: 0,
-                place: 0,
+                born_ms: seeing::now_ms(),
                 cancels: 0,
                 shields: 0,
             }),
@@ -110,7 +114,10 @@ impl Core {
         }
         let is_closing = register.closes_ns.is_some();
         drop(register);
-        task.get().body.get_mut(py).place = place;
+        task.get().place.store(place, Ordering::Relaxed);
+        if self.machine.trace.is_on() {
+            self.name_for_trace(py, task);
+        }
         if is_closing {
             self.cancel(py, task.bind(py));
         }
@@ -147,13 +154,13 @@ impl Core {
             }
             error.into_value(py).into_any()
         });
-        let (payload, context, joiners, place);
+        let (payload, context, joiners);
+        let place = own.place.load(Ordering::Relaxed);
         {
             let mut body = own.body.get_mut(py);
             payload = std::mem::replace(&mut body.payload, Payload::Gone);
             context = body.context.take();
             joiners = std::mem::take(&mut body.joiners);
-            place = body.place;
             body.inbox = Some(outcome);
         }
         own.word.finish();
@@ -314,8 +321,24 @@ impl Core {
         living
     }
 
+    /// The living task of that mark.
+    pub fn find(&self, py: Python<'_>, mark: u64) -> Option<Py<Task>> {
+        let register = self.register.get(py);
+        let entry = register.places.get((mark >> 32) as usize)?.as_ref()?;
+        (entry.get().mark() == mark).then(|| entry.clone_ref(py))
+    }
+
     pub fn living(&self, py: Python<'_>) -> Vec<Py<Task>> {
         living(py, &self.register.get(py))
+    }
+}
+
+impl Core {
+    /// The living ones among the first so many places of the register.
+    pub fn living_first(&self, py: Python<'_>, most: usize) -> Vec<Py<Task>> {
+        let register = self.register.get(py);
+        let places = register.places.iter().take(most).flatten();
+        places.map(|task| task.clone_ref(py)).collect()
     }
 }
 

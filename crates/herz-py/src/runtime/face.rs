@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use herz_core::runtime::machine::{Machine, Settings};
 use herz_core::runtime::sysmon::{self, Watched};
@@ -14,12 +15,15 @@ use super::cell::GilCell;
 use super::core::{Core, Register};
 use super::current::{self, CURRENT, FORKED, Role, forked};
 use super::task::{Payload, Task};
-use super::worker;
+use super::{seeing, worker};
+
+/// At most so long the end of a run waits for lines of the stall log.
+const REPORTS_LIMIT: Duration = Duration::from_secs(1);
 
 /// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
 #[pyclass(frozen, module = "herz._native")]
 pub struct Runtime {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 #[pymethods]
@@ -72,6 +76,7 @@ impl Runtime {
             let spawned = recruiter.spawn(move || start_from_outside(&starter, count));
             drop(spawned);
         }));
+        seeing::report_stalls_of(&self.core);
         sysmon::watch(weak);
     }
 
@@ -94,7 +99,7 @@ impl Runtime {
             *current.core.borrow_mut() = Some(Arc::clone(core));
             current.role.set(Role::Worker(0));
         });
-        core.machine.crew.sit(0);
+        core.machine.sit(0);
         let result = start(py, core, main).and_then(|()| {
             worker::preside(py, core);
             core.result(py)
@@ -107,6 +112,12 @@ impl Runtime {
             // Locks of the copy may be held by threads that this process does not have.
             return Err(forked());
         }
+        // What nobody stopped has nobody to read it.
+        py.detach(|| {
+            let trace = &core.machine.trace;
+            drop(trace.stop());
+            trace.stalls.wait_for_reports(REPORTS_LIMIT);
+        });
         let unbegun = core.machine.crew.stop();
         let left = core.leave(py);
         sysmon::unwatch();
@@ -140,6 +151,12 @@ impl Runtime {
         } else {
             pauses.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// A garbage collection begins (true) or has ended: hand-off rests meanwhile.
+    fn collecting(&self, py: Python<'_>, is_start: bool) {
+        seeing::note_collection(py, &self.core, is_start);
+        self.pause(if is_start { 1 } else { -1 });
     }
 
     /// Starts a task from any thread.
@@ -191,6 +208,7 @@ impl Runtime {
         stats.set_item("workers", workers)?;
         stats.set_item("workers_idle", idle)?;
         stats.set_item("functions_queued", functions)?;
+        stats.set_item("histograms", seeing::histograms(py, &self.core)?)?;
         Ok(stats)
     }
 }

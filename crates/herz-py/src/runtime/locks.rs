@@ -16,6 +16,9 @@ struct State {
     home: Home,
     /// A semaphore's permits, or what is still missing for a gate to open.
     count: i64,
+    /// Of a semaphore with one permit: the task that has it, by its mark; 0 when nobody has, or
+    /// not yet.
+    holder: u64,
     // Bound: the number of tasks; a task waits in one place.
     waiters: VecDeque<Waiter>,
 }
@@ -103,6 +106,22 @@ impl Semaphore {
         Tried::Later
     }
 
+    /// The task has got a permit.
+    pub fn note_holder(&self, py: Python<'_>, task: &Task) {
+        if self.most == 1 {
+            self.queue.0.get_mut(py).holder = task.mark();
+        }
+    }
+
+    /// The name of the task that has the only permit, if it is known.
+    pub fn holder(&self, py: Python<'_>) -> Option<String> {
+        let (holder, core) = {
+            let state = self.queue.0.get(py);
+            (state.holder, state.home.core()?)
+        };
+        Some(core.find(py, holder)?.get().label(py))
+    }
+
     pub fn queue_task(&self, py: Python<'_>, waiter: Waiter) {
         self.queue.push(py, waiter);
     }
@@ -139,6 +158,7 @@ impl Semaphore {
         if self.queue.0.get(py).count >= self.most {
             return Err(PyRuntimeError::new_err("released more often than acquired"));
         }
+        self.queue.0.get_mut(py).holder = 0;
         if !self.queue.wake_one(py) {
             self.queue.0.get_mut(py).count += 1;
         }
@@ -181,6 +201,10 @@ pub struct Gate {
 }
 
 impl Gate {
+    pub fn left(&self, py: Python<'_>) -> i64 {
+        self.queue.0.get(py).count
+    }
+
     pub fn try_pass(&self, py: Python<'_>) -> Tried {
         match self.queue.0.get(py).count {
             0 => Tried::Done(py.None()),
@@ -233,7 +257,7 @@ impl Gate {
     /// What is missing.
     #[getter]
     fn missing(&self, py: Python<'_>) -> i64 {
-        self.queue.0.get(py).count
+        self.left(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -5,6 +5,7 @@
 //! - [`worker`]: the loops of the workers. [`current`]: what runs on this thread.
 //! - [`awaitable`]: the native awaitables, the only file that speaks the C API.
 //! - [`waits`]: how each wait begins and ends. [`channel`], [`locks`]: what is waited for.
+//! - [`seeing`]: what is shown of tasks, stalls and traces. [`describe`]: waits in words.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
 mod awaitable;
@@ -12,9 +13,11 @@ mod cell;
 pub mod channel;
 mod core;
 mod current;
+pub mod describe;
 pub mod face;
 mod interval;
 pub mod locks;
+pub mod seeing;
 pub mod task;
 mod waits;
 mod worker;

@@ -76,7 +76,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         wait if !is_at_home(py, own, wait) => Step::Raise(foreign()),
         _ if must_suspend(current, own) => suspend_to_yield(own),
         wait => match attempt(py, wait) {
-            Tried::Done(value) => Step::Give(value),
+            Tried::Done(value) => given(py, own, wait, value),
             Tried::Failed(error) => Step::Raise(ended(wait, py, error)),
             Tried::Later => {
                 let generation = own.word.prepare();
@@ -109,6 +109,10 @@ impl Home {
             self.0 = Arc::downgrade(&task.core);
         }
         std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&task.core))
+    }
+
+    pub fn core(&self) -> Option<Arc<Core>> {
+        self.0.upgrade()
     }
 }
 
@@ -166,6 +170,14 @@ fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> &'static str {
     }
 }
 
+/// The wait gave the task what it wanted.
+fn given(py: Python<'_>, own: &Task, wait: &Wait, value: Py<PyAny>) -> Step {
+    if let Wait::Acquire(semaphore) = wait {
+        semaphore.get().note_holder(py, own);
+    }
+    Step::Give(value)
+}
+
 /// Takes a cancelled task out of where it waits.
 fn withdraw(py: Python<'_>, wait: &Wait, task: &Py<Task>, timer: Option<Key>) {
     match wait {
@@ -205,7 +217,7 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
         (body.timer.take(), body.inbox.take())
     };
     match (inbox, wait) {
-        (Some(Ok(value)), _) => Step::Give(value),
+        (Some(Ok(value)), wait) => given(py, own, wait, value),
         (Some(Err(error)), wait) => {
             let error = PyErr::from_value(error.bind(py).clone());
             Step::Raise(ended(wait, py, error))

@@ -11,6 +11,8 @@ use herz_core::runtime::poller::Slack;
 use herz_core::runtime::processor::{Claim, WorkerId};
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Settled;
+use herz_core::runtime::trace::ring::Kind;
+use herz_core::runtime::trace::track::Probe;
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 
@@ -18,7 +20,7 @@ use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
 use super::task::{CANCELLED, Payload, THROWS, Task, TaskRef, WAITED, YIELDED};
-use super::{Cancelled, interval};
+use super::{Cancelled, interval, seeing};
 
 /// Why a worker stopped running tasks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,7 @@ struct Worker<'a> {
     id: WorkerId,
     entered: Entered,
     pace: Pace,
+    probe: Probe<'a>,
 }
 
 /// Runs tasks until the processor, which was granted to this worker, is gone or all is over.
@@ -48,18 +51,24 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
         id,
         entered: Entered::default(),
         pace: Pace::default(),
+        probe: core.machine.trace.probe(id),
     };
     let machine = &core.machine;
     let mut seat = machine.processor.accept(id);
+    if seat.is_some() {
+        machine.trace.accepted(id);
+    }
     while let Some(mut claim) = seat {
-        if worker.pace.is_over() {
-            machine.look(&mut claim, &mut worker.pace);
+        worker.probe.end();
+        if worker.pace.is_over() || machine.is_overdue() {
+            machine.look(&mut claim, &mut worker.pace, &mut worker.probe);
             seat = worker.look_around(py, claim);
             let Some(back) = seat else { break };
             claim = back;
         }
         seat = match machine.find(&mut claim) {
             Some(task) => {
+                worker.probe.begin(task.0.get().mark());
                 claim.begin_step();
                 worker.run(py, task)
             }
@@ -70,6 +79,8 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
             },
         };
     }
+    worker.probe.end();
+    worker.probe.leave();
     worker.entered.leave(py);
     if FORKED.load(Ordering::Relaxed) {
         return Left::Over;
@@ -108,7 +119,8 @@ impl<'a> Worker<'a> {
     fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, TaskRef>) -> Result<Seat<'a>, Left> {
         let core = self.core;
         let machine = &core.machine;
-        machine.look(&mut claim, &mut self.pace);
+        self.probe.rest();
+        machine.look(&mut claim, &mut self.pace, &mut self.probe);
         if !claim.local().is_empty() {
             return Ok(Some(claim));
         }
@@ -144,9 +156,14 @@ impl<'a> Worker<'a> {
         };
         claim.park();
         assert_none_held();
-        py.detach(|| machine.rest(until_ns));
+        let from = self.probe.now();
+        let woke = py.detach(|| {
+            machine.rest(until_ns);
+            machine.trace.clock.now()
+        });
+        self.probe.waited(Kind::Park, from, woke);
         let mut claim = machine.unpark(self.id);
-        machine.look(&mut claim, &mut self.pace);
+        machine.look(&mut claim, &mut self.pace, &mut self.probe);
         Ok(self.look_around(py, claim))
     }
 
@@ -309,14 +326,20 @@ fn refuse(py: Python<'_>, own: &Task, object: &Py<PyAny>) {
 /// A worker's whole life on its own thread.
 pub fn work(py: Python<'_>, core: &Arc<Core>) {
     let crew = &core.machine.crew;
+    let clock = core.machine.trace.clock;
     let id = crew.join();
-    crew.sit(id);
+    core.machine.sit(id);
     CURRENT.with(|current| *current.core.borrow_mut() = Some(Arc::clone(core)));
     loop {
         assert_none_held();
         let slack = Slack::least();
-        match py.detach(|| crew.wait(id, None, || ())) {
+        let mut probe = core.machine.trace.probe(id);
+        let from = probe.now();
+        let (errand, woke) = py.detach(|| (crew.wait(id, None, || ()), clock.now()));
+        probe.waited(Kind::Idle, from, woke);
+        match errand {
             Some(Errand::Processor) => {
+                seeing::attached(py, core, woke);
                 CURRENT.with(|current| current.role.set(Role::Worker(id)));
                 interval::shorten(py, &core.machine);
                 drive(py, core, id);
@@ -324,7 +347,9 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
             }
             Some(Errand::Function(task)) => {
                 drop(slack);
+                probe.begin(task.0.get().mark());
                 call(py, core, &task.0);
+                probe.end_function();
                 if FORKED.load(Ordering::Relaxed) {
                     return;
                 }
@@ -380,7 +405,11 @@ pub fn preside(py: Python<'_>, core: &Arc<Core>) {
     while drive(py, core, 0) == Left::Moved {
         loop {
             assert_none_held();
-            if let Some(errand) = py.detach(|| machine.wait_to_reclaim(SIGNALS_EVERY)) {
+            let clock = machine.trace.clock;
+            let (errand, woke) =
+                py.detach(|| (machine.wait_to_reclaim(SIGNALS_EVERY), clock.now()));
+            if let Some(errand) = errand {
+                seeing::attached(py, core, woke);
                 assert!(
                     matches!(errand, Errand::Processor),
                     "worker 0 only runs tasks"
