@@ -236,9 +236,10 @@ def snapshot(pid: int) -> dict[str, Any]:
         NotInspectableError: there is no such process, it is another user's, or it does not listen.
     """
     try:
-        owner = Path("/proc", str(pid)).stat().st_uid
+        status = Path("/proc", str(pid), "status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         raise NotInspectableError(f"there is no process {pid}") from None
+    owner = int(status.split("\nUid:\t", 1)[1].split()[1])  # the effective one
     if owner != os.geteuid():
         raise NotInspectableError(
             f"process {pid} belongs to the user {owner}, not to {os.geteuid()}: look as that user"

@@ -325,7 +325,8 @@ def test_histograms_count_timers_looks_and_about_one_step_of_64() -> None:
             await sleep(0.000_1)
         return runtime.stats()
 
-    stats = run(main())
+    # On a busy machine a step may seem to be blocked, and the hand-off would be seen, too.
+    stats = run(main(), hand_off=False)
     histograms = stats["histograms"]
     assert histograms["lateness"]["count"] == stats["timers_fired"] == 30
     assert histograms["poll"]["count"] == histograms["queued"]["count"] == stats["polls"]

@@ -17,8 +17,8 @@ use super::current::{self, CURRENT, FORKED, Role, forked};
 use super::task::{Payload, Task};
 use super::{seeing, worker};
 
-/// At most so long the end of a run waits for lines of the stall log.
-const REPORTS_LIMIT: Duration = Duration::from_secs(1);
+/// At most so long the end of a run waits for threads that log a stall or start a worker.
+const VISIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
 #[pyclass(frozen, module = "herz._native")]
@@ -70,11 +70,9 @@ impl Runtime {
         let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
         let starter = Arc::downgrade(&self.core);
         self.core.machine.set_recruit(Arc::new(move |count| {
-            let starter = Weak::clone(&starter);
-            // A thread of its own: the monitor must never wait for the interpreter.
-            let recruiter = std::thread::Builder::new().name("herz-recruiter".to_owned());
-            let spawned = recruiter.spawn(move || start_from_outside(&starter, count));
-            drop(spawned);
+            visit(&starter, "herz-recruiter", move |py, core| {
+                start_workers(py, core, count);
+            });
         }));
         seeing::report_stalls_of(&self.core);
         sysmon::watch(weak);
@@ -112,13 +110,13 @@ impl Runtime {
             // Locks of the copy may be held by threads that this process does not have.
             return Err(forked());
         }
-        // What nobody stopped has nobody to read it.
-        py.detach(|| {
-            let trace = &core.machine.trace;
-            drop(trace.stop());
-            trace.stalls.wait_for_reports(REPORTS_LIMIT);
-        });
         let unbegun = core.machine.crew.stop();
+        core.machine.trace.stalls.set_report(None);
+        py.detach(|| {
+            // What nobody stopped has nobody to read it.
+            drop(core.machine.trace.stop());
+            core.machine.crew.wait_for_visitors(VISIT_LIMIT);
+        });
         let left = core.leave(py);
         sysmon::unwatch();
         drop((unbegun, left));
@@ -225,18 +223,38 @@ fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<(
     core.start_worker_if_short(py)
 }
 
-fn start_from_outside(core: &Weak<Core>, count: usize) {
-    let started = Python::try_attach(|py| {
-        let Some(core) = core.upgrade() else { return };
-        for _ in 0..count {
-            if let Err(error) = core.start_worker.call0(py) {
-                core.machine.crew.dismiss();
-                error.write_unraisable(py, None);
+/// Has a thread of its own enter the interpreter: the monitor must never wait for it. False: there
+/// is no such thread to be had, or the runtime is gone.
+pub fn visit(
+    core: &Weak<Core>,
+    name: &str,
+    work: impl FnOnce(Python<'_>, &Core) + Send + 'static,
+) -> bool {
+    let weak = Weak::clone(core);
+    let Some(visit) = core.upgrade().map(|core| core.machine.crew.admit()) else {
+        return false;
+    };
+    let visitor = std::thread::Builder::new().name(name.to_owned());
+    let spawned = visitor.spawn(move || {
+        // Dropped last: it has left the interpreter by then.
+        let _visit = visit;
+        // None: the interpreter is shutting down, and nobody needs what it came for.
+        let _ = Python::try_attach(|py| {
+            if let Some(core) = weak.upgrade() {
+                work(py, &core);
             }
-        }
+        });
     });
-    // The interpreter is shutting down: no worker is needed any more.
-    let _ = started;
+    spawned.is_ok()
+}
+
+fn start_workers(py: Python<'_>, core: &Core, count: usize) {
+    for _ in 0..count {
+        if let Err(error) = core.start_worker.call0(py) {
+            core.machine.crew.dismiss();
+            error.write_unraisable(py, None);
+        }
+    }
 }
 
 /// What `go` and `run` were given: a coroutine, or a function with its arguments.

@@ -1,8 +1,8 @@
 //! What is shown of a runtime: histograms, stalls, traces, and where tasks are.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use herz_core::runtime::poller::now_ns;
@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::core::Core;
-use super::face::Runtime;
+use super::face::{Runtime, visit};
 use super::task::Task;
 
 /// What a runtime keeps for those who look at it.
@@ -200,27 +200,17 @@ pub fn on_stall(py: Python<'_>, runtime: &Runtime, reporter: Option<Py<PyAny>>) 
     drop(before);
 }
 
-/// The monitor has a thread started for its notes: it must never wait for the interpreter itself.
+/// The monitor has a thread started for its notes.
 pub fn report_stalls_of(core: &Arc<Core>) {
-    let trace = Arc::clone(&core.machine.trace);
     let weak = Arc::downgrade(core);
     core.machine.trace.stalls.set_report(Some(Arc::new(move || {
-        let (weak, own) = (Weak::clone(&weak), Arc::clone(&trace));
-        trace.stalls.begin_report();
-        let reporter = std::thread::Builder::new().name("herz-reporter".to_owned());
-        let spawned = reporter.spawn(move || {
-            let asked_ns = now_ns();
-            // None: the interpreter is shutting down, and nobody is left to be told.
-            let _ = Python::try_attach(|py| {
-                if let Some(core) = weak.upgrade() {
-                    let waited_ns = now_ns().saturating_sub(asked_ns);
-                    while core.report_stalls(py, waited_ns) {}
-                }
-            });
-            own.stalls.end_report();
+        let asked_ns = now_ns();
+        let has_begun = visit(&weak, "herz-reporter", move |py, core| {
+            let waited_ns = now_ns().saturating_sub(asked_ns);
+            while core.report_stalls(py, waited_ns) {}
         });
-        if spawned.is_err() {
-            trace.stalls.end_report();
+        if let (false, Some(core)) = (has_begun, weak.upgrade()) {
+            core.machine.trace.stalls.give_up();
         }
     })));
 }

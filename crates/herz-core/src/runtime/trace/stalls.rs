@@ -3,10 +3,8 @@
 //! The monitor must never wait for the interpreter, so it only leaves a note, and has a thread
 //! started that takes the notes and writes them where the user's log goes.
 
-use std::time::Duration;
-
 use super::super::processor::WorkerId;
-use super::super::sync::{Arc, Bell, Lock};
+use super::super::sync::{Arc, Lock};
 
 /// A step that lasted too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +46,6 @@ struct Notes {
 #[derive(Default)]
 pub struct Stalls {
     notes: Lock<Notes>,
-    /// Threads that were started and have not ended.
-    reporters: Bell<usize>,
 }
 
 impl Stalls {
@@ -93,27 +89,11 @@ impl Stalls {
         (std::mem::take(&mut notes.waiting), skipped)
     }
 
-    /// A reporter is about to be started.
-    pub fn begin_report(&self) {
-        self.reporters.ring(|count| *count += 1);
-    }
-
-    /// It has ended, or could not be started; what it did not take nobody will.
-    pub fn end_report(&self) {
-        {
-            let mut notes = self.notes.lock();
-            if std::mem::take(&mut notes.is_reporting) {
-                notes.waiting.clear();
-            }
-        }
-        self.reporters.ring(|count| *count -= 1);
-    }
-
-    /// Waits until no reporter is under way, at most for `limit`; the caller does not hold the
-    /// interpreter.
-    pub fn wait_for_reports(&self, limit: Duration) {
-        self.reporters
-            .wait(Some(limit), |count| (*count == 0).then_some(()));
+    /// The reporter could not do its work; what it did not take nobody will.
+    pub fn give_up(&self) {
+        let mut notes = self.notes.lock();
+        notes.is_reporting = false;
+        notes.waiting.clear();
     }
 }
 
@@ -160,6 +140,5 @@ mod tests {
         let stalls = Stalls::default();
         stalls.add(stall(SECOND_NS));
         assert_eq!(stalls.take(), (vec![], 0));
-        stalls.wait_for_reports(Duration::from_secs(9));
     }
 }
