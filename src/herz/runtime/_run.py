@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any, TypedDict, TypeVar, overload
 
@@ -52,7 +52,9 @@ class _Crew:
     def _work(self) -> None:
         native = self.native
         if native is not None:  # otherwise the run ended while this thread was started
-            native.work()
+            # Whoever waits for the end of this thread may have lost patience just now.
+            with suppress(_native.Cancelled):
+                native.work()
 
     def join(self) -> list[threading.Thread]:
         """Waits for those that can end; gives those that stay inside a call."""

@@ -6,7 +6,6 @@ its own writes a line, after the fact and without any lock of the core; at most 
 
 from __future__ import annotations
 
-import dis
 import logging
 import sys
 import threading
@@ -24,7 +23,6 @@ logger.addHandler(logging.NullHandler())
 
 _KEPT_NS = 20_000_000
 """Who waits this long for the interpreter's lock, and four switch intervals, was kept from it."""
-_CALLS = ("PRECALL", "CALL", "CALL_FUNCTION_EX")
 _SEARCHED_MAX = 1_000
 """Bound: tasks that are searched for the holder of a lock."""
 
@@ -33,7 +31,7 @@ class _Told(TypedDict):
     """What the core tells of a stall."""
 
     task: Task[Any] | None
-    number: int
+    name: str
     thread: int
     is_going_on: bool
     is_detached: bool
@@ -59,7 +57,7 @@ class StallLog:
     def _text(self, stall: _Told) -> str:
         task = stall["task"]
         found = frames(task) if task is not None and stall["is_going_on"] else []
-        who = f"task-{stall['number']}" if task is None else describe(task)
+        who = stall["name"] if task is None else describe(task)
         fate = "was detached" if stall["is_detached"] else "could not be detached"
         ended = "" if stall["is_going_on"] else " (it has ended since)"
         lines = [
@@ -106,13 +104,14 @@ def _cause(stall: _Told, found: list[FrameType]) -> str:
     kept_ns = max(_KEPT_NS, int(4e9 * sys.getswitchinterval()))
     # Bytecode gives the lock away when it is asked to. A call that has just returned does so at
     # once, so that the frame still is at the call.
-    is_in_call = not found or dis.opname[found[-1].f_code.co_code[found[-1].f_lasti]] in _CALLS
+    is_in_call = not found or _blocking.operation(found[-1]) in _blocking.CALLS
     if stall["waited_ns"] >= kept_ns and is_in_call:
         return (
             f"the interpreter's lock was not to be had for {seconds(stall['waited_ns'])}: "
             "a call into C keeps it, which stops everyone"
         )
-    return "blocked in a call" if stall["is_off_cpu"] else "burns the CPU"
+    # A thread that has no CPU for a while uses as little of it as one that is blocked.
+    return "blocked in a call" if stall["is_off_cpu"] and is_in_call else "burns the CPU"
 
 
 def _skipped(stall: _Told) -> str:

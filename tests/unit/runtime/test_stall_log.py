@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -11,11 +12,13 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from herz import runtime
 from herz.runtime import Event, go, run, sleep, yield_now
+from herz.runtime._blocking import has
 
 Log = pytest.LogCaptureFixture
 
@@ -162,6 +165,56 @@ def test_the_holder_of_a_reentrant_lock_is_the_task_on_its_thread(caplog: Log) -
     os.close(writer)
 
 
+def test_which_lock_is_found_in_every_way_of_naming_it() -> None:
+    class Owner:
+        one, two = threading.Lock(), threading.RLock()
+
+    owner, lock = Owner(), threading.Lock()
+
+    def plain() -> Iterator[None]:
+        with lock:
+            yield
+        yield
+
+    def several() -> Iterator[None]:
+        with owner.one, owner.two as _taken:
+            yield
+
+    def in_brackets() -> Iterator[None]:
+        with (
+            owner.one,
+            lock,
+        ):
+            yield
+
+    def of_a_call() -> Iterator[None]:
+        with contextlib.suppress(KeyError), lock:
+            yield
+
+    def not_yet() -> Iterator[None]:
+        yield
+        with lock:
+            pass
+
+    expected = {
+        plain: {lock},
+        several: {owner.one, owner.two},
+        in_brackets: {owner.one, lock},
+        of_a_call: {lock},
+        not_yet: set(),
+    }
+    for function, held in expected.items():
+        generator = function()
+        next(generator)
+        frame = generator.gi_frame  # type: ignore[attr-defined]
+        assert {each for each in (lock, owner.one, owner.two) if has(frame, each)} == held
+        generator.close()  # type: ignore[attr-defined]
+    after = plain()
+    next(after)
+    next(after)
+    assert not has(after.gi_frame, lock)  # type: ignore[attr-defined]
+
+
 KEEPS = """
 import ctypes, logging, sys
 from herz.runtime import go, run, sleep
@@ -170,17 +223,18 @@ logging.basicConfig(format="%(message)s")
 usleep = ctypes.PyDLL(None).usleep  # keeps the interpreter's lock
 
 async def keep():
-    usleep(150_000)
+    usleep(60_000)
 
 async def tick():
     await sleep(0.001)
 
 async def main():
-    keeping = go(keep(), name="keeper")
-    ticking = go(tick())
-    await keeping
-    await ticking
-    await sleep(0.01)
+    for _ in range(6):
+        keeping = go(keep(), name="keeper")
+        ticking = go(tick())
+        await keeping
+        await ticking
+        await sleep(0.01)
 
 run(main())
 """
@@ -201,8 +255,10 @@ def started(source: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_a_c_call_that_keeps_the_interpreter_is_named_as_such() -> None:
     done = started(KEEPS)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"a step of task-\d+ keeper", done.stderr)
-    assert "a call into C keeps it, which stops everyone" in done.stderr
+    named = [line for line in done.stderr.splitlines() if "keeper" in line]
+    assert all("was detached" in line for line in named)
+    assert any("a call into C keeps it, which stops everyone" in line for line in named)
+    # Who was waiting for the lock takes turns in any order: sometimes the step is over by then.
     assert "in keep" in done.stderr, "the frame that made the call"
 
 
@@ -264,8 +320,9 @@ def test_schedtrace_writes_go_s_line_also_while_all_tasks_wait(
     assert all(found), done.stderr
     times = [int(line[1]) for line in found if line]
     assert len(times) >= 3
-    assert times == sorted(times)
-    assert all(after - before >= 10 for before, after in itertools.pairwise(times))
+    # At most one line in each 20 ms, however late some are.
+    periods = [time // 20 for time in times]
+    assert all(after > before for before, after in itertools.pairwise(periods))
     steps = [int(line[2]) for line in found if line]
     assert steps == sorted(steps)
     assert steps[-1] > 0

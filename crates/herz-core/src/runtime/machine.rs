@@ -333,11 +333,10 @@ impl<T: Task> Machine<T> {
             && self.dead_len.load(Ordering::Relaxed) == 0
     }
 
-    /// Waits for something to do, until `until_ns` at the latest; the owner has parked its claim.
-    /// The caller does not hold the interpreter.
+    /// Waits for something to do, until `until_ns` at the latest; the owner has parked its claim
+    /// and called `poller.prepare`. The caller does not hold the interpreter.
     pub fn rest(&self, until_ns: Option<u64>) {
         self.counters.parks.fetch_add(1, Ordering::Relaxed);
-        self.poller.prepare();
         let has_work = self.global_len.load(Ordering::Relaxed) > 0
             || self.dead_len.load(Ordering::Relaxed) > 0
             || self.reclaim.load(Ordering::Relaxed);
@@ -370,7 +369,10 @@ impl<T: Task> Machine<T> {
             return false;
         }
         // ORDERING: Release: see `is_stuck`.
-        self.crew.detached.fetch_sub(1, Ordering::AcqRel) == 1
+        let was_last = self.crew.detached.fetch_sub(1, Ordering::AcqRel) == 1;
+        // The owner may rest only because of this step: it was the last task's, or all others wait.
+        self.poller.wake();
+        was_last
     }
 
     /// Worker 0 waits for the processor; None when `limit` passed.

@@ -154,6 +154,7 @@ impl Core {
             }
             error.into_value(py).into_any()
         });
+        self.note_departure(py, own);
         let (payload, context, joiners);
         let place = own.place.load(Ordering::Relaxed);
         {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use herz_core::runtime::machine::{Machine, Settings};
 use herz_core::runtime::sysmon::{self, Watched};
+use herz_core::runtime::trace::stalls::Waiting;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -70,7 +71,7 @@ impl Runtime {
         let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
         let starter = Arc::downgrade(&self.core);
         self.core.machine.set_recruit(Arc::new(move |count| {
-            visit(&starter, "herz-recruiter", move |py, core| {
+            visit(&starter, "herz-recruiter", move |py, core, _| {
                 start_workers(py, core, count);
             });
         }));
@@ -224,11 +225,11 @@ fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<(
 }
 
 /// Has a thread of its own enter the interpreter: the monitor must never wait for it. False: there
-/// is no such thread to be had, or the runtime is gone.
+/// is no such thread to be had, or the runtime is gone. `work` is told how long it waited.
 pub fn visit(
     core: &Weak<Core>,
     name: &str,
-    work: impl FnOnce(Python<'_>, &Core) + Send + 'static,
+    work: impl FnOnce(Python<'_>, &Core, u64) + Send + 'static,
 ) -> bool {
     let weak = Weak::clone(core);
     let Some(visit) = core.upgrade().map(|core| core.machine.crew.admit()) else {
@@ -238,10 +239,12 @@ pub fn visit(
     let spawned = visitor.spawn(move || {
         // Dropped last: it has left the interpreter by then.
         let _visit = visit;
+        let waiting = Waiting::begin();
         // None: the interpreter is shutting down, and nobody needs what it came for.
         let _ = Python::try_attach(|py| {
             if let Some(core) = weak.upgrade() {
-                work(py, &core);
+                seeing::attached(py, &core, waiting);
+                work(py, &core, waiting.lasted_ns());
             }
         });
     });

@@ -1,6 +1,6 @@
 //! What is shown of a runtime: histograms, stalls, traces, and where tasks are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use herz_core::runtime::poller::now_ns;
 use herz_core::runtime::task::State as TaskState;
 use herz_core::runtime::trace::ring::{Event, Kind};
-use herz_core::runtime::trace::stalls::Stall;
+use herz_core::runtime::trace::stalls::{Stall, Waiting};
 use herz_core::runtime::trace::track::Measure;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -25,9 +25,14 @@ pub struct State {
     reporter: Option<Py<PyAny>>,
     /// What a trace calls its tasks. Bound: `NAMES_MAX`.
     names: Option<HashMap<u64, String>>,
+    /// Tasks that ended in a detached step, and what they were called. Bound: `DEPARTED_MAX`.
+    departed: VecDeque<(u64, String)>,
     /// When the collection that is going on began, in ticks; 0 without one.
     collecting: u64,
 }
+
+/// The stall log may come to a task after its end.
+const DEPARTED_MAX: usize = 32;
 
 /// Tasks that a trace names; those that start later are called by their number.
 const NAMES_MAX: usize = 1 << 18;
@@ -204,9 +209,7 @@ pub fn on_stall(py: Python<'_>, runtime: &Runtime, reporter: Option<Py<PyAny>>) 
 pub fn report_stalls_of(core: &Arc<Core>) {
     let weak = Arc::downgrade(core);
     core.machine.trace.stalls.set_report(Some(Arc::new(move || {
-        let asked_ns = now_ns();
-        let has_begun = visit(&weak, "herz-reporter", move |py, core| {
-            let waited_ns = now_ns().saturating_sub(asked_ns);
+        let has_begun = visit(&weak, "herz-reporter", move |py, core, waited_ns| {
             while core.report_stalls(py, waited_ns) {}
         });
         if let (false, Some(core)) = (has_begun, weak.upgrade()) {
@@ -215,10 +218,9 @@ pub fn report_stalls_of(core: &Arc<Core>) {
     })));
 }
 
-/// A worker that was given the processor has the interpreter, for which it waited since `woke`.
-pub fn attached(py: Python<'_>, core: &Core, woke: u64) {
-    let clock = core.machine.trace.clock;
-    let waited_ns = clock.scale().ns(clock.now().saturating_sub(woke));
+/// A worker that was given the processor has the interpreter, for which it waited.
+pub fn attached(py: Python<'_>, core: &Core, waiting: Waiting) {
+    let waited_ns = waiting.lasted_ns();
     if waited_ns >= KEPT.as_nanos() as u64 {
         core.report_stalls(py, waited_ns);
     }
@@ -248,6 +250,29 @@ impl Core {
         has_any
     }
 
+    /// The task has ended.
+    pub fn note_departure(&self, py: Python<'_>, task: &Task) {
+        if self.machine.crew.detached.load(Ordering::Relaxed) == 0 || !task.is_detached() {
+            return;
+        }
+        let entry = (task.mark(), full_name(py, task));
+        let mut register = self.register.get_mut(py);
+        let departed = &mut register.seeing.departed;
+        departed.truncate(DEPARTED_MAX - 1);
+        departed.push_front(entry);
+    }
+
+    /// What a task that has ended was called, as far as it is remembered.
+    fn departed(&self, py: Python<'_>, mark: u64) -> String {
+        let register = self.register.get(py);
+        let mut departed = register.seeing.departed.iter();
+        let found = departed.find(|(other, _)| *other == mark);
+        found.map_or_else(
+            || format!("task-{}", mark & u64::from(u32::MAX)),
+            |(_, name)| name.clone(),
+        )
+    }
+
     fn told<'py>(
         &self,
         py: Python<'py>,
@@ -258,7 +283,7 @@ impl Core {
         let track = self.machine.trace.track(stall.worker);
         let told = PyDict::new(py);
         told.set_item("task", self.find(py, stall.task))?;
-        told.set_item("number", stall.task & u64::from(u32::MAX))?;
+        told.set_item("name", self.departed(py, stall.task))?;
         told.set_item("thread", track.thread())?;
         // The worker may have begun another step of the same task: its stack is as good.
         told.set_item("is_going_on", track.running() == stall.task)?;

@@ -12,6 +12,7 @@ use herz_core::runtime::processor::{Claim, WorkerId};
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Settled;
 use herz_core::runtime::trace::ring::Kind;
+use herz_core::runtime::trace::stalls::Waiting;
 use herz_core::runtime::trace::track::Probe;
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
@@ -156,6 +157,14 @@ impl<'a> Worker<'a> {
         };
         claim.park();
         assert_none_held();
+        machine.poller.prepare();
+        // What ends beside this worker does so with the interpreter: it ended before this look, or
+        // it ends after `prepare`, and rings.
+        let is_over = self.id == 0 && core.is_over(py);
+        if is_over || machine.is_stuck() && core.register.get(py).closes_ns.is_none() {
+            machine.poller.call_off();
+            return Ok(Some(machine.unpark(self.id)));
+        }
         let from = self.probe.now();
         let woke = py.detach(|| {
             machine.rest(until_ns);
@@ -335,11 +344,17 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
         let slack = Slack::least();
         let mut probe = core.machine.trace.probe(id);
         let from = probe.now();
-        let (errand, woke) = py.detach(|| (crew.wait(id, None, || ()), clock.now()));
+        let (errand, woke, waiting) = py.detach(|| {
+            let errand = crew.wait(id, None, || ());
+            let waiting = matches!(errand, Some(Errand::Processor)).then(Waiting::begin);
+            (errand, clock.now(), waiting)
+        });
         probe.waited(Kind::Idle, from, woke);
         match errand {
             Some(Errand::Processor) => {
-                seeing::attached(py, core, woke);
+                if let Some(waiting) = waiting {
+                    seeing::attached(py, core, waiting);
+                }
                 CURRENT.with(|current| current.role.set(Role::Worker(id)));
                 interval::shorten(py, &core.machine);
                 drive(py, core, id);
@@ -405,11 +420,12 @@ pub fn preside(py: Python<'_>, core: &Arc<Core>) {
     while drive(py, core, 0) == Left::Moved {
         loop {
             assert_none_held();
-            let clock = machine.trace.clock;
-            let (errand, woke) =
-                py.detach(|| (machine.wait_to_reclaim(SIGNALS_EVERY), clock.now()));
-            if let Some(errand) = errand {
-                seeing::attached(py, core, woke);
+            let waited = py.detach(|| {
+                let errand = machine.wait_to_reclaim(SIGNALS_EVERY)?;
+                Some((errand, Waiting::begin()))
+            });
+            if let Some((errand, waiting)) = waited {
+                seeing::attached(py, core, waiting);
                 assert!(
                     matches!(errand, Errand::Processor),
                     "worker 0 only runs tasks"

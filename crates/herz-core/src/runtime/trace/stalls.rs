@@ -3,6 +3,7 @@
 //! The monitor must never wait for the interpreter, so it only leaves a note, and has a thread
 //! started that takes the notes and writes them where the user's log goes.
 
+use super::super::poller::now_ns;
 use super::super::processor::WorkerId;
 use super::super::sync::{Arc, Lock};
 
@@ -97,6 +98,42 @@ impl Stalls {
     }
 }
 
+/// A wait for the interpreter of the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    since_ns: u64,
+    delay_ns: u64,
+}
+
+impl Waiting {
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            since_ns: now_ns(),
+            delay_ns: run_delay_ns(),
+        }
+    }
+
+    /// How long it has lasted. When the thread could have run but had no CPU is not counted: on a
+    /// busy machine that is nobody's fault here.
+    #[must_use]
+    pub fn lasted_ns(self) -> u64 {
+        let lasted = now_ns().saturating_sub(self.since_ns);
+        lasted.saturating_sub(run_delay_ns().saturating_sub(self.delay_ns))
+    }
+}
+
+/// Nanoseconds that this thread has waited for a CPU; 0 where the kernel does not say.
+fn run_delay_ns() -> u64 {
+    delay_of(&std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default())
+}
+
+/// The second of the kernel's three numbers: time on a CPU, time without one, turns.
+fn delay_of(stat: &str) -> u64 {
+    let delay = stat.split_whitespace().nth(1);
+    delay.and_then(|delay| delay.parse().ok()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::sync::{AtomicUsize, Ordering};
@@ -133,6 +170,31 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 1, "it had not found the end");
         stalls.add(stall(start + 2 * SECOND_NS));
         assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_wait_counts_but_for_the_time_without_a_cpu() {
+        let waiting = Waiting {
+            since_ns: now_ns() - 30_000_000,
+            delay_ns: run_delay_ns(),
+        };
+        let lasted = waiting.lasted_ns();
+        assert!(lasted > 0 && lasted <= now_ns() - waiting.since_ns);
+        assert_eq!(delay_of("17 947691 3\n"), 947_691);
+        assert_eq!(delay_of(""), 0);
+        // Four threads on fewer CPUs wait for each other; each says so.
+        let spin = || {
+            let (waiting, began) = (Waiting::begin(), now_ns());
+            while now_ns() < began + 100_000_000 {
+                std::hint::spin_loop();
+            }
+            (waiting.lasted_ns(), run_delay_ns())
+        };
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(spin)).collect();
+        for thread in threads {
+            let (lasted, delay) = thread.join().unwrap();
+            assert!(lasted + delay >= 100_000_000);
+        }
     }
 
     #[test]
