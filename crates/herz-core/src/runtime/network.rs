@@ -84,7 +84,8 @@ impl<T: Task> Machine<T> {
         }
         if self.clock.is_virtual() {
             return Err(io::Error::other(
-                "a runtime with a clock of its own has no network: what comes when is not its to say",
+                "a runtime with a clock of its own has no network: \
+                 what comes when is not its to say",
             ));
         }
         Ok(())
