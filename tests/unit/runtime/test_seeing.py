@@ -7,22 +7,31 @@ import os
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+
+import pytest
 
 from herz import runtime
 from herz.runtime import (
+    Cancelled,
     Channel,
     Event,
     Mutex,
     Semaphore,
     Task,
+    Ticker,
+    Timer,
     WaitGroup,
     go,
     run,
+    run_virtual,
+    select,
     sleep,
+    wait_readable,
     yield_now,
 )
+from tests.support.net import unix_pair
 
 
 def functions(task: Task[Any]) -> list[str]:
@@ -100,6 +109,84 @@ def test_each_wait_is_named_by_what_is_waited_for() -> None:
             task.cancel()
 
     run(main())
+
+
+def test_waits_for_descriptors_and_timers_and_one_of_several_are_named() -> None:
+    async def wait(what: Awaitable[object]) -> None:
+        await what
+
+    async def main() -> None:
+        one, other = unix_pair()
+        reader, writer = os.pipe()
+        never: Channel[int] = Channel(0)
+        several = select(never.receive(), sleep(60), never.send(1))
+        async with one, other:
+            expected = {
+                go(wait(one.receive())): r"bytes of a connection \(descriptor \d+\)",
+                go(wait(wait_readable(reader))): rf"a descriptor \({reader}, to be readable\)",
+                go(wait(Timer(60).receive())): r"a tick of a timer \(Channel\(1\) at 0x[0-9a-f]+\)",
+                go(
+                    wait(Ticker(60).receive())
+                ): r"a tick of a timer \(Channel\(1\) at 0x[0-9a-f]+\)",
+                go(wait(several)): (
+                    r"one of several: a value of Channel\(0\) at 0x[0-9a-f]+; "
+                    r"or a timer of 60 s; or a receiver of Channel\(0\) at 0x[0-9a-f]+"
+                ),
+            }
+            for task, pattern in expected.items():
+                assert re.fullmatch(pattern, await look_at(task)), task.waits_for
+                task.cancel()
+                with pytest.raises(Cancelled):
+                    await task
+        os.close(reader)
+        os.close(writer)
+
+    run(main())
+
+
+def test_a_mutex_that_a_select_took_names_its_holder() -> None:
+    async def main() -> None:
+        mutex, end = Mutex(), Event()
+
+        async def hold() -> None:
+            index, _ = await select(mutex.acquire(), sleep(60))
+            assert index == 0
+            await end.wait()
+            mutex.release()
+
+        async def want() -> None:
+            async with mutex:
+                pass
+
+        # The first finds it free, the second is handed it.
+        holding = [go(hold(), name="first"), go(hold(), name="second")]
+        for task in holding:
+            await look_at(task)
+        wanting = go(want())
+        assert (await look_at(wanting)).endswith("held by first")
+        mutex.release()
+        assert str(wanting.waits_for).endswith("held by second")
+        holding[0].cancel()
+        end.set()
+        await holding[1]
+        await wanting
+
+    run(main())
+
+
+def test_ages_are_of_the_runtime_s_own_clock() -> None:
+    async def main() -> tuple[int, int | None]:
+        await sleep(5)
+        waiting = go(sleep_for(3600))
+        await sleep(60)
+        ages = waiting.age_ns, waiting.waited_ns
+        waiting.cancel()
+        return ages
+
+    async def sleep_for(seconds: float) -> None:
+        await sleep(seconds)
+
+    assert run_virtual(main()) == (60_000_000_000, 60_000_000_000)
 
 
 def test_a_wait_for_a_mutex_names_its_holder_and_the_next_one() -> None:

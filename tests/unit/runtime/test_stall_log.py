@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from herz import runtime
-from herz.runtime import Event, go, run, sleep, yield_now
+from herz.runtime import Event, Timer, go, run, sleep, yield_now
 from herz.runtime._blocking import has
 
 Log = pytest.LogCaptureFixture
@@ -78,6 +78,21 @@ def test_a_step_that_burns_is_logged_as_such(caplog: Log) -> None:
         assert "in burn\n" in text
 
     run(main())
+
+
+def test_the_call_of_a_timer_is_logged_as_such(caplog: Log) -> None:
+    reader, writer = os.pipe()
+
+    async def main() -> None:
+        timer = Timer(0, os.read, reader, 1)
+        text = await until_logged(caplog, "the call of a timer")
+        os.write(writer, b"x")
+        assert "was detached: blocked in a call" in text
+        assert not timer.stop()
+
+    run(main())
+    os.close(reader)
+    os.close(writer)
 
 
 def test_without_hand_off_a_stall_is_logged_all_the_same(caplog: Log) -> None:

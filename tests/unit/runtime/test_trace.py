@@ -135,10 +135,12 @@ def test_a_hand_off_a_timer_and_a_collection_are_marked(tmp_path: Path) -> None:
     run(main())
     events, _ = read(tmp_path / "t.json")
     marks = {event["name"]: event for event in events if event["ph"] == "i"}
-    assert marks["hand-off"]["args"]["task"] == "blocker"
+    # On a busy machine other steps may be detached, too.
+    hand_offs = [event for event in events if event["name"] == "hand-off"]
+    (hand_off,) = [event for event in hand_offs if event["args"]["task"] == "blocker"]
     (step,) = steps_of(events, "blocker")
-    assert step["tid"] == marks["hand-off"]["tid"]
-    assert step["ts"] <= marks["hand-off"]["ts"] <= step["ts"] + step["dur"]
+    assert step["tid"] == hand_off["tid"]
+    assert step["ts"] <= hand_off["ts"] <= step["ts"] + step["dur"]
     assert int(marks["timer"]["args"]["late, ns"]) >= 0
     collections = steps_of(events, "garbage collection")
     assert collections

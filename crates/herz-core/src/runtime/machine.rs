@@ -509,6 +509,7 @@ impl<T: Task> Machine<T> {
         let claim = claim.expect("the processor was granted to this worker");
         self.spared.store(claim.steps(), Ordering::Relaxed);
         self.counters.hand_offs.fetch_sub(1, Ordering::Relaxed);
+        self.trace.handed_back();
         claim.give_back(from);
         true
     }

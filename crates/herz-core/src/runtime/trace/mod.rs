@@ -274,6 +274,11 @@ impl Trace {
         }
     }
 
+    /// It was given back: nobody else has accepted it.
+    pub fn handed_back(&self) {
+        self.granted.store(0, Ordering::Relaxed);
+    }
+
     /// The worker has accepted a processor that the monitor gave it.
     pub fn accepted(&self, worker: WorkerId) {
         let granted = self.granted.swap(0, Ordering::Relaxed);
