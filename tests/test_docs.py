@@ -7,6 +7,7 @@ into one temporary folder, and the page's `herz` commands run there.
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shlex
@@ -141,17 +142,48 @@ HERZ = [(page, command) for page, command in COMMANDS if command.startswith("her
 )
 def test_command_in_the_docs_runs(page: Path, command: str, tmp_path: Path) -> None:
     write_files(page, tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "herz.front.cli", *shlex.split(command)[1:]],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+    arguments = shlex.split(command)[1:]
+    if arguments[:2] == ["runtime", "top"]:
+        arguments = list(dict.fromkeys([*arguments, "--once"]))  # it would go on until Ctrl-C
+    with live_runtime(environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "herz.front.cli", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@contextlib.contextmanager
+def live_runtime(environment: dict[str, str]) -> Iterator[None]:
+    """The process of a reader who looks at one."""
+    source = (
+        "import sys; from herz.runtime import run\n"
+        "run(lambda: (print('ready', flush=True), sys.stdin.read()))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source],
+        env={**environment, "HERZ_RUNTIME_INSPECT": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield
+        process.stdin.close()
+    assert process.returncode == 0
 
 
 def test_docs_have_commands_to_run() -> None:

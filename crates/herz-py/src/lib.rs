@@ -51,12 +51,19 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::connection::{Connection, Listener};
     #[pymodule_export]
+    use crate::runtime::describe::task_chain;
+    #[pymodule_export]
     use crate::runtime::face::{
         Runtime, after_fork, breakpointhook, clock_ns, current_runtime, current_task, go,
         in_runtime, sleep, yield_now,
     };
     #[pymodule_export]
     use crate::runtime::locks::{Gate, Semaphore};
+    #[pymodule_export]
+    use crate::runtime::seeing::{
+        census, measure_trace, on_stall, running_tasks, schedtrace, task_mark, task_target,
+        task_thread, trace_start, trace_stop,
+    };
     #[pymodule_export]
     use crate::runtime::select::select;
     #[pymodule_export]

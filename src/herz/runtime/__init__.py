@@ -31,7 +31,9 @@ from herz._native import (
     yield_now,
 )
 from herz.runtime._batch import go_map
+from herz.runtime._drift import Drift, Tick, drift
 from herz.runtime._foreign import run_asyncio
+from herz.runtime._inspect import NotInspectableError, listening, snapshot
 from herz.runtime._locks import Event, Mutex, WaitGroup
 from herz.runtime._net import (
     connect_tcp,
@@ -42,9 +44,11 @@ from herz.runtime._net import (
     serve,
 )
 from herz.runtime._portal import Portal
-from herz.runtime._run import run, run_virtual, stats, tasks
+from herz.runtime._run import Stats, Summary, run, run_virtual, stats, tasks
 from herz.runtime._scopes import TaskGroup, deadline, lock_thread, shield
+from herz.runtime._stacks import FrameMemory, dump, memory, stack
 from herz.runtime._ticker import Ticker
+from herz.runtime._trace import profile, trace
 
 __all__ = [
     "Cancelled",
@@ -52,13 +56,19 @@ __all__ = [
     "Closed",
     "Connection",
     "Deadlock",
+    "Drift",
     "Event",
+    "FrameMemory",
     "Listener",
     "Mutex",
+    "NotInspectableError",
     "Portal",
     "Semaphore",
+    "Stats",
+    "Summary",
     "Task",
     "TaskGroup",
+    "Tick",
     "Ticker",
     "Timer",
     "WaitGroup",
@@ -66,14 +76,19 @@ __all__ = [
     "connect_unix",
     "current_task",
     "deadline",
+    "drift",
+    "dump",
     "getaddrinfo",
     "go",
     "go_map",
     "listen_tcp",
     "listen_unix",
+    "listening",
     "lock_thread",
+    "memory",
     "notify_closing",
     "now_ns",
+    "profile",
     "run",
     "run_asyncio",
     "run_virtual",
@@ -81,8 +96,11 @@ __all__ = [
     "serve",
     "shield",
     "sleep",
+    "snapshot",
+    "stack",
     "stats",
     "tasks",
+    "trace",
     "wait_readable",
     "wait_writable",
     "yield_now",

@@ -6,6 +6,7 @@ Comes in: a native runtime. It must never keep one alive that has ended.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import resource
 import sys
@@ -43,6 +44,29 @@ def main_stack_size() -> Iterator[None]:
         yield
     finally:
         threading.stack_size(before)
+
+
+# ---- the collector ----------------------------------------------------------------------------
+
+_COLLECTOR = threading.RLock()
+
+
+@contextmanager
+def collections_off() -> Iterator[None]:
+    """Around ``sys._current_frames()``: a collection inside it can block all threads for ever.
+
+    The interpreter looks at the threads under a lock of its own, and makes objects meanwhile. A
+    finalizer that runs then may give the interpreter to a thread that wants that lock.
+    """
+    # One at a time: none of them switches it on for another one.
+    with _COLLECTOR:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 # ---- breakpoint() ------------------------------------------------------------------------------

@@ -11,17 +11,21 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, overload
 
 from herz import _native
+from herz.runtime import _debug
+from herz.runtime._inspect import inspected
 from herz.runtime._process import (
     Generators,
     breakpoints_hold,
+    collections_off,
     ended_at_exit,
     main_stack_size,
 )
+from herz.runtime._stalls import StallLog
 
 T = TypeVar("T")
 
@@ -79,6 +83,15 @@ def _ends(thread: threading.Thread, seconds: float) -> bool:
 
 
 @contextmanager
+def _all_signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _signals(native: _native.Runtime) -> Iterator[None]:
     """Signals end waits, and the first Ctrl-C cancels main; on the main thread only."""
     if threading.current_thread() is not threading.main_thread():
@@ -116,13 +129,41 @@ def _collections_seen(native: _native.Runtime) -> Iterator[None]:
     """A garbage collection is no stall: hand-off rests while one runs."""
 
     def seen(phase: str, _info: dict[str, int]) -> None:
-        native.pause(1 if phase == "start" else -1)
+        native.collecting(phase == "start")
 
     gc.callbacks.append(seen)
     try:
         yield
     finally:
         gc.callbacks.remove(seen)
+
+
+@contextmanager
+def _in_process(native: _native.Runtime) -> Iterator[None]:
+    """What of the process concerns the runtime while it runs."""
+    with (
+        ended_at_exit(native),
+        breakpoints_hold(),
+        _signals(native),
+        _collections_seen(native),
+    ):
+        yield
+
+
+@contextmanager
+def _shown(native: _native.Runtime, shown: _debug.Shown) -> Iterator[None]:
+    """What the runtime shows of itself while it runs."""
+    if shown.every_ms is not None:
+        _native.schedtrace(native, shown.every_ms)
+    _native.on_stall(native, StallLog(native))
+    try:
+        with ExitStack() as stack:
+            with _all_signals_blocked():
+                stack.enter_context(inspected(native, wanted=shown.is_inspected))
+            yield
+    finally:
+        # The native runtime holds the log, too, where the collector cannot see it.
+        _native.on_stall(native, None)
 
 
 @overload
@@ -135,6 +176,8 @@ def run(
     max_workers: int = 64,
     grace_ns: int = _GRACE_NS,
     short_interval: bool = True,
+    schedtrace_ms: int | None = None,
+    inspect: bool | None = None,
 ) -> T: ...
 @overload
 def run(
@@ -146,6 +189,8 @@ def run(
     max_workers: int = 64,
     grace_ns: int = _GRACE_NS,
     short_interval: bool = True,
+    schedtrace_ms: int | None = None,
+    inspect: bool | None = None,
 ) -> T: ...
 def run(
     main: Coroutine[Any, Any, Any] | Callable[[], Any],
@@ -156,6 +201,8 @@ def run(
     max_workers: int = 64,
     grace_ns: int = _GRACE_NS,
     short_interval: bool = True,
+    schedtrace_ms: int | None = None,
+    inspect: bool | None = None,
 ) -> Any:
     """What main returns; runs it and all the tasks that it starts.
 
@@ -174,19 +221,24 @@ def run(
             inside a call is printed with its stack and left behind.
         short_interval: whether the interpreter's switch interval is 0.5 ms while a step is
             detached.
+        schedtrace_ms: how often Go's line is written to stderr. None: as ``HERZ_DEBUG`` says.
+        inspect: whether ``herz runtime top`` may look. None: as ``HERZ_RUNTIME_INSPECT`` says.
 
     Raises:
         BaseException: what main raised.
         KeyboardInterrupt: Ctrl-C came: main was cancelled, and has ended with it.
         Deadlock: all tasks wait for each other.
         RuntimeError: this thread runs a runtime already, or the process has been forked since.
-        ValueError: an argument is out of range.
+        ValueError: an argument, or a variable of the environment, is out of range.
+        OSError: no socket can be made to be looked at through.
     """
-    problem = _problem(processors)
-    if problem is not None:
+    try:
+        _check(processors)
+        shown = _debug.Shown.asked(schedtrace_ms, inspect)
+    except (RuntimeError, ValueError):
         if isinstance(main, Coroutine):
             main.close()
-        raise problem
+        raise
     crew = _Crew()
     native = crew.native = _native.Runtime(
         crew.start,
@@ -198,12 +250,7 @@ def run(
         is_virtual=False,
     )
     generators = crew.generators = Generators(native)
-    with (
-        ended_at_exit(native),
-        breakpoints_hold(),
-        _signals(native),
-        _collections_seen(native),
-    ):
+    with _in_process(native), _shown(native, shown):
         native.watch()
         try:
             with generators.seen():
@@ -214,12 +261,11 @@ def run(
             crew.native = crew.generators = None
 
 
-def _problem(processors: int | None) -> Exception | None:
+def _check(processors: int | None) -> None:
     if _native.in_runtime():
-        return RuntimeError("herz.runtime.run was called inside a runtime: use go(…) there")
+        raise RuntimeError("herz.runtime.run was called inside a runtime: use go(…) there")
     if processors not in (None, 1):
-        return ValueError("processors must be None or 1: one processor runs Python tasks")
-    return None
+        raise ValueError("processors must be None or 1: one processor runs Python tasks")
 
 
 @overload
@@ -259,11 +305,13 @@ def run_virtual(
         TypeError: the seed is not an int.
         ValueError: the seed is out of range.
     """
-    problem = _problem(None) or _seed_problem(seed)
-    if problem is not None:
+    try:
+        _check(None)
+        _check_seed(seed)
+    except (RuntimeError, TypeError, ValueError):
         if isinstance(main, Coroutine):
             main.close()
-        raise problem
+        raise
     native = _native.Runtime(
         _no_worker,
         hand_off=False,
@@ -282,14 +330,13 @@ def _no_worker() -> None:
     raise RuntimeError("under a virtual clock all runs on one thread: this needs another one")
 
 
-def _seed_problem(seed: object) -> Exception | None:
+def _check_seed(seed: object) -> None:
     if seed is None:
-        return None
+        return
     if not isinstance(seed, int) or isinstance(seed, bool):
-        return TypeError(f"seed must be an int or None, not {type(seed).__name__}")
+        raise TypeError(f"seed must be an int or None, not {type(seed).__name__}")
     if not 0 <= seed < 2**64:
-        return ValueError(f"seed must be from 0 to 2**64 - 1, not {seed}")
-    return None
+        raise ValueError(f"seed must be from 0 to 2**64 - 1, not {seed}")
 
 
 def tasks() -> list[_native.Task[Any]]:
@@ -301,23 +348,57 @@ def tasks() -> list[_native.Task[Any]]:
     return _native.current_runtime().tasks()
 
 
-def stats() -> dict[str, int]:
-    """Counts of this runtime since it began: tasks, steps, timers, hand-offs, workers.
+class Summary(TypedDict):
+    """What a histogram holds: how many values, their sum, quantiles at most 6.25 % off, the most.
+
+    Nanoseconds, but for `queued`, which counts tasks.
+    """
+
+    count: int
+    sum: int
+    p50: int
+    p90: int
+    p99: int
+    p999: int
+    max: int
+
+
+class Stats(TypedDict):
+    """Counts of a runtime since it began; see docs/reference/runtime.md."""
+
+    tasks: int
+    spawned: int
+    steps: int
+    queued_local: int
+    queued_global: int
+    functions_queued: int
+    descriptors: int
+    timers: int
+    timers_fired: int
+    polls: int
+    parks: int
+    hand_offs: int
+    stalls: int
+    detached: int
+    workers: int
+    workers_idle: int
+    histograms: dict[str, Summary]
+
+
+def stats() -> Stats:
+    """Counts of this runtime since it began: tasks, steps, timers, hand-offs, workers, durations.
 
     Raises:
         RuntimeError: no runtime runs on this thread.
     """
-    return _native.current_runtime().stats()
+    counted: Stats = _native.current_runtime().stats()  # type: ignore[assignment]
+    return counted
 
 
 def _report(stuck: list[threading.Thread]) -> None:
     """Prints where each thread still is that did not end."""
-    # Before 3.12 a collection inside that call can block all threads for ever.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    frames = sys._current_frames()
-    if was_enabled:
-        gc.enable()
+    with collections_off():
+        frames = sys._current_frames()
     for thread in stuck:
         frame = frames.get(thread.ident or 0)
         where = "".join(traceback.format_stack(frame)) if frame is not None else "  (gone)\n"

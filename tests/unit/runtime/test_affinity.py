@@ -228,7 +228,7 @@ def test_a_step_under_a_trace_function_keeps_the_processor() -> None:
     async def other() -> None:
         order.append("other")
 
-    async def main() -> dict[str, int]:
+    async def main() -> runtime.Stats:
         thread = threading.Thread(target=free, args=(_native.current_runtime(),))
         before = sys.gettrace()
         sys.settrace(trace)

@@ -53,6 +53,35 @@ def test_a_task_that_spins_on_a_flag_is_freed_by_another_task() -> None:
     assert sys.getswitchinterval() == before
 
 
+def test_main_may_end_in_a_detached_step_while_the_first_thread_has_the_processor() -> None:
+    gates = [threading.Event() for _ in range(2)]
+    mains: list[runtime.Task[str]] = []
+
+    async def block() -> None:
+        gates[0].wait()
+
+    async def free() -> None:
+        while mains[0].state != "detached":
+            await sleep(0.000_1)
+        # The thread of `run` is back and has the processor; it will wait when this task has ended.
+        while threading.current_thread() is not threading.main_thread():
+            await sleep(0.000_1)
+        gates[1].set()
+
+    async def main() -> str:
+        mains.append(runtime.current_task())
+        go(block())
+        await yield_now()
+        while threading.current_thread() is threading.main_thread():
+            await sleep(0.000_1)
+        go(free())
+        gates[0].set()
+        gates[1].wait()
+        return "ended"
+
+    assert run(main()) == "ended"
+
+
 def test_many_blocked_tasks_each_lose_the_processor() -> None:
     pairs = [os.pipe() for _ in range(20)]
 
@@ -139,7 +168,7 @@ def test_a_detached_step_may_use_the_runtime() -> None:
 
 
 def test_without_hand_off_a_long_step_is_only_counted() -> None:
-    async def main() -> dict[str, int]:
+    async def main() -> runtime.Stats:
         go(child())
         threading.Event().wait(0.02)
         return runtime.stats()
@@ -153,7 +182,7 @@ def test_without_hand_off_a_long_step_is_only_counted() -> None:
 
 
 def test_a_step_with_nothing_waiting_keeps_the_processor() -> None:
-    async def main() -> dict[str, int]:
+    async def main() -> runtime.Stats:
         threading.Event().wait(0.02)
         return runtime.stats()
 

@@ -100,7 +100,9 @@ def test_a_full_unix_listener_is_asked_again(tmp_path: Path) -> None:
     async def main() -> None:
         async with await listen_unix(path, backlog=0) as listener:
             connecting = [go(connect(path)) for _ in range(6)]
-            await until(lambda: any(task.state == "waits for a timer" for task in connecting))
+            await until(
+                lambda: any(task.state.startswith("waits for a timer") for task in connecting)
+            )
             for _ in connecting:
                 (await listener.accept()).close()
             for task in connecting:
@@ -228,7 +230,7 @@ def test_connections_wait_while_no_descriptor_is_left() -> None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
                 try:
                     await connection.send_all(b"x")
-                    await until(lambda: serving.state == "waits for a timer")
+                    await until(lambda: serving.state.startswith("waits for a timer"))
                 finally:
                     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
                 assert await connection.receive() == b"x"
@@ -290,7 +292,7 @@ def test_a_wait_for_a_descriptor_that_has_ended_keeps_no_deadlock_away() -> None
                     await one.receive()
             await Channel[int]().receive()
 
-    with pytest.raises(Deadlock, match="a value of a channel"):
+    with pytest.raises(Deadlock, match=r"a value of Channel\(0\)"):
         run(main())
 
 

@@ -64,6 +64,18 @@ pub struct Crew<T> {
     /// Tasks in `Bond::tasks`, and all `Bond::locks`: while both are 0, no bond is looked at.
     bound: AtomicUsize,
     locks: AtomicUsize,
+    /// Threads beside the workers that enter the interpreter: one that is inside when it shuts down
+    /// takes the process with it.
+    visitors: Arc<Bell<usize>>,
+}
+
+/// A thread that enters the interpreter, from before it is started until it has left.
+pub struct Visit(Arc<Bell<usize>>);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.ring(|count| *count -= 1);
+    }
 }
 
 /// So long an idle worker looks for an errand before it sleeps: a wake-up costs about as much.
@@ -88,6 +100,7 @@ impl<T> Crew<T> {
             functions: AtomicUsize::new(0),
             bound: AtomicUsize::new(0),
             locks: AtomicUsize::new(0),
+            visitors: Arc::default(),
         }
     }
 
@@ -283,6 +296,18 @@ impl<T> Crew<T> {
         functions
     }
 
+    /// A thread that enters the interpreter is about to be started.
+    pub fn admit(&self) -> Visit {
+        self.visitors.ring(|count| *count += 1);
+        Visit(Arc::clone(&self.visitors))
+    }
+
+    /// Waits until no visitor is left, at most for `limit`; the caller is not inside itself.
+    pub fn wait_for_visitors(&self, limit: Duration) {
+        self.visitors
+            .wait(Some(limit), |count| (*count == 0).then_some(()));
+    }
+
     /// Workers ever made, idle ones, functions that wait for a thread.
     pub fn counts(&self) -> (usize, usize, usize) {
         let roster = self.roster.lock();
@@ -414,6 +439,20 @@ impl<T> Seat<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::poller::now_ns;
+
+    #[test]
+    fn the_end_waits_for_visitors_that_leave_and_not_for_ever_for_others() {
+        let crew = Crew::<()>::new(1);
+        let (one, other) = (crew.admit(), crew.admit());
+        let leaving = std::thread::spawn(move || drop(one));
+        let began = now_ns();
+        crew.wait_for_visitors(Duration::from_millis(20));
+        assert!(now_ns() >= began + 20_000_000, "the other one has not left");
+        leaving.join().unwrap();
+        drop(other);
+        crew.wait_for_visitors(Duration::from_secs(3600));
+    }
 
     #[test]
     fn a_function_waits_for_a_worker_when_none_is_idle() {

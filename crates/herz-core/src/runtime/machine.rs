@@ -13,14 +13,18 @@ use super::descriptors::Descriptors;
 use super::fifo::{Global, Local, Place};
 use super::poller::{Events, Poller};
 use super::processor::{Claim, Phase, Processor, WorkerId};
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, Spin};
+use super::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, Spin};
 use super::sysmon::{self, Watch};
 use super::task::{Generation, Wake};
 use super::timers::shards::{Location, Shards, Timed};
 use super::timers::wheel::Due;
+use super::trace::Trace;
+use super::trace::track::Probe;
 
 /// What the machine needs to know of what it runs. Everything else about it is the caller's.
 pub trait Task: Timed + 'static {
+    /// Its number, from 1 on: what a trace calls it; 0 for what is no task.
+    fn id(&self) -> u64;
     /// Its timer is due; what is to be done with it.
     fn due(&self) -> Wake;
     /// What that wait was for has happened; likewise.
@@ -64,6 +68,7 @@ pub struct Machine<T> {
     pub(super) polled_ns: AtomicU64,
     pub settings: Settings,
     pub counters: Counters,
+    pub trace: Arc<Trace>,
     global: Lock<Global<T>>,
     global_len: AtomicUsize,
     pub clock: Clock,
@@ -77,6 +82,8 @@ pub struct Machine<T> {
     pub(super) spared: AtomicU64,
     /// Whether the run is over or stuck must be asked again: a step or a function ended elsewhere.
     news: AtomicBool,
+    /// The monitor found a timer overdue: the owner's pace was set when steps were shorter.
+    is_overdue: AtomicBool,
     /// What may still wake a task from outside: portals, signal subscriptions.
     pub outside: AtomicUsize,
     /// Hand-off rests while this is above zero: a garbage collection runs, a debugger holds a task.
@@ -112,6 +119,8 @@ pub struct Pace<T> {
 const DUE_MAX: usize = 256;
 const CHECK_NS: u64 = 200_000;
 const STEPS_MAX: u64 = 61;
+/// Steps that suddenly last longer would keep a due timer for `STEPS_MAX` of them.
+const OVERDUE_NS: u64 = 1_000_000;
 
 impl<T> Pace<T> {
     /// A worker's first look comes before its first step.
@@ -161,6 +170,7 @@ impl<T: Task> Machine<T> {
             polled_ns: AtomicU64::new(0),
             settings,
             counters: Counters::default(),
+            trace: Arc::new(Trace::new(settings.workers_max)),
             global: Lock::default(),
             global_len: AtomicUsize::new(0),
             timers: Shards::fixed(1, clock.now_ns()),
@@ -170,6 +180,7 @@ impl<T: Task> Machine<T> {
             reclaim: AtomicBool::new(false),
             spared: AtomicU64::new(u64::MAX),
             news: AtomicBool::new(false),
+            is_overdue: AtomicBool::new(false),
             outside: AtomicUsize::new(0),
             pauses: AtomicUsize::new(0),
             switch_interval_ns: AtomicU64::new(5_000_000),
@@ -179,10 +190,19 @@ impl<T: Task> Machine<T> {
         })
     }
 
+    /// Notes the calling thread as the worker's.
+    pub fn sit(&self, worker: WorkerId) {
+        self.crew.sit(worker);
+        // SAFETY: it takes nothing and always succeeds.
+        let thread = unsafe { libc::pthread_self() };
+        self.trace.track(worker).sit(thread as u64);
+    }
+
     // ---- what becomes runnable ---------------------------------------------------------------
 
     /// Queues a runnable task. `worker` is the caller's number when it is a worker.
     pub fn ready(&self, worker: Option<WorkerId>, task: T, place: Place) {
+        self.trace.ready(worker, task.id());
         match worker.and_then(|worker| self.processor.enter(worker)) {
             Some(mut claim) => {
                 claim.local().push(task, place);
@@ -268,6 +288,8 @@ impl<T: Task> Machine<T> {
             self.counters.fired.fetch_add(count, Ordering::Relaxed);
         }
         for due in pace.due.drain(..) {
+            let late_ns = pace.looked_ns.saturating_sub(due.deadline);
+            self.trace.fired(claim.owner(), due.payload.id(), late_ns);
             match due.payload.due() {
                 Wake::Queue => claim.local().push(due.payload, Place::Tail),
                 Wake::Noted | Wake::Stale => self.bury(due.payload),
@@ -309,20 +331,51 @@ impl<T: Task> Machine<T> {
         task
     }
 
+    /// Whether the owner must look at the clock before its pace says so.
+    #[inline]
+    pub fn is_overdue(&self) -> bool {
+        self.is_overdue.load(Ordering::Relaxed)
+    }
+
+    /// For the monitor: has the owner look when a timer waits for longer than it should.
+    pub(super) fn hurry(&self, now_ns: u64) {
+        // A virtual clock does not go on during a step.
+        if !self.clock.is_virtual() && self.first_due_ns().saturating_add(OVERDUE_NS) <= now_ns {
+            self.is_overdue.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Looks at the kernel and the clock: ready descriptors wake their tasks, due timers fire.
-    pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>) {
+    pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>, probe: &mut Probe<'_>) {
+        let from = probe.now();
+        if self.is_overdue() {
+            self.is_overdue.store(false, Ordering::Relaxed);
+        }
         pace.renew(self.clock.now_ns());
         self.counters.polls.fetch_add(1, Ordering::Relaxed);
         self.glance(claim, &mut pace.events, pace.looked_ns);
         self.fire(claim, pace);
+        self.note_look(claim, probe, from);
     }
 
     /// The same after a `rest`, which has looked at the kernel.
-    pub fn look_after_rest(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>) {
+    pub fn look_after_rest(
+        &self,
+        claim: &mut Claim<'_, T>,
+        pace: &mut Pace<T>,
+        probe: &mut Probe<'_>,
+    ) {
+        let from = probe.now();
         pace.renew(self.clock.now_ns());
         self.polled_ns.store(pace.looked_ns, Ordering::Relaxed);
         self.deliver(claim, &mut pace.events);
         self.fire(claim, pace);
+        self.note_look(claim, probe, from);
+    }
+
+    fn note_look(&self, claim: &mut Claim<'_, T>, probe: &mut Probe<'_>, from: u64) {
+        let queued = claim.local().len() + self.global_len.load(Ordering::Relaxed);
+        probe.looked(from, queued);
     }
 
     /// Whether nothing can ever wake a task: asked by the owner when it found no task.
@@ -456,6 +509,7 @@ impl<T: Task> Machine<T> {
         let claim = claim.expect("the processor was granted to this worker");
         self.spared.store(claim.steps(), Ordering::Relaxed);
         self.counters.hand_offs.fetch_sub(1, Ordering::Relaxed);
+        self.trace.handed_back();
         claim.give_back(from);
         true
     }

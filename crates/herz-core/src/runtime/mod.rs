@@ -10,6 +10,7 @@
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
 //! - [`sysmon`]: the monitor that takes the processor out of steps that last too long.
+//! - [`trace`]: what is noted of all this, for those who look.
 //! - [`signals`]: which threads get none.
 //! - [`sync`]: locks, which know whether Python may run, and atomics; std's, or a model checker's.
 //! - [`queue`]: what native tasks have instead: run queues, stealing, which processors sleep.
@@ -49,3 +50,5 @@ pub mod sync;
 pub mod sysmon;
 pub mod task;
 pub mod timers;
+#[cfg(not(loom))]
+pub mod trace;

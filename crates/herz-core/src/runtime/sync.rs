@@ -159,6 +159,8 @@ impl<T> Bell<T> {
 
 /// Waits a moment for another thread without the kernel, as long as that pays: each wait in vain
 /// doubles the number of waits that are not tried at all.
+// A model has no clock.
+#[cfg(not(loom))]
 #[derive(Default)]
 pub struct Spin {
     skips: AtomicU32,
@@ -166,9 +168,12 @@ pub struct Spin {
 }
 
 /// Looks at the condition between two looks at the clock.
+#[cfg(not(loom))]
 const LOOKS: u32 = 32;
+#[cfg(not(loom))]
 const PENALTY_MAX: u32 = 63;
 
+#[cfg(not(loom))]
 impl Spin {
     /// Looks at the condition for `ns` at most.
     pub fn until(&self, ns: u64, mut is_met: impl FnMut() -> bool) {

@@ -13,6 +13,8 @@ use super::machine::{Machine, Task};
 use super::poller::{Slack, now_ns};
 use super::processor::{Phase, Seen, WorkerId};
 use super::sync::{Arc, AtomicBool, AtomicPtr, Bell, Ordering, Weak, fence};
+use super::trace::schedtrace::{self, Sched, Schedule};
+use super::trace::stalls::Stall;
 
 /// The time between two looks while steps are detached.
 const SHORT_NS: u64 = 250_000;
@@ -23,6 +25,8 @@ const MANY_NS: u64 = 10_000_000;
 const COUNT_NS: u64 = 1_000_000;
 /// A detached worker that used CPU time this recently burns.
 const BURNING_NS: u64 = 20_000_000;
+/// After so many times the allowed length, a step that could not be detached is reported.
+const LATE_STALLS: u64 = 4;
 /// At most so many idle workers beside the first are kept while steps are detached.
 const SPARES_MAX: usize = 15;
 /// So many looks at parked runtimes before the monitor sleeps.
@@ -56,6 +60,7 @@ pub struct Watch {
     counted_ns: u64,
     burners: Vec<Burner>,
     recruit: Option<Arc<Recruit>>,
+    schedule: Option<Schedule>,
 }
 
 impl Watch {
@@ -74,6 +79,7 @@ struct Step {
     looked_ns: u64,
     cpu_ns: u64,
     is_counted: bool,
+    is_noted: bool,
 }
 
 struct Burner {
@@ -86,6 +92,30 @@ impl<T: Task> Machine<T> {
     /// Tells the monitor how a further worker is started.
     pub fn set_recruit(&self, recruit: Arc<Recruit>) {
         self.watch.lock().recruit = Some(recruit);
+    }
+
+    /// Has a line on stderr written every so often, from now on; see `trace::schedtrace`.
+    pub fn set_schedtrace(&self, every_ns: u64) {
+        self.watch.lock().schedule = Some(Schedule::new(now_ns(), every_ns));
+    }
+
+    /// Writes the line when it is due; how long until the next one, if there are any.
+    fn schedtrace(&self, watch: &mut Watch, seen: Seen, now_ns: u64) -> Option<u64> {
+        let schedule = watch.schedule.as_mut()?;
+        if schedule.is_due(now_ns) {
+            let (workers, idle_threads, _) = self.crew.counts();
+            let (local, global) = self.queued();
+            schedtrace::write_line(&Sched {
+                since_start_ms: now_ns.saturating_sub(schedule.began_ns) / 1_000_000,
+                idle_processors: usize::from(seen.phase == Phase::Parked),
+                threads: workers + 1,
+                idle_threads,
+                global,
+                local,
+                steps: seen.steps,
+            });
+        }
+        Some(schedule.left_ns(now_ns))
     }
 
     /// Detached workers that used CPU time lately.
@@ -142,6 +172,7 @@ impl<T: Task> Machine<T> {
                 looked_ns: now_ns,
                 cpu_ns,
                 is_counted: false,
+                is_noted: false,
             });
             return;
         };
@@ -150,17 +181,25 @@ impl<T: Task> Machine<T> {
         step.looked_ns = now_ns;
         step.cpu_ns = cpu_ns;
         let lasted = now_ns.saturating_sub(step.since_ns);
-        let is_counted = step.is_counted;
+        let is_paused = self.pauses.load(Ordering::Relaxed) != 0;
+        let stall = Stall {
+            worker: seen.owner,
+            task: self.trace.track(seen.owner).running(),
+            lasted_ns: lasted,
+            is_detached: true,
+            is_off_cpu,
+            is_paused,
+            at_ns: now_ns,
+        };
         // Ready descriptors are work that waits, too; finding out costs a call, so it comes last.
         let is_due = lasted >= SHORTEST_NS
             && (self.has_work() || self.descriptors.is_armed())
-            && self.pauses.load(Ordering::Relaxed) == 0
             && lasted >= self.allowed_ns(watch, now_ns, is_off_cpu);
-        let has_found = self.poll_for_others(now_ns, is_due);
+        let has_found = self.poll_for_others(now_ns, is_due && !is_paused);
         if !is_due || !(has_found || self.has_work()) {
             return;
         }
-        let has_moved = self.hand_off(watch, seen, now_ns);
+        let has_moved = !is_paused && self.hand_off(watch, seen, stall);
         if has_moved && !is_off_cpu {
             // Known at once: the steps after it wait their turn for the interpreter.
             watch.burning += 1;
@@ -170,16 +209,33 @@ impl<T: Task> Machine<T> {
                 ran_ns: now_ns,
             });
         }
-        if !has_moved && !is_counted {
+        if !has_moved {
+            self.count_stall(watch, stall);
+        }
+    }
+
+    /// The step keeps its processor although others wait.
+    fn count_stall(&self, watch: &mut Watch, stall: Stall) {
+        let Some(step) = &mut watch.step else { return };
+        if !std::mem::replace(&mut step.is_counted, true) {
             self.counters.stalls.fetch_add(1, Ordering::Relaxed);
-            if let Some(step) = &mut watch.step {
-                step.is_counted = true;
-            }
+        }
+        // A worker that is on its way comes before this: then the step does lose its processor.
+        let is_final = !self.settings.hand_off
+            || stall.is_paused
+            || stall.lasted_ns >= LATE_STALLS * self.settings.stall_ns;
+        // ORDERING: see `Processor::seen`: it is the same step, so the task that was read is its.
+        if is_final && !step.is_noted && self.processor.seen() == step.seen {
+            step.is_noted = true;
+            self.trace.stalls.add(Stall {
+                is_detached: false,
+                ..stall
+            });
         }
     }
 
     /// Gives the processor of that step to an idle worker; false when there is none.
-    fn hand_off(&self, watch: &mut Watch, seen: Seen, now_ns: u64) -> bool {
+    fn hand_off(&self, watch: &mut Watch, seen: Seen, stall: Stall) -> bool {
         if !self.settings.hand_off || seen.steps == self.spared.load(Ordering::Relaxed) {
             return false;
         }
@@ -191,7 +247,9 @@ impl<T: Task> Machine<T> {
             seat.is_detached.store(true, Ordering::Relaxed);
             if self.processor.take(seen, to) {
                 self.counters.hand_offs.fetch_add(1, Ordering::Relaxed);
-                watch.handed_ns = now_ns;
+                watch.handed_ns = stall.at_ns;
+                self.trace.handed_off(stall.task, stall.worker, to);
+                self.trace.stalls.add(stall);
                 self.crew.tell(to, Errand::Taken(seen.owner));
             } else {
                 seat.is_detached.store(false, Ordering::Relaxed);
@@ -223,12 +281,16 @@ impl<T: Task> Machine<T> {
     pub fn look_after(&self, now_ns: u64) -> Pulse {
         let seen = self.processor.seen();
         let mut watch = self.watch.lock();
+        let line_ns = self.schedtrace(&mut watch, seen, now_ns);
         match seen.phase {
             Phase::Parked => {
                 watch.step = None;
-                return Pulse::Idle;
+                return line_ns.map_or(Pulse::Idle, |again_ns| Pulse::Busy { again_ns });
             }
-            Phase::Step => self.look_at(&mut watch, seen, now_ns),
+            Phase::Step => {
+                self.hurry(now_ns);
+                self.look_at(&mut watch, seen, now_ns);
+            }
             Phase::Core | Phase::Granted => watch.step = None,
         }
         let again_ns = if self.crew.detached.load(Ordering::Relaxed) > 0 {
@@ -236,6 +298,7 @@ impl<T: Task> Machine<T> {
         } else {
             (self.settings.stall_ns / 5).max(SHORT_NS)
         };
+        let again_ns = again_ns.min(line_ns.unwrap_or(u64::MAX));
         Pulse::Busy { again_ns }
     }
 }

@@ -1,6 +1,7 @@
 //! `Channel`: values from one task to another, in order, each to exactly one.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use herz_core::runtime::line::{Line, Ticket};
 use pyo3::exceptions::PyValueError;
@@ -29,6 +30,8 @@ struct State {
 #[pyclass(frozen, generic, weakref, module = "herz.runtime")]
 pub struct Channel {
     capacity: Option<usize>,
+    /// Its values are the ticks of a timer: what a receiver waits for is that.
+    is_of_timer: AtomicBool,
     state: GilCell<State>,
 }
 
@@ -119,7 +122,31 @@ impl Channel {
     pub fn with_capacity(capacity: Option<usize>) -> Self {
         Self {
             capacity,
+            is_of_timer: AtomicBool::new(false),
             state: GilCell::new(State::default()),
+        }
+    }
+
+    /// A timer sends its ticks here.
+    pub fn note_timer(&self) {
+        self.is_of_timer.store(true, Ordering::Relaxed);
+    }
+
+    /// What a receiver waits for, in words.
+    pub fn awaited(&self, at: *mut pyo3::ffi::PyObject) -> String {
+        let label = self.label(at);
+        if self.is_of_timer.load(Ordering::Relaxed) {
+            format!("a tick of a timer ({label})")
+        } else {
+            format!("a value of {label}")
+        }
+    }
+
+    /// Its capacity and where it is.
+    pub fn label(&self, at: *mut pyo3::ffi::PyObject) -> String {
+        match self.capacity {
+            Some(capacity) => format!("Channel({capacity}) at {at:p}"),
+            None => format!("Channel(None) at {at:p}"),
         }
     }
 

@@ -20,6 +20,7 @@ use super::affinity::Bond;
 use super::awaitable::{Entered, copy_context};
 use super::cell::GilCell;
 use super::current;
+use super::seeing;
 use super::task::{
     ABANDON, BOUND, Body, CANCELLED, FUNCTION, Joiners, NO_CASE, Options, Payload, Runnable, Task,
     Tickets, WAITED, Waiter,
@@ -62,6 +63,8 @@ pub struct Register {
     pub at_end: Option<Py<PyAny>>,
     /// `run` has returned; what is still in a call is on its own.
     pub is_left: bool,
+    /// What a stall is told to; what a trace calls its tasks, and when a collection began.
+    pub seeing: seeing::State,
 }
 
 impl Core {
@@ -84,6 +87,7 @@ impl Core {
         let task = Task {
             word: herz_core::runtime::task::Word::default(),
             flags: flags.into(),
+            place: 0.into(),
             location: Location::default(),
             id,
             core: Arc::clone(self),
@@ -97,7 +101,7 @@ impl Core {
                 case: NO_CASE,
                 waits_for: "",
                 since_ns: 0,
-                place: 0,
+                born_ms: self.now_ms(),
                 cancels: 0,
                 shields: 0,
                 bond: Bond::new(options.is_pinned),
@@ -143,7 +147,10 @@ impl Core {
         }
         let is_closing = register.closes_ns.is_some();
         drop(register);
-        task.get().body.get_mut(py).place = place;
+        task.get().place.store(place, Ordering::Relaxed);
+        if self.machine.trace.is_on() {
+            self.name_for_trace(py, task);
+        }
         if is_closing {
             self.cancel(py, task.bind(py));
         }
@@ -191,18 +198,20 @@ impl Core {
             }
             error.into_value(py).into_any()
         });
+        // Runs Python.
+        self.note_departure(py, own);
         if own.is_dead() {
             // Making the error's object ran Python, and meanwhile the task ended elsewhere. From
             // here to `Word::finish` nothing does.
             return Vec::new();
         }
-        let (payload, context, joiners, place);
+        let (payload, context, joiners);
+        let place = own.place.load(Ordering::Relaxed);
         {
             let mut body = own.body.get_mut(py);
             payload = std::mem::replace(&mut body.payload, Payload::Gone);
             context = body.context.take();
             joiners = body.joiners.take();
-            place = body.place;
             body.inbox = Some(outcome);
         }
         own.disarm();
@@ -459,8 +468,24 @@ impl Core {
         (living, hook)
     }
 
+    /// The living task of that mark.
+    pub fn find(&self, py: Python<'_>, mark: u64) -> Option<Py<Task>> {
+        let register = self.register.get(py);
+        let entry = register.places.get((mark >> 32) as usize)?.as_ref()?;
+        (entry.get().mark() == mark).then(|| entry.clone_ref(py))
+    }
+
     pub fn living(&self, py: Python<'_>) -> Vec<Py<Task>> {
         living(py, &self.register.get(py))
+    }
+}
+
+impl Core {
+    /// The living ones among the first so many places of the register.
+    pub fn living_first(&self, py: Python<'_>, most: usize) -> Vec<Py<Task>> {
+        let register = self.register.get(py);
+        let places = register.places.iter().take(most).flatten();
+        places.map(|task| task.clone_ref(py)).collect()
     }
 }
 

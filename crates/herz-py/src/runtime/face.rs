@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use herz_core::runtime::machine::{Machine, Settings};
 use herz_core::runtime::poller::now_ns;
 use herz_core::runtime::queue::victims::Random;
 use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::sysmon::{self, Watched};
+use herz_core::runtime::trace::stalls::Waiting;
 use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -20,12 +22,15 @@ use super::current::{self, CURRENT, FORKED, Role, forked};
 use super::stay::Stay;
 use super::task::{Options, Payload, Task};
 use super::timer::nanoseconds;
-use super::worker;
+use super::{errands, seeing};
+
+/// At most so long the end of a run waits for threads that log a stall or start a worker.
+const VISIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
 #[pyclass(frozen, module = "herz._native")]
 pub struct Runtime {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 #[pymethods]
@@ -82,12 +87,11 @@ impl Runtime {
         let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
         let starter = Arc::downgrade(&self.core);
         self.core.machine.set_recruit(Arc::new(move |count| {
-            let starter = Weak::clone(&starter);
-            // A thread of its own: the monitor must never wait for the interpreter.
-            let recruiter = std::thread::Builder::new().name("herz-recruiter".to_owned());
-            let spawned = recruiter.spawn(move || start_from_outside(&starter, count));
-            drop(spawned);
+            visit(&starter, "herz-recruiter", move |py, core, _| {
+                start_workers(py, core, count);
+            });
         }));
+        seeing::report_stalls_of(&self.core);
         sysmon::watch(weak);
     }
 
@@ -110,9 +114,9 @@ impl Runtime {
             *current.core.borrow_mut() = Some(Arc::clone(core));
             current.role.set(Role::Worker(0));
         });
-        worker::sit(py, core, 0);
+        errands::sit(py, core, 0);
         let result = start(py, core, main).and_then(|()| {
-            worker::preside(py, core);
+            errands::preside(py, core);
             core.result(py)
         });
         CURRENT.with(|current| {
@@ -124,6 +128,14 @@ impl Runtime {
             return Err(forked());
         }
         let unbegun = core.machine.crew.stop();
+        core.machine.trace.stalls.set_report(None);
+        // From here on nobody starts a task: it would never run.
+        core.register.get_mut(py).is_left = true;
+        py.detach(|| {
+            // What nobody stopped has nobody to read it.
+            drop(core.machine.trace.stop());
+            core.machine.crew.wait_for_visitors(VISIT_LIMIT);
+        });
         let left = core.leave(py);
         let armed = (core.machine.disarm_all(), core.context.get_mut(py).take());
         sysmon::unwatch();
@@ -133,7 +145,7 @@ impl Runtime {
 
     /// A worker's thread.
     fn work(&self, py: Python<'_>) {
-        worker::work(py, &self.core);
+        errands::work(py, &self.core);
     }
 
     /// Ctrl-C came. "cancel": main has been; "raise": raise it here; "abandon": this call is what
@@ -188,6 +200,12 @@ impl Runtime {
         } else {
             pauses.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// A garbage collection begins (true) or has ended: hand-off rests meanwhile.
+    fn collecting(&self, py: Python<'_>, is_start: bool) {
+        seeing::note_collection(py, &self.core, is_start);
+        self.pause(if is_start { 1 } else { -1 });
     }
 
     /// Starts a task from any thread.
@@ -246,6 +264,7 @@ impl Runtime {
         stats.set_item("workers", workers)?;
         stats.set_item("workers_idle", idle)?;
         stats.set_item("functions_queued", functions)?;
+        stats.set_item("histograms", seeing::histograms(py, &self.core)?)?;
         Ok(stats)
     }
 }
@@ -262,19 +281,41 @@ fn start(py: Python<'_>, core: &Arc<Core>, main: Bound<'_, PyAny>) -> PyResult<(
     core.start_worker_if_short(py, core.spares())
 }
 
-fn start_from_outside(core: &Weak<Core>, count: usize) {
-    let (_stay, _blocked) = (Stay::new(), Blocked::all());
-    let started = Python::try_attach(|py| {
-        let Some(core) = core.upgrade() else { return };
-        for _ in 0..count {
-            if let Err(error) = core.start_worker.call0(py) {
-                core.machine.crew.dismiss();
-                error.write_unraisable(py, None);
+/// Has a thread of its own enter the interpreter: the monitor must never wait for it. False: there
+/// is no such thread to be had, or the runtime is gone. `work` is told how long it waited.
+pub fn visit(
+    core: &Weak<Core>,
+    name: &str,
+    work: impl FnOnce(Python<'_>, &Core, u64) + Send + 'static,
+) -> bool {
+    let weak = Weak::clone(core);
+    let Some(visit) = core.upgrade().map(|core| core.machine.crew.admit()) else {
+        return false;
+    };
+    let visitor = std::thread::Builder::new().name(name.to_owned());
+    let spawned = visitor.spawn(move || {
+        // Dropped last: it has left the interpreter by then.
+        let _visit = visit;
+        let (_stay, _blocked) = (Stay::new(), Blocked::all());
+        let waiting = Waiting::begin();
+        // None: the interpreter is shutting down, and nobody needs what it came for.
+        let _ = Python::try_attach(|py| {
+            if let Some(core) = weak.upgrade() {
+                seeing::attached(py, &core, waiting);
+                work(py, &core, waiting.lasted_ns());
             }
-        }
+        });
     });
-    // The interpreter is shutting down: no worker is needed any more.
-    let _ = started;
+    spawned.is_ok()
+}
+
+fn start_workers(py: Python<'_>, core: &Core, count: usize) {
+    for _ in 0..count {
+        if let Err(error) = core.start_worker.call0(py) {
+            core.machine.crew.dismiss();
+            error.write_unraisable(py, None);
+        }
+    }
 }
 
 /// What `go` and `run` were given: a coroutine, or a function with its arguments.

@@ -15,6 +15,8 @@ struct State {
     home: Home,
     /// A semaphore's permits, or what is still missing for a gate to open.
     count: i64,
+    /// Of a semaphore with one permit: the task that has it, by its mark; 0 when nobody has.
+    holder: u64,
     // Bound: the number of tasks; a task waits in one place.
     waiters: Line<Waiter>,
 }
@@ -44,13 +46,13 @@ impl Queue {
         drop(gone);
     }
 
-    /// Wakes the first task that still waits; false without one.
-    fn wake_one(&self, py: Python<'_>) -> bool {
+    /// Wakes the first task that still waits, and gives its mark; None without one.
+    fn wake_one(&self, py: Python<'_>) -> Option<u64> {
         loop {
-            let first = self.0.get_mut(py).waiters.pop();
-            let Some(waiter) = first else { return false };
+            let waiter = self.0.get_mut(py).waiters.pop()?;
+            let mark = waiter.task.get().mark();
             if waiter.wake(py, Ok(py.None())).is_none() {
-                return true;
+                return Some(mark);
             }
         }
     }
@@ -87,14 +89,26 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    pub fn try_acquire(&self, py: Python<'_>) -> Tried {
+    pub fn try_acquire(&self, py: Python<'_>, task: &Task) -> Tried {
         let mut state = self.queue.0.get_mut(py);
         // Who waits already comes first.
         if state.count > 0 && state.waiters.is_empty() {
             state.count -= 1;
+            if self.most == 1 {
+                state.holder = task.mark();
+            }
             return Tried::Done(py.None());
         }
         Tried::Later
+    }
+
+    /// The name of the task that has the only permit, if it is known.
+    pub fn holder(&self, py: Python<'_>) -> Option<String> {
+        let (holder, core) = {
+            let state = self.queue.0.get(py);
+            (state.holder, state.home.core()?)
+        };
+        Some(core.find(py, holder)?.get().label(py))
     }
 
     pub fn queue_task(&self, py: Python<'_>, waiter: Waiter) -> Ticket {
@@ -133,9 +147,13 @@ impl Semaphore {
         if self.queue.0.get(py).count >= self.most {
             return Err(PyRuntimeError::new_err("released more often than acquired"));
         }
-        if !self.queue.wake_one(py) {
-            self.queue.0.get_mut(py).count += 1;
+        let woken = self.queue.wake_one(py);
+        let mut state = self.queue.0.get_mut(py);
+        if woken.is_none() {
+            state.count += 1;
         }
+        // The task has the permit from now on, also before it runs.
+        state.holder = woken.filter(|_| self.most == 1).unwrap_or(0);
         Ok(())
     }
 
@@ -175,6 +193,10 @@ pub struct Gate {
 }
 
 impl Gate {
+    pub fn left(&self, py: Python<'_>) -> i64 {
+        self.queue.0.get(py).count
+    }
+
     pub fn try_pass(&self, py: Python<'_>) -> Tried {
         match self.queue.0.get(py).count {
             0 => Tried::Done(py.None()),
@@ -227,7 +249,7 @@ impl Gate {
     /// What is missing.
     #[getter]
     fn missing(&self, py: Python<'_>) -> i64 {
-        self.queue.0.get(py).count
+        self.left(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

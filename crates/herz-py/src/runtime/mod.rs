@@ -2,14 +2,15 @@
 //!
 //! - [`face`]: `Runtime` and the functions that tasks call. [`task`]: the class `Task`.
 //! - [`core`]: one runtime and the register of its tasks.
-//! - [`worker`]: the loops of the workers. [`current`]: what runs on this thread.
+//! - [`worker`]: a worker with the processor. [`errands`]: its thread without it. [`current`]: what
+//!   runs on this thread.
 //! - [`awaitable`]: the native awaitables, the only file that speaks the C API.
-//! - [`waits`]: how each wait begins and ends. [`channel`], [`locks`]: what is waited for.
 //! - [`affinity`]: tasks that run on one worker only. [`abandon`]: tasks that nobody waits for.
 //! - [`stay`]: threads that outlive the interpreter.
 //! - [`waits`]: how each wait begins and ends; [`select`]: one of several. [`channel`], [`locks`],
 //!   [`timer`]: what is waited for.
 //! - [`connection`], [`sockets`]: connections and their waits; [`watch`]: descriptors of others.
+//! - [`seeing`]: what is shown of tasks, stalls and traces. [`describe`]: waits in words.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
 mod abandon;
@@ -20,9 +21,12 @@ pub mod channel;
 pub mod connection;
 mod core;
 mod current;
+pub mod describe;
+mod errands;
 pub mod face;
 mod interval;
 pub mod locks;
+pub mod seeing;
 pub mod select;
 mod sockets;
 mod stay;

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::awaitable::{self, Wait};
-use super::core::Core;
+use super::describe;
 use super::task::{CaseTickets, NO_CASE, Outcome, Task, Tickets, Waiter};
 use super::waits::{self, Step, Tried};
 use super::{Cancelled, Closed};
@@ -71,12 +71,12 @@ impl Select {
     }
 
     /// Takes a case that is ready, each of them with equal chances, or the default.
-    pub fn attempt(&self, py: Python<'_>, core: &Core) -> Tried {
+    pub fn attempt(&self, py: Python<'_>, own: &Task) -> Tried {
         let mut waits: Vec<_> = self.waits(py).collect();
         while !waits.is_empty() {
-            let drawn = core.lot.get_mut(py).draw() as usize % waits.len();
+            let drawn = own.core.lot.get_mut(py).draw() as usize % waits.len();
             let (at, wait) = waits.swap_remove(drawn);
-            match waits::attempt(py, wait) {
+            match waits::attempt(py, own, wait) {
                 Tried::Done(value) => return given(py, at, value),
                 Tried::Failed(error) => return Tried::Failed(numbered(py, at, error)),
                 Tried::Later => {}
@@ -107,6 +107,15 @@ impl Select {
         if let Some(ns) = soonest {
             waits::arm(py, task, ns);
         }
+    }
+
+    /// What a task waits for in it, in words.
+    pub fn describe(&self, py: Python<'_>) -> String {
+        let cases = self.waits(py);
+        let cases: Vec<_> = cases
+            .filter_map(|(_, wait)| describe::describe(py, wait))
+            .collect();
+        format!("one of several: {}", cases.join("; or "))
     }
 
     /// The task is back: it steps out of all the other lines.

@@ -366,6 +366,15 @@ impl Operation {
         Arc::ptr_eq(&self.socket.core, &task.core)
     }
 
+    /// What a task waits for in it, in words.
+    pub fn describe(&self, py: Python<'_>) -> String {
+        let what = self.act.waits_for();
+        match self.socket.with(py, awaitable::number) {
+            Ok(number) => format!("{what} (descriptor {number})"),
+            Err(_) => format!("{what} (closed)"),
+        }
+    }
+
     /// Names this wait as long as it lives: it is inside an object that does not move.
     fn token(&self) -> usize {
         std::ptr::from_ref(self).addr()

@@ -1,7 +1,7 @@
 //! `Task`: a coroutine or a function under way, and what became of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::line::Ticket;
@@ -127,8 +127,8 @@ pub struct Body {
     /// What it waits for, and since when by the worker's last look at the clock.
     pub waits_for: &'static str,
     pub since_ns: u64,
-    /// Its place in the runtime's register.
-    pub place: u32,
+    /// When it was started, in milliseconds of the monotonic clock, modulo 2³².
+    pub born_ms: u32,
     /// Requests to end that nobody took back, and scopes in which they are not heard.
     pub cancels: u32,
     pub shields: u32,
@@ -166,6 +166,8 @@ pub struct Options {
 pub struct Task {
     pub word: Word,
     pub flags: AtomicU8,
+    /// Its place in the runtime's register.
+    pub place: AtomicU32,
     pub body: GilCell<Body>,
     /// Where its timer is.
     // Invariant: pending only while the wait that it ends goes on, or has just been ended.
@@ -208,9 +210,22 @@ impl machine::Task for Runnable {
             Self::Timer(_) => unreachable!("only tasks wait for descriptors"),
         }
     }
+
+    fn id(&self) -> u64 {
+        match self {
+            Self::Task(task) => task.get().mark(),
+            Self::Timer(_) => 0,
+        }
+    }
 }
 
 impl Task {
+    /// What names it in a trace: by its place it is found at once, and its number tells it from
+    /// those that had the place before.
+    pub fn mark(&self) -> u64 {
+        u64::from(self.place.load(Ordering::Relaxed)) << 32 | self.id & u64::from(u32::MAX)
+    }
+
     // Flags are changed by whoever holds the interpreter, so a load and a store are enough; an
     // atomic exchange would cost more than the rest of the bookkeeping of a step.
     #[inline]
@@ -272,8 +287,11 @@ impl Task {
 
     pub fn describe(&self, py: Python<'_>) -> String {
         match self.word.state() {
-            State::Waiting | State::Parking => format!("waits for {}", self.body.get(py).waits_for),
+            State::Waiting | State::Parking => {
+                format!("waits for {}", self.waits_for(py).unwrap_or_default())
+            }
             State::Runnable | State::Notified => "runnable".to_owned(),
+            State::Running | State::Yielding if self.is_detached() => "detached".to_owned(),
             State::Running | State::Yielding => "running".to_owned(),
             State::OffLoaded => "runs a function".to_owned(),
             State::Dead => "done".to_owned(),
@@ -347,6 +365,24 @@ impl Task {
     #[getter]
     fn state(&self, py: Python<'_>) -> String {
         self.describe(py)
+    }
+
+    /// What it waits for, in words; None when it does not wait.
+    #[getter(waits_for)]
+    fn get_waits_for(&self, py: Python<'_>) -> Option<String> {
+        self.waits_for(py)
+    }
+
+    /// Nanoseconds since it was started, to the millisecond.
+    #[getter(age_ns)]
+    fn get_age_ns(&self, py: Python<'_>) -> u64 {
+        self.age_ns(py)
+    }
+
+    /// Nanoseconds since it began to wait, to about 0.2 ms; None when it does not wait.
+    #[getter(waited_ns)]
+    fn get_waited_ns(&self, py: Python<'_>) -> Option<u64> {
+        self.waited_ns(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {

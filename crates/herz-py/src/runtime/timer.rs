@@ -123,6 +123,7 @@ fn arm(timer: &Bound<'_, Timer>, due_ns: u64) -> PyResult<()> {
 
 impl Target {
     fn ticks(channel: Py<Channel>, period_ns: u64) -> Self {
+        channel.get().note_timer();
         Self::Ticks(Box::new(Ticks {
             channel,
             period_ns,

@@ -83,7 +83,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         }
         wait if !is_at_home(py, own, wait) => Step::Raise(foreign()),
         _ if must_suspend(current, own) => suspend_to_yield(own),
-        Wait::Select(select) => match select.attempt(py, &own.core) {
+        Wait::Select(select) => match select.attempt(py, own) {
             Tried::Done(value) => Step::Give(value),
             Tried::Failed(error) => Step::Raise(error),
             Tried::Later => {
@@ -99,7 +99,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         },
         Wait::Socket(operation) => operation.advance(py, task),
         Wait::Descriptor(watch) => watch.advance(py, task),
-        wait => match attempt(py, wait) {
+        wait => match attempt(py, own, wait) {
             Tried::Done(value) => Step::Give(value),
             Tried::Failed(error) => Step::Raise(ended(wait, py, error)),
             Tried::Later => {
@@ -146,6 +146,10 @@ impl Home {
         }
         std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&task.core))
     }
+
+    pub fn core(&self) -> Option<Arc<Core>> {
+        self.0.upgrade()
+    }
 }
 
 fn is_at_home(py: Python<'_>, own: &Task, wait: &Wait) -> bool {
@@ -162,7 +166,8 @@ fn is_at_home(py: Python<'_>, own: &Task, wait: &Wait) -> bool {
     }
 }
 
-pub fn attempt(py: Python<'_>, wait: &Wait) -> Tried {
+/// Asks without waiting, for that task.
+pub fn attempt(py: Python<'_>, own: &Task, wait: &Wait) -> Tried {
     match wait {
         Wait::Join(other) if !other.get().is_dead() => Tried::Later,
         Wait::Join(other) => match other.get().outcome(py) {
@@ -171,7 +176,7 @@ pub fn attempt(py: Python<'_>, wait: &Wait) -> Tried {
         },
         Wait::Receive(channel) | Wait::Next(channel) => channel.get().try_receive(py),
         Wait::Send(channel, value) => channel.get().try_send(py, value),
-        Wait::Acquire(semaphore) => semaphore.get().try_acquire(py),
+        Wait::Acquire(semaphore) => semaphore.get().try_acquire(py, own),
         Wait::Pass(gate) => gate.get().try_pass(py),
         Wait::Sleep { .. } | Wait::Select(_) => Tried::Later,
         Wait::Yield | Wait::Nothing => Tried::Done(py.None()),

@@ -114,6 +114,15 @@ impl Watch {
         }))
     }
 
+    /// What a task waits for in it, in words.
+    pub fn describe(&self) -> String {
+        let what = match self.side {
+            Side::Read => "readable",
+            Side::Write => "writable",
+        };
+        format!("a descriptor ({}, to be {what})", self.number)
+    }
+
     /// The wait ended, or will never be resumed.
     pub fn forget(&self, _py: Python<'_>) {
         let Some(share) = self.held.take() else {

@@ -1,26 +1,23 @@
-//! What a worker does: run tasks while it has the processor, functions when it has not.
+//! What a worker does while it has the processor: run tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use herz_core::runtime::crew::Errand;
 use herz_core::runtime::fifo::Place;
 use herz_core::runtime::machine::Pace;
-use herz_core::runtime::poller::Slack;
 use herz_core::runtime::processor::{Claim, WorkerId};
 use herz_core::runtime::sync::assert_none_held;
 use herz_core::runtime::task::Settled;
+use herz_core::runtime::trace::ring::Kind;
+use herz_core::runtime::trace::track::Probe;
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::affinity;
 use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
-use super::current::{BUDGET, CURRENT, FORKED, Resumed, Role, forked};
-use super::stay::Stay;
-use super::task::{ABANDON, CANCELLED, Payload, Runnable, THROWS, Task, WAITED, Waiter, YIELDED};
+use super::current::{BUDGET, CURRENT, FORKED, Resumed, forked};
+use super::task::{ABANDON, CANCELLED, Payload, Runnable, THROWS, Task, WAITED, YIELDED};
 use super::timer::Timer;
 use super::{Cancelled, interval};
 
@@ -33,9 +30,6 @@ pub enum Left {
     Over,
 }
 
-/// At most so long the thread that called `run` waits without looking at signals.
-const SIGNALS_EVERY: Duration = Duration::from_millis(50);
-
 /// So long a look at whether a thread that was started has come may take.
 const COMING_NS: u64 = 100_000;
 
@@ -46,6 +40,7 @@ struct Worker<'a> {
     id: WorkerId,
     entered: Entered,
     pace: Pace<Runnable>,
+    probe: Probe<'a>,
 }
 
 /// Runs tasks until the processor, which was granted to this worker, is gone or all is over.
@@ -55,12 +50,17 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
         id,
         entered: Entered::default(),
         pace: Pace::new(core.machine.clock.now_ns()),
+        probe: core.machine.trace.probe(id),
     };
     let machine = &core.machine;
     let mut seat = machine.processor.accept(id);
+    if seat.is_some() {
+        machine.trace.accepted(id);
+    }
     while let Some(mut claim) = seat {
-        if worker.pace.is_over() {
-            machine.look(&mut claim, &mut worker.pace);
+        worker.probe.end();
+        if worker.pace.is_over() || machine.is_overdue() {
+            machine.look(&mut claim, &mut worker.pace, &mut worker.probe);
             seat = worker.look_around(py, claim);
             let Some(back) = seat else { break };
             claim = back;
@@ -73,6 +73,8 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
         seat = match machine.find(&mut claim) {
             Some(Runnable::Task(task)) => worker.start(py, claim, task),
             Some(Runnable::Timer(timer)) => {
+                // A step of no task.
+                worker.probe.begin(0);
                 claim.begin_step();
                 worker.fire(py, timer)
             }
@@ -83,6 +85,8 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
             },
         };
     }
+    worker.probe.end();
+    worker.probe.leave();
     worker.entered.leave(py);
     if FORKED.load(Ordering::Relaxed) {
         return Left::Over;
@@ -137,11 +141,8 @@ impl<'a> Worker<'a> {
                 // It has come just now, or there is none.
                 return machine.pass(claim, crew.pick());
             }
-            claim.park();
             let until_ns = machine.clock.now_ns() + COMING_NS;
-            py.detach(|| machine.rest(Some(until_ns), &mut self.pace));
-            claim = machine.unpark(self.id);
-            machine.look_after_rest(&mut claim, &mut self.pace);
+            claim = self.rest(py, claim, Some(until_ns));
         }
         Some(claim)
     }
@@ -150,7 +151,8 @@ impl<'a> Worker<'a> {
     fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, Runnable>) -> Result<Seat<'a>, Left> {
         let core = self.core;
         let machine = &core.machine;
-        machine.look(&mut claim, &mut self.pace);
+        self.probe.rest();
+        machine.look(&mut claim, &mut self.pace, &mut self.probe);
         if !claim.local().is_empty() {
             return Ok(Some(claim));
         }
@@ -193,12 +195,31 @@ impl<'a> Worker<'a> {
         } else {
             claim
         };
+        let claim = self.rest(py, claim, until_ns);
+        Ok(self.look_around(py, claim))
+    }
+
+    /// Waits for something to do, and looks what it is.
+    fn rest(
+        &mut self,
+        py: Python<'_>,
+        claim: Claim<'a, Runnable>,
+        until_ns: Option<u64>,
+    ) -> Claim<'a, Runnable> {
+        let core = self.core;
+        let machine = &core.machine;
         claim.park();
         assert_none_held();
-        py.detach(|| machine.rest(until_ns, &mut self.pace));
+        self.probe.rest();
+        let from = self.probe.now();
+        let woke = py.detach(|| {
+            machine.rest(until_ns, &mut self.pace);
+            machine.trace.clock.now()
+        });
+        self.probe.waited(Kind::Park, from, woke);
         let mut claim = machine.unpark(self.id);
-        machine.look_after_rest(&mut claim, &mut self.pace);
-        Ok(self.look_around(py, claim))
+        machine.look_after_rest(&mut claim, &mut self.pace, &mut self.probe);
+        claim
     }
 
     /// One step of a task, here or on the worker that it is bound to.
@@ -209,6 +230,7 @@ impl<'a> Worker<'a> {
             let queued = Runnable::Task(task);
             return self.core.machine.divert(claim, queued, other);
         }
+        self.probe.begin(task.get().mark());
         claim.begin_step();
         self.run(py, task)
     }
@@ -343,7 +365,7 @@ impl<'a> Worker<'a> {
 }
 
 /// One step of a coroutine, or the call of a function, as this thread's task.
-fn as_current(py: Python<'_>, task: Py<Task>, payload: &Payload) -> (Py<Task>, Sent) {
+pub fn as_current(py: Python<'_>, task: Py<Task>, payload: &Payload) -> (Py<Task>, Sent) {
     let own = task.get();
     let thrown = if own.has(THROWS) {
         own.clear(THROWS);
@@ -426,155 +448,4 @@ fn refuse(py: Python<'_>, own: &Task, object: &Py<PyAny>) {
         .inbox
         .replace(Err(error.into_value(py).into_any()));
     drop(left);
-}
-
-/// A worker's whole life on its own thread.
-pub fn work(py: Python<'_>, core: &Arc<Core>) {
-    let _stay = Stay::new();
-    let id = core.machine.crew.join();
-    sit(py, core, id);
-    CURRENT.with(|current| *current.core.borrow_mut() = Some(Arc::clone(core)));
-    // Whom the function that ended wakes.
-    let mut joiners = None;
-    loop {
-        assert_none_held();
-        let left = joiners.take();
-        match py.detach(|| next_errand(core, id, left)) {
-            Some(Errand::Taken(from)) if must_give_back(py, core, id, from) => {}
-            Some(Errand::Processor | Errand::Taken(_)) => {
-                let _slack = Slack::least();
-                CURRENT.with(|current| current.role.set(Role::Worker(id)));
-                interval::shorten(py, &core.machine);
-                drive(py, core, id);
-                CURRENT.with(|current| current.role.set(Role::Helper));
-            }
-            Some(Errand::Function(task)) => {
-                joiners = match task {
-                    Runnable::Task(task) => Some(call(py, core, id, &task)),
-                    Runnable::Timer(_) => unreachable!("only functions are off-loaded"),
-                };
-                if FORKED.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
-            Some(Errand::Stop) | None => break,
-        }
-    }
-    // From here on nobody interrupts it.
-    core.threads.get_mut(py)[id as usize] = 0;
-    CURRENT.with(|current| current.core.borrow_mut().take());
-}
-
-/// The calling thread is the worker's.
-pub fn sit(py: Python<'_>, core: &Core, id: WorkerId) {
-    core.machine.crew.sit(id);
-    let mut threads = core.threads.get_mut(py);
-    let places = threads.len().max(id as usize + 1);
-    threads.resize(places, 0);
-    threads[id as usize] = awaitable::thread_ident(py);
-}
-
-/// Looks at the step that the processor was taken from: it may have it back, or not be waited for
-/// any more.
-fn must_give_back(py: Python<'_>, core: &Arc<Core>, id: WorkerId, from: WorkerId) -> bool {
-    let thread = core.threads.get(py)[from as usize];
-    match affinity::is_traced(py, thread) {
-        // Whoever debugs a step does not want the others to go on meanwhile.
-        Ok(true) if core.machine.give_back(id, from) => return true,
-        Ok(_) => core.abandon_detached(py),
-        Err(error) => error.write_unraisable(py, None),
-    }
-    false
-}
-
-/// Tells who awaits the function that just ended, and waits for something to do. Without the
-/// interpreter: whoever is woken wants it at once.
-fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<Errand<Runnable>> {
-    let machine = &core.machine;
-    let errand = machine.crew.wait(id, None, |wants| {
-        // Idle already: what follows is given to this thread, which is awake.
-        if wants {
-            machine.want();
-        }
-        if let Some(joiners) = left {
-            core.wake(None, joiners);
-            machine.crew.done();
-            // The owner may have found itself stuck but for this function.
-            machine.tell_news();
-        }
-    });
-    if matches!(errand, Some(Errand::Function(_))) {
-        machine.await_rest();
-    }
-    errand
-}
-
-/// Runs a function task on this thread.
-fn call(py: Python<'_>, core: &Arc<Core>, id: WorkerId, task: &Py<Task>) -> Vec<Waiter> {
-    let own = task.get();
-    if own.is_dead() {
-        return Vec::new(); // it was left before it began
-    }
-    own.word.off_load();
-    core.note_worker(py, task, id);
-    let (payload, context) = {
-        let mut body = own.body.get_mut(py);
-        let payload = std::mem::replace(&mut body.payload, Payload::Gone);
-        (
-            payload,
-            body.context.as_ref().map(|context| context.clone_ref(py)),
-        )
-    };
-    let Some(context) = context else {
-        unreachable!("a dead task was queued");
-    };
-    let mut entered = Entered::default();
-    let outcome = entered.change(py, &context).and_then(|()| {
-        let (_, sent) = as_current(py, task.clone_ref(py), &payload);
-        entered.leave(py);
-        match sent {
-            Sent::Raised(error) => Err(error),
-            Sent::Returned(value) => Ok(value),
-            Sent::Suspended | Sent::Foreign(_) => Err(super::broken("a function")),
-        }
-    });
-    drop(payload);
-    if FORKED.load(Ordering::Relaxed) {
-        return Vec::new();
-    }
-    if own.is_dead() {
-        // It was left inside its call: what came of it is nobody's.
-        let thread = core.threads.get(py)[id as usize];
-        core.forget_thread(py, thread);
-        return Vec::new();
-    }
-    core.finish(py, task, outcome)
-}
-
-/// The thread that called `run`: it runs tasks first, and again whenever its own step has ended.
-pub fn preside(py: Python<'_>, core: &Arc<Core>) {
-    let machine = &core.machine;
-    let _stay = Stay::new();
-    let _slack = Slack::least();
-    while drive(py, core, 0) == Left::Moved {
-        loop {
-            assert_none_held();
-            if let Some(errand) = py.detach(|| machine.wait_to_reclaim(SIGNALS_EVERY)) {
-                match errand {
-                    Errand::Taken(from) if must_give_back(py, core, 0, from) => continue,
-                    Errand::Processor | Errand::Taken(_) => break,
-                    Errand::Function(_) | Errand::Stop => {
-                        unreachable!("worker 0 only runs tasks")
-                    }
-                }
-            }
-            if core.is_over(py) {
-                machine.crew.unlock_all();
-            }
-            if let Err(error) = py.check_signals() {
-                core.register.get_mut(py).failure.get_or_insert(error);
-                core.close(py);
-            }
-        }
-    }
 }

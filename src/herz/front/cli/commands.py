@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from herz.front.cli import configuration, explain, settings, simulate
+from herz.front.cli import configuration, explain, runtime, settings, simulate
 
 herz = typer.Typer(
     name="herz",
@@ -21,3 +21,4 @@ herz.command("version", epilog="Example: herz version --output json")(settings.v
 settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
 herz.add_typer(settings.config, name="config")
+herz.add_typer(runtime.runtime, name="runtime")

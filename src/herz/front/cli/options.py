@@ -35,7 +35,7 @@ def parsed_seed(text: str) -> int:
     Raises:
         ConfigError: it is no integer from 0 to 2^63-1.
     """
-    return _integer(text, option="--seed", low=0, high=SEED_MAX)
+    return parsed_integer(text, option="--seed", low=0, high=SEED_MAX)
 
 
 def parsed_runs(text: str) -> int:
@@ -44,7 +44,7 @@ def parsed_runs(text: str) -> int:
     Raises:
         ConfigError: it is no integer from 1 to 1000.
     """
-    return _integer(text, option="--runs", low=1, high=RUNS_MAX)
+    return parsed_integer(text, option="--runs", low=1, high=RUNS_MAX)
 
 
 def parsed_load(text: str) -> int:
@@ -102,8 +102,12 @@ def checked_name(text: str, *, option: str) -> str:
     return text
 
 
-def _integer(text: str, *, option: str, low: int, high: int) -> int:
-    """A plain decimal integer in a range; `int()` takes `1_0`, ` 1 ` and other scripts too."""
+def parsed_integer(text: str, *, option: str, low: int, high: int) -> int:
+    """A plain decimal integer in a range; `int()` takes `1_0`, ` 1 ` and other scripts too.
+
+    Raises:
+        ConfigError: it is none.
+    """
     fix = f"give an integer from {low} to {high}"
     if _INTEGER.fullmatch(text) is None:
         raise ConfigError("not an integer in range", where=option, value=text, fix=fix)

@@ -6,10 +6,10 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use super::executor::{Executor, Step};
-use super::ticks::Scale;
 use super::worker::Counters;
 use crate::runtime::sync::Arc;
 use crate::runtime::sync::atomic::{AtomicU64, Ordering};
+use crate::runtime::trace::clock::Clock;
 
 /// Tasks that a spawner starts in one step.
 const BATCH: u64 = 200;
@@ -40,7 +40,6 @@ pub struct Load {
 #[must_use]
 pub fn load(processors: usize, tasks: u64, work: u32, share: u64, seed: u64) -> Load {
     let count = NonZeroUsize::new(processors).expect("there is a processor");
-    let scale = Scale::default();
     let executor = Executor::new(count, seed);
     let start = Instant::now();
     let sum = Arc::new(AtomicU64::new(0));
@@ -70,7 +69,7 @@ pub fn load(processors: usize, tasks: u64, work: u32, share: u64, seed: u64) -> 
     summary(
         &counters,
         start.elapsed().as_secs_f64(),
-        scale.nanoseconds(),
+        Clock::get().scale().ns_per_tick(),
     )
 }
 

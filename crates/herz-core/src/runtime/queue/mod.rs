@@ -20,8 +20,6 @@ pub mod measure;
 pub mod park;
 pub mod ring;
 pub mod state;
-#[cfg(not(loom))]
-pub mod ticks;
 pub mod victims;
 pub mod word;
 #[cfg(not(loom))]

@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::executor::{Shared, Step, Task, Turn};
 use super::idle::Settled;
 use super::ring::{Owner, Pass, Place};
-use super::ticks;
 use super::victims::Random;
 use crate::runtime::sync::atomic::Ordering;
 use crate::runtime::sync::{Arc, spin_loop};
+use crate::runtime::trace::clock::Clock;
 
 /// Each so many tasks the global queue comes first, so that full rings do not starve it.
 const GLOBAL_EVERY: u32 = 61;
@@ -184,6 +184,7 @@ impl Worker {
 
     fn pass(&mut self, is_last: bool) -> Option<Arc<Task>> {
         let shared = Arc::clone(&self.shared);
+        let clock = Clock::get();
         let pass = if is_last { Pass::Last } else { Pass::Early };
         let walk = shared.victims.walk(&mut self.random);
         for victim in walk.filter(|victim| *victim != self.processor) {
@@ -192,9 +193,9 @@ impl Worker {
             if is_last && thief.has_next() {
                 back_off();
             }
-            let start = ticks::now();
+            let start = clock.now();
             let stolen = thief.steal(&mut self.queue, pass);
-            let spent = ticks::now() - start;
+            let spent = clock.now().saturating_sub(start);
             self.counters.probe_ticks += spent;
             if let Some(task) = stolen {
                 self.counters.steal_ticks += spent;
