@@ -300,6 +300,7 @@ impl<T: Task> Machine<T> {
     // ---- what the owner of the processor does between steps --------------------------------
 
     /// The next task to run.
+    #[inline]
     pub fn find(&self, claim: &mut Claim<'_, T>) -> Option<T> {
         if self.crew.bound() > 0
             && let Some(task) = self.crew.pop_bound(claim.owner())
@@ -324,6 +325,7 @@ impl<T: Task> Machine<T> {
         local.pop()
     }
 
+    #[inline(never)]
     fn pop_global(&self) -> Option<T> {
         let mut global = self.global.lock();
         let task = global.pop();
@@ -346,6 +348,7 @@ impl<T: Task> Machine<T> {
     }
 
     /// Looks at the kernel and the clock: ready descriptors wake their tasks, due timers fire.
+    #[inline(never)]
     pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>, probe: &mut Probe<'_>) {
         let from = probe.now();
         if self.is_overdue() {

@@ -289,7 +289,7 @@ impl Core {
     pub fn calls(&self, py: Python<'_>, entered: &mut Entered) -> PyResult<()> {
         let context = self.context.get(py).as_ref().map(|it| it.clone_ref(py));
         if let Some(context) = context
-            && entered.change(py, &context).is_ok()
+            && entered.change(py, context).is_ok()
         {
             return Ok(());
         }
@@ -298,7 +298,7 @@ impl Core {
         let context = copy_context(py)?;
         let before = self.context.get_mut(py).replace(context.clone_ref(py));
         drop(before);
-        entered.change(py, &context)
+        entered.change(py, context)
     }
 
     /// The call of a timer raised: nobody awaits it.

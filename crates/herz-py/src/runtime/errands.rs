@@ -136,11 +136,15 @@ fn call(py: Python<'_>, core: &Arc<Core>, id: WorkerId, task: &Py<Task>) -> Vec<
         unreachable!("a dead task was queued");
     };
     let mut entered = Entered::default();
-    let outcome = entered.change(py, &context).and_then(|()| {
-        let (_, sent) = as_current(py, task.clone_ref(py), &payload);
+    let outcome = entered.change(py, context).and_then(|()| {
+        let sent = CURRENT.with(|current| {
+            let sent = as_current(py, current, task.clone_ref(py), &payload);
+            current.take().drop_ref(py);
+            sent
+        });
         entered.leave(py);
         match sent {
-            Sent::Raised(error) => Err(error),
+            Sent::Raised(error) => Err(*error),
             Sent::Returned(value) => Ok(value),
             Sent::Suspended | Sent::Foreign(_) => Err(super::broken("a function")),
         }

@@ -442,9 +442,9 @@ impl Operation {
     fn raise(&self, py: Python<'_>, error: PyErr) -> Step {
         let is_end = matches!(self.act, Act::Accept { is_next: true, .. });
         if is_end && error.is_instance_of::<Closed>(py) {
-            return Step::Raise(PyStopAsyncIteration::new_err(()));
+            return Step::raise(PyStopAsyncIteration::new_err(()));
         }
-        Step::Raise(error)
+        Step::raise(error)
     }
 
     fn try_or_arm(

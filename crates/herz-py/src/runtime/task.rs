@@ -28,6 +28,15 @@ pub enum Payload {
     Gone,
 }
 
+impl Payload {
+    pub fn drop_ref(self, py: Python<'_>) {
+        match self {
+            Self::Coroutine(coroutine) => coroutine.drop_ref(py),
+            other => drop(other),
+        }
+    }
+}
+
 /// A result, or the exception that stands for it.
 pub type Outcome = Result<Py<PyAny>, Py<PyAny>>;
 
@@ -112,7 +121,7 @@ impl Waiter {
     }
 }
 
-// What each step reads comes first and stays in one cache line with the state word.
+// What each step reads comes first: see `ahead`.
 #[repr(C)]
 pub struct Body {
     pub payload: Payload,
@@ -168,11 +177,11 @@ pub struct Task {
     pub flags: AtomicU8,
     /// Its place in the runtime's register.
     pub place: AtomicU32,
-    pub body: GilCell<Body>,
     /// Where its timer is.
     // Invariant: pending only while the wait that it ends goes on, or has just been ended.
     pub location: Location,
     pub id: u64,
+    pub body: GilCell<Body>,
     pub core: Arc<Core>,
 }
 

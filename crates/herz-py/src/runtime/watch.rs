@@ -47,7 +47,7 @@ impl Watch {
             Ok(false) => Step::Suspend,
             Err(error) => {
                 self.forget(py);
-                Step::Raise(error)
+                Step::raise(error)
             }
         }
     }
