@@ -214,12 +214,26 @@ impl<T: Task> Machine<T> {
 
     /// Queues a runnable task from a thread that does not have the processor.
     pub fn inject(&self, task: T) {
-        {
-            let mut global = self.global.lock();
-            global.push(task);
-            self.global_len.store(global.len(), Ordering::Relaxed);
-        }
+        self.queue(task);
         self.poller.wake();
+    }
+
+    fn queue(&self, task: T) {
+        let mut global = self.global.lock();
+        global.push(task);
+        self.global_len.store(global.len(), Ordering::Relaxed);
+    }
+
+    /// A function ended that runs without the processor: those whom it woke are runnable. The owner
+    /// is told of all this once.
+    pub fn end_function(&self, woken: impl IntoIterator<Item = T>) {
+        for task in woken {
+            self.trace.ready(None, task.id());
+            self.queue(task);
+        }
+        self.crew.done();
+        // The owner may have found itself stuck but for this function.
+        self.tell_news();
     }
 
     /// What may end the run, or leave it stuck, has changed: the owner of the processor asks again
@@ -408,7 +422,9 @@ impl<T: Task> Machine<T> {
             self.rest_spin.until(REST_SPIN_NS, has_work);
         }
         self.poller.prepare();
-        if has_work() || self.news.swap(false, Ordering::Relaxed) {
+        // News that came with work are seen with it.
+        let has_news = self.news.swap(false, Ordering::Relaxed);
+        if has_work() || has_news {
             self.poller.call_off();
             return;
         }

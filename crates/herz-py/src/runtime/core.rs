@@ -263,14 +263,24 @@ impl Core {
 
     /// Wakes those who awaited a task. Needs no interpreter.
     pub fn wake(&self, worker: Option<WorkerId>, joiners: Vec<Waiter>) {
-        for waiter in joiners {
+        for woken in self.woken(joiners) {
+            self.machine.ready(worker, woken, Place::Next);
+        }
+    }
+
+    /// Ends the waits of those who awaited a task, and gives those that are to be queued.
+    pub fn woken(&self, joiners: Vec<Waiter>) -> impl Iterator<Item = Runnable> {
+        joiners.into_iter().filter_map(|waiter| {
             let wake = waiter.task.get().word.wake(waiter.generation);
             let queued = Runnable::Task(waiter.task);
             match wake {
-                Wake::Queue => self.machine.ready(worker, queued, Place::Next),
-                Wake::Noted | Wake::Stale => self.machine.bury(queued),
+                Wake::Queue => Some(queued),
+                Wake::Noted | Wake::Stale => {
+                    self.machine.bury(queued);
+                    None
+                }
             }
-        }
+        })
     }
 
     /// Cancels what lives; the run ends when all of it has ended, or after the grace.

@@ -40,14 +40,18 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
         let from = probe.now();
         let (errand, woke, waiting) = py.detach(|| {
             let errand = next_errand(core, id, left);
-            (errand, clock.now(), Waiting::begin())
+            // Only asked of who was given the processor; a function does without the cost.
+            let is_given = matches!(errand, Some(Errand::Processor | Errand::Taken(_)));
+            (errand, clock.now(), is_given.then(Waiting::begin))
         });
         probe.waited(Kind::Idle, from, woke);
         match errand {
             Some(Errand::Taken(from)) if must_give_back(py, core, id, from) => {}
             Some(Errand::Processor | Errand::Taken(_)) => {
                 let _slack = Slack::least();
-                seeing::attached(py, core, waiting);
+                if let Some(waiting) = waiting {
+                    seeing::attached(py, core, waiting);
+                }
                 CURRENT.with(|current| current.role.set(Role::Worker(id)));
                 interval::shorten(py, &core.machine);
                 drive(py, core, id);
@@ -104,10 +108,7 @@ fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<E
             machine.want();
         }
         if let Some(joiners) = left {
-            core.wake(None, joiners);
-            machine.crew.done();
-            // The owner may have found itself stuck but for this function.
-            machine.tell_news();
+            machine.end_function(core.woken(joiners));
         }
     });
     if matches!(errand, Some(Errand::Function(_))) {
