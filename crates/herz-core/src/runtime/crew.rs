@@ -15,6 +15,8 @@ pub enum Errand<T> {
     Taken(WorkerId),
     /// Run this function, without a processor.
     Function(T),
+    /// Ask for the interpreter: the processor may follow, see [`Crew::end_attendance`].
+    Attend,
     /// End the thread.
     Stop,
 }
@@ -26,6 +28,8 @@ pub struct Seat<T> {
     thread: AtomicU32,
     /// Its step lost the processor and has not ended.
     pub is_detached: AtomicBool,
+    /// It was told to attend and has not come back.
+    is_attending: AtomicBool,
 }
 
 /// What keeps tasks on one worker.
@@ -110,6 +114,7 @@ impl<T> Crew<T> {
             spin: Spin::default(),
             thread: AtomicU32::new(0),
             is_detached: AtomicBool::new(false),
+            is_attending: AtomicBool::new(false),
         })
     }
 
@@ -185,6 +190,40 @@ impl<T> Crew<T> {
         at.map(|at| roster.idle.swap_remove(at)).is_some()
     }
 
+    /// Tells an idle worker to attend, if there is one beside worker 0, which has a wait of its own.
+    pub fn prompt(&self) -> Option<WorkerId> {
+        let worker = {
+            let mut roster = self.roster.lock();
+            let is_free = |&worker: &WorkerId| worker != 0 && !roster.is_locked(worker);
+            let at = roster.idle.iter().rposition(is_free)?;
+            roster.idle.swap_remove(at)
+        };
+        self.seat_of(worker)
+            .is_attending
+            .store(true, Ordering::Relaxed);
+        self.tell(worker, Errand::Attend);
+        Some(worker)
+    }
+
+    pub fn is_attending(&self, worker: WorkerId) -> bool {
+        self.seat_of(worker).is_attending.load(Ordering::Relaxed)
+    }
+
+    /// Asked by the worker once it has the interpreter, and by the monitor when it has an errand for
+    /// it: true for the first of the two. The monitor then owes it the errand, and the worker, if
+    /// it comes second, waits for it.
+    pub fn end_attendance(&self, worker: WorkerId) -> bool {
+        // ORDERING: Relaxed: one word decides; the errand itself comes through the bell.
+        self.seat_of(worker)
+            .is_attending
+            .swap(false, Ordering::Relaxed)
+    }
+
+    /// Waits for an errand that is on its way.
+    pub fn await_errand(&self, worker: WorkerId) -> Option<Errand<T>> {
+        self.seat_of(worker).bell.wait(None, Option::take)
+    }
+
     /// Undoes `pick`; what came for idle workers meanwhile is not lost. True: the worker has bound
     /// tasks and wants the processor.
     pub fn put_back(&self, worker: WorkerId) -> bool {
@@ -208,7 +247,9 @@ impl<T> Crew<T> {
     /// Tells a picked worker what to do.
     pub fn tell(&self, worker: WorkerId, errand: Errand<T>) {
         self.seat_of(worker).bell.ring(|slot| {
-            assert!(slot.is_none(), "a worker has two errands");
+            // It may not even have begun to attend.
+            let is_free = matches!(slot, None | Some(Errand::Attend));
+            assert!(is_free, "a worker has two errands");
             *slot = Some(errand);
         });
     }
@@ -462,6 +503,34 @@ mod tests {
         let worker = crew.join();
         assert_eq!(crew.wait(worker, None, |_| ()), Some(Errand::Function('f')));
         assert!(!crew.wants(0));
+    }
+
+    #[test]
+    fn who_attends_gets_the_errand_or_goes_back() {
+        let crew = Crew::<()>::new(3);
+        let worker = crew.join();
+        let idle = |crew: &Crew<()>| crew.wait(worker, Some(Duration::ZERO), |_| ());
+        assert_eq!(crew.prompt(), None, "nobody is idle");
+        // It comes first: the monitor has nothing to give it, and must pick somebody who waits.
+        crew.roster.lock().idle.push(worker);
+        assert_eq!(crew.prompt(), Some(worker));
+        assert_eq!(crew.prompt(), None);
+        assert_eq!(crew.await_errand(worker), Some(Errand::Attend));
+        assert!(crew.is_attending(worker) && crew.end_attendance(worker));
+        assert!(!crew.end_attendance(worker));
+        assert_eq!(idle(&crew), None);
+        // The monitor comes first: the errand follows, whether or not the worker has begun.
+        for has_begun in [true, false] {
+            crew.roster.lock().idle.push(worker);
+            assert_eq!(crew.prompt(), Some(worker));
+            if has_begun {
+                assert_eq!(crew.await_errand(worker), Some(Errand::Attend));
+            }
+            assert!(crew.end_attendance(worker));
+            crew.tell(worker, Errand::Taken(0));
+            assert!(!crew.end_attendance(worker));
+            assert_eq!(crew.await_errand(worker), Some(Errand::Taken(0)));
+        }
     }
 
     #[test]

@@ -41,10 +41,19 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
         let (errand, woke, waiting) = py.detach(|| {
             let errand = next_errand(core, id, left);
             // Only asked of who was given the processor; a function does without the cost.
-            let is_given = matches!(errand, Some(Errand::Processor | Errand::Taken(_)));
+            let is_given = matches!(
+                errand,
+                Some(Errand::Processor | Errand::Taken(_) | Errand::Attend)
+            );
             (errand, clock.now(), is_given.then(Waiting::begin))
         });
         probe.waited(Kind::Idle, from, woke);
+        let errand = match errand {
+            Some(Errand::Attend) if core.machine.crew.end_attendance(id) => continue,
+            // The processor is on its way: the monitor waits for nobody.
+            Some(Errand::Attend) => core.machine.crew.await_errand(id),
+            errand => errand,
+        };
         match errand {
             Some(Errand::Taken(from)) if must_give_back(py, core, id, from) => {}
             Some(Errand::Processor | Errand::Taken(_)) => {
@@ -68,7 +77,7 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
                     return;
                 }
             }
-            Some(Errand::Stop) | None => break,
+            Some(Errand::Attend | Errand::Stop) | None => break,
         }
     }
     // From here on nobody interrupts it.
@@ -180,7 +189,7 @@ pub fn preside(py: Python<'_>, core: &Arc<Core>) {
                         seeing::attached(py, core, waiting);
                         break;
                     }
-                    Errand::Function(_) | Errand::Stop => {
+                    Errand::Function(_) | Errand::Attend | Errand::Stop => {
                         unreachable!("worker 0 only runs tasks")
                     }
                 }
