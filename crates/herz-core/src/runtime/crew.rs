@@ -190,7 +190,7 @@ impl<T> Crew<T> {
         at.map(|at| roster.idle.swap_remove(at)).is_some()
     }
 
-    /// Tells an idle worker to attend, if there is one beside worker 0, which has a wait of its own.
+    /// Tells an idle worker to attend, if there is one beside worker 0, whose wait is another.
     pub fn prompt(&self) -> Option<WorkerId> {
         let worker = {
             let mut roster = self.roster.lock();
@@ -209,9 +209,9 @@ impl<T> Crew<T> {
         self.seat_of(worker).is_attending.load(Ordering::Relaxed)
     }
 
-    /// Asked by the worker once it has the interpreter, and by the monitor when it has an errand for
-    /// it: true for the first of the two. The monitor then owes it the errand, and the worker, if
-    /// it comes second, waits for it.
+    /// Asked by the worker once it has the interpreter, and by the monitor when it has an errand
+    /// for it: true for the first of the two. The monitor then owes it the errand, and the
+    /// worker, if it comes second, waits for it.
     pub fn end_attendance(&self, worker: WorkerId) -> bool {
         // ORDERING: Relaxed: one word decides; the errand itself comes through the bell.
         self.seat_of(worker)
