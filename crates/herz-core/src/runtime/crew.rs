@@ -47,7 +47,8 @@ struct Roster<T> {
     seats: Vec<Arc<Seat<T>>>,
     // Invariant: as long as `seats`.
     bonds: Vec<Bond<T>>,
-    // Invariant: a worker in `idle` has no errand, and whoever takes it out gives it one.
+    // Invariant: a worker in `idle` has no errand but to attend, and whoever takes it out gives it
+    // one.
     idle: Vec<WorkerId>,
     /// Threads that were asked for and have no seat yet.
     recruits: usize,
@@ -219,7 +220,30 @@ impl<T> Crew<T> {
             .swap(false, Ordering::Relaxed)
     }
 
-    /// Waits for an errand that is on its way.
+    /// The worker has what it was to ask for; gives what it was told meanwhile. None: nothing, it
+    /// goes back and waits. `await_errand` calls the method of that name as one that may block.
+    pub fn attended(
+        &self,
+        worker: WorkerId,
+        await_errand: impl Fn() -> Option<Errand<T>>,
+    ) -> Option<Errand<T>> {
+        // Bound: once for each time that it was told to attend.
+        while !self.end_attendance(worker) {
+            // The processor, mostly. But where the step ended just now, this worker is idle again,
+            // and may even be told to attend to the next.
+            let at_once = self
+                .seat_of(worker)
+                .bell
+                .wait(Some(Duration::ZERO), Option::take);
+            match at_once.or_else(&await_errand) {
+                Some(Errand::Attend) => {}
+                errand => return errand,
+            }
+        }
+        None
+    }
+
+    /// Waits for the next errand: the worker is idle, or one is on its way.
     pub fn await_errand(&self, worker: WorkerId) -> Option<Errand<T>> {
         self.seat_of(worker).bell.wait(None, Option::take)
     }
@@ -531,6 +555,49 @@ mod tests {
             assert!(!crew.end_attendance(worker));
             assert_eq!(crew.await_errand(worker), Some(Errand::Taken(0)));
         }
+    }
+
+    #[test]
+    fn whoever_attends_is_never_told_twice_or_forgotten() {
+        let crew = Crew::<u32>::new(2);
+        let worker = crew.join();
+        std::thread::scope(|scope| {
+            let serving = scope.spawn(|| {
+                let mut taken = 0;
+                loop {
+                    let mut errand = crew.wait(worker, None, |_| ());
+                    if errand == Some(Errand::Attend) {
+                        errand = crew.attended(worker, || crew.await_errand(worker));
+                    }
+                    match errand {
+                        Some(Errand::Taken(_)) => taken += 1,
+                        Some(Errand::Stop) => return taken,
+                        errand => assert_eq!(errand, None),
+                    }
+                }
+            });
+            let mut told = 0;
+            let mut random = 1_u32;
+            while told < 2_000 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let Some(worker) = crew.prompt() else {
+                    std::thread::yield_now();
+                    continue;
+                };
+                (0..random >> 25).for_each(|_| std::hint::spin_loop());
+                if !crew.end_attendance(worker) {
+                    continue;
+                }
+                if random & 1 << 20 == 0 {
+                    crew.put_back(worker);
+                } else {
+                    crew.tell(worker, Errand::Taken(0));
+                    told += 1;
+                }
+            }
+            crew.stop();
+            assert_eq!(serving.join().unwrap(), told);
+        });
     }
 
     #[test]

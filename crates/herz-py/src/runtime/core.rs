@@ -99,7 +99,7 @@ impl Core {
                 name: options.name,
                 tickets: Tickets::None,
                 case: NO_CASE,
-                waits_for: "",
+                waits_for: &"",
                 since_ns: 0,
                 born_ms: self.now_ms(),
                 cancels: 0,

@@ -49,9 +49,13 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
         });
         probe.waited(Kind::Idle, from, woke);
         let errand = match errand {
-            Some(Errand::Attend) if core.machine.crew.end_attendance(id) => continue,
-            // The processor is on its way: the monitor waits for nobody.
-            Some(Errand::Attend) => core.machine.crew.await_errand(id),
+            Some(Errand::Attend) => {
+                let crew = &core.machine.crew;
+                match crew.attended(id, || py.detach(|| crew.await_errand(id))) {
+                    None => continue,
+                    errand => errand,
+                }
+            }
             errand => errand,
         };
         match errand {

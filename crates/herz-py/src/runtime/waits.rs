@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use super::awaitable::Wait;
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, Current, FORKED, Resumed, forked};
-use super::task::{BOUND, CANCELLED, NO_CASE, Runnable, Task, Tickets, Waiter};
+use super::task::{BOUND, CANCELLED, NO_CASE, Runnable, Task, Tickets, Waiter, Words};
 use super::{Cancelled, Closed};
 
 /// What an awaitable does next.
@@ -87,7 +87,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         Wait::Sleep { ns } => {
             own.word.prepare();
             arm(py, task, *ns);
-            own.body.get_mut(py).waits_for = "a timer";
+            own.body.get_mut(py).waits_for = &"a timer";
             Step::Suspend
         }
         Wait::Join(other) if other.is(task) => {
@@ -100,7 +100,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
             Tried::Failed(error) => Step::raise(error),
             Tried::Later => {
                 let generation = own.word.prepare();
-                own.body.get_mut(py).waits_for = "one of several";
+                own.body.get_mut(py).waits_for = &"one of several";
                 select.queue(py, task, |case| Waiter {
                     task: task.clone_ref(py),
                     generation,
@@ -198,23 +198,23 @@ pub fn attempt(py: Python<'_>, own: &Task, wait: &Wait) -> Tried {
 }
 
 /// Queues the task where it waits, and names that.
-pub fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> (&'static str, Option<Ticket>) {
+pub fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> (Words, Option<Ticket>) {
     match wait {
         Wait::Join(other) => {
             other.get().body.get_mut(py).joiners.push(waiter);
-            ("a task", None)
+            (&"a task", None)
         }
         Wait::Receive(channel) | Wait::Next(channel) => {
             let ticket = channel.get().queue_receiver(py, waiter);
-            ("a value of a channel", Some(ticket))
+            (&"a value of a channel", Some(ticket))
         }
         Wait::Send(channel, value) => {
             let value = value.clone_ref(py);
             let ticket = channel.get().queue_sender(py, waiter, value);
-            ("a receiver of a channel", Some(ticket))
+            (&"a receiver of a channel", Some(ticket))
         }
-        Wait::Acquire(semaphore) => ("a permit", Some(semaphore.get().queue_task(py, waiter))),
-        Wait::Pass(gate) => ("an event", Some(gate.get().queue_task(py, waiter))),
+        Wait::Acquire(semaphore) => (&"a permit", Some(semaphore.get().queue_task(py, waiter))),
+        Wait::Pass(gate) => (&"an event", Some(gate.get().queue_task(py, waiter))),
         _ => unreachable!("waits for nobody"),
     }
 }
