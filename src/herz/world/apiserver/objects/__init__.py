@@ -1,0 +1,1 @@
+"""The kinds: their fields, defaults, rules, selectors, patches and columns. No I/O."""
