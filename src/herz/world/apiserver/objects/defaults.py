@@ -44,7 +44,9 @@ def admit_pod(content: Content, classes: Mapping[str, PriorityClass]) -> Content
     spec.setdefault("serviceAccountName", spec.get("serviceAccount") or "default")
     spec["serviceAccount"] = spec["serviceAccountName"]
     _tolerate_lost_nodes(spec)
-    pod = default_pod(convert(Pod, content), classes)
+    # Without its new uid: one that has a uid counts as stored, and keeps what it claims.
+    metadata = {name: item for name, item in content["metadata"].items() if name != "uid"}
+    pod = default_pod(convert(Pod, {**content, "metadata": metadata}), classes)
     known = msgspec.json.decode(msgspec.json.encode(pod))
     content["spec"] = _overlaid(spec, known.get("spec", {}))
     content["status"] = {"phase": "Pending", "qosClass": _qos_class(content["spec"])}

@@ -1,10 +1,11 @@
 """The fields of every served kind and their types, read from `schema.txt`.
 
-A line of that table is `Type: field=type ...`; more fields follow on indented lines. Types are
-`s` text, `i` whole number, `f` number, `b` truth value, `t` time, `q` quantity, `x` whole number
-or text, `o` anything, another type's name, `{T}` a map from texts, `[T]` a list, and with a slash
-a list that a strategic merge patch merges: `[T/key]` by the items' key, `[s/]` as a set. A `!`
-marks the strategy retainKeys.
+A line of that table is `Type: field@number=type ...`; more fields follow on indented lines. Types
+are `s` text, `y` bytes in base 64, `i` whole number, `f` number, `b` truth value, `t` time, `q`
+quantity, `x` whole number or text, `o` anything, another type's name, `{T}` a map from texts, `[T]`
+a list, and with a slash a list that a strategic merge patch merges: `[T/key]` by the items' key,
+`[s/]` as a set. A `!` marks the strategy retainKeys. The number is the field's in protobuf, with
+those of the messages around it where JSON has none (`2.1`); a `?` after it: absent is not zero.
 
 Source: the struct tags of k8s.io/api and apimachinery at Kubernetes 1.36 (facts).
 """
@@ -12,7 +13,8 @@ Source: the struct tags of k8s.io/api and apimachinery at Kubernetes 1.36 (facts
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from base64 import b64decode
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -41,12 +43,16 @@ class Type:
         item: of what a map or list is made.
         merge_key: for merged lists: the items' key, "" for sets; None where a patch replaces.
         is_retaining: whether a patch may name the keys to keep.
+        number: the field's place in protobuf, such as (2, 1); empty for what has none.
+        is_optional: whether a zero in protobuf is more than an absence.
     """
 
     name: str
     item: Type | None = None
     merge_key: str | None = None
     is_retaining: bool = False
+    number: tuple[int, ...] = ()
+    is_optional: bool = False
 
     @property
     def fields(self) -> dict[str, Type] | None:
@@ -66,15 +72,21 @@ def types() -> dict[str, dict[str, Type]]:
     for line in joined.splitlines():
         name, _, rest = line.partition(":")
         pairs = (item.split("=", 1) for item in rest.split())
-        table[name] = {field: _type(written) for field, written in pairs}
+        table[name] = dict(_field(*pair) for pair in pairs)
     return table
+
+
+def _field(left: str, written: str) -> tuple[str, Type]:
+    """A field's name and type; `left` is the name with its number."""
+    name, _, place = left.partition("@")
+    number = tuple(int(part) for part in place.rstrip("?").split(".") if part)
+    return name, replace(_type(written), number=number, is_optional=place.endswith("?"))
 
 
 @cache
 def _type(written: str) -> Type:
     if written.endswith("!"):
-        plain = _type(written[:-1])
-        return Type(plain.name, plain.item, plain.merge_key, is_retaining=True)
+        return replace(_type(written[:-1]), is_retaining=True)
     if written.startswith("{"):
         return Type("{", _type(written[1:-1]))
     if written.startswith("["):
@@ -166,6 +178,15 @@ def _text(content: Any, path: str) -> str:
     return content
 
 
+def _encoded(content: Any, path: str) -> str:
+    text = _text(content, path)
+    try:
+        b64decode(text, validate=True)
+    except ValueError as error:
+        raise ConfigError("not in base 64", where=path, fix="encode its bytes") from error
+    return text
+
+
 def _integer(content: Any, path: str) -> int:
     if not isinstance(content, int) or isinstance(content, bool) or abs(content) > INT64_MAX:
         raise _wrong("a whole number of 64 bits", content, path)
@@ -179,7 +200,7 @@ def _truth(content: Any, path: str) -> bool:
 
 
 def _number(content: Any, path: str) -> float:
-    if isinstance(content, bool) or not isinstance(content, int | Decimal):
+    if isinstance(content, bool) or not isinstance(content, int | float | Decimal):
         raise _wrong("a number", content, path)
     return float(content)
 
@@ -227,6 +248,7 @@ def plain(content: Any, path: str = "", depth: int = 0) -> Any:
 
 _PRIMITIVES = {
     "s": _text,
+    "y": _encoded,
     "i": _integer,
     "b": _truth,
     "f": _number,

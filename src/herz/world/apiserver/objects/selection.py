@@ -17,8 +17,11 @@ _TERM = re.compile(r"((?:[^\\=!,]|\\.)*)(==|!=|=)((?:[^\\,=]|\\.)*)")
 _ESCAPE = re.compile(r"\\(.)")
 _FALSE_WHEN_ABSENT = {"spec.unschedulable", "spec.hostNetwork"}
 _ZERO_WHEN_ABSENT = {"status.replicas", "status.succeeded"}
-_ELSEWHERE = {"status.successful": "status.succeeded"}
-"""Fields that selectors call by another name than the object."""
+_ELSEWHERE = {
+    "status.successful": "status.succeeded",
+    "reportingController": "reportingComponent",
+}
+"""Fields that selectors call by another name than the stored object."""
 
 
 class Term(NamedTuple):
@@ -91,7 +94,7 @@ def _value(content: dict[str, Any], field: str) -> str:
     if field == "source":
         named = content.get("source", {}).get("component", "")
         return str(named or content.get("reportingComponent", ""))
-    name = _ELSEWHERE.get(field, field)
+    name = _ELSEWHERE.get(field, field).replace("regarding.", "involvedObject.")
     found: Any = content
     for part in name.split("."):
         found = found.get(part) if isinstance(found, dict) else None

@@ -1,0 +1,1 @@
+"""Kubernetes' protocol over HTTP: paths, forms of answers, lists, watches, discovery."""

@@ -1,0 +1,312 @@
+"""Behaviours 18 to 32: pods, quantities, priorities, conditions, events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.contract.conftest import NOBODY, Space, pod
+from tests.support.cluster import JSON_PATCH, STRATEGIC_PATCH
+
+
+def names(space: Space, **query: str) -> list[str]:
+    found = space.api.get(space.pods, **query)
+    assert found.code == 200, found.content
+    return [item["metadata"]["name"] for item in found.content["items"]]
+
+
+def test_18_pods_are_selected_by_scheduler_and_by_having_no_node(space: Space) -> None:
+    space.pod("mine")
+    space.pod("bound", nodeName="n1")
+    space.pod("other", schedulerName="herz-contract-other")
+    wanted = f"spec.schedulerName={NOBODY},spec.nodeName="
+    assert names(space, fieldSelector=wanted) == ["mine"]
+    assert names(space, fieldSelector="spec.nodeName=n1") == ["bound"]
+    assert names(space, fieldSelector="spec.nodeName!=") == ["bound"]
+    assert names(space, labelSelector="app in (mine,other),app!=other") == ["mine"]
+    assert space.api.get(space.pods, fieldSelector="spec.nothing=1").code == 400
+    assert space.api.get(space.pods, labelSelector="a in (").code == 400
+
+
+def test_19_a_pod_that_ends_looks_deleted_to_who_selects_running_ones(space: Space) -> None:
+    made = space.pod("p", nodeName="n1")
+    selector = "status.phase!=Succeeded,status.phase!=Failed"
+    query = {"resourceVersion": made.revision, "fieldSelector": selector}
+    with space.api.watch(space.pods, **query) as events:
+        space.run("p")
+        assert next(events)["type"] == "MODIFIED"
+        space.run("p", "Succeeded", is_ready=False)
+        gone = next(events)
+    assert gone["type"] == "DELETED"
+    assert gone["object"]["status"]["phase"] == "Running"
+
+
+def test_20_a_pod_may_ask_for_a_node_by_name(space: Space) -> None:
+    field = {"key": "metadata.name", "operator": "In", "values": ["n1"]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    made = space.pod(affinity=affinity)
+    assert made.content["spec"]["affinity"] == affinity
+    field["key"] = "metadata.uid"
+    assert space.api.post(space.pods, pod("q", affinity=affinity)).code == 422
+
+
+def test_21_gates_can_be_taken_away_and_not_added(space: Space) -> None:
+    gates = [{"name": "example.com/a"}, {"name": "example.com/b"}]
+    space.pod(schedulingGates=gates)
+    path = f"{space.pods}/p"
+    more = {"spec": {"schedulingGates": [*gates, {"name": "example.com/c"}]}}
+    refused = space.api.patch(path, more)
+    assert (refused.code, refused.reason) == (422, "Invalid")
+    assert space.api.patch(path, {"spec": {"schedulingGates": gates[1:]}}).code == 200
+    assert space.api.patch(path, {"spec": {"nodeSelector": {"zone": "a"}}}).code == 200
+    assert space.api.patch(path, {"spec": {"nodeSelector": {"zone": "b"}}}).code == 422
+    assert space.api.patch(path, {"spec": {"schedulingGates": None}}).code == 200
+    assert space.api.patch(path, {"spec": {"nodeSelector": {"rack": "1"}}}).code == 422
+
+
+def test_21_a_gated_pod_cannot_be_made_with_a_node(space: Space) -> None:
+    gates = [{"name": "example.com/a"}]
+    assert space.api.post(space.pods, pod("p", schedulingGates=gates, nodeName="n1")).code == 422
+
+
+def test_23_what_a_kubelet_holds_is_kept_in_the_status(space: Space) -> None:
+    space.pod(nodeName="n1")
+    held: dict[str, Any] = {"name": "main", "image": "", "imageID": "", "ready": True}
+    held |= {"restartCount": 0, "allocatedResources": {"cpu": "2"}}
+    held |= {"resources": {"requests": {"cpu": "2"}}}
+    status = {"status": {"containerStatuses": [held]}}
+    assert space.api.patch(f"{space.pods}/p/status", status).code == 200
+    found = space.api.get(f"{space.pods}/p").content["status"]["containerStatuses"][0]
+    assert found["allocatedResources"] == {"cpu": "2"}
+    assert found["resources"] == {"requests": {"cpu": "2"}}
+
+
+def container(**resources: Any) -> list[dict[str, Any]]:
+    return [{"name": "main", "image": "registry.example/app:1", "resources": resources}]
+
+
+def test_24_requests_are_the_limits_where_none_are_written(space: Space) -> None:
+    made = space.pod(containers=container(limits={"cpu": "2", "memory": "1Gi"}))
+    resources = made.content["spec"]["containers"][0]["resources"]
+    assert resources["requests"] == {"cpu": "2", "memory": "1Gi"}
+    assert made.content["status"]["qosClass"] == "Guaranteed"
+
+
+@pytest.mark.parametrize(
+    ("written", "served"),
+    [
+        ("1000m", "1"),
+        ("0.1", "100m"),
+        (".5", "500m"),
+        (2, "2"),
+        (0.25, "250m"),
+        ("1e3", "1e3"),
+        ("100u", "1m"),
+    ],
+)
+def test_26_quantities_are_served_in_their_canonical_form(
+    space: Space, written: Any, served: str
+) -> None:
+    made = space.pod(containers=container(requests={"cpu": written}))
+    assert made.content["spec"]["containers"][0]["resources"]["requests"] == {"cpu": served}
+
+
+def test_26_a_fraction_of_a_binary_unit_is_exact(space: Space) -> None:
+    made = space.pod(containers=container(requests={"memory": "1.2Gi"}))
+    requests = made.content["spec"]["containers"][0]["resources"]["requests"]
+    assert requests == {"memory": "1288490188800m"}
+
+
+@pytest.mark.parametrize("written", ["1K", "abc", "", "1 Gi", "--1", True])
+def test_26_what_is_no_quantity_is_refused(space: Space, written: Any) -> None:
+    bad = pod("p", containers=container(requests={"memory": written}))
+    assert space.api.post(space.pods, bad).code == 400
+
+
+@pytest.mark.parametrize(
+    ("resources", "field"),
+    [
+        ({"requests": {"cpu": "-1"}}, "spec.containers[0].resources.requests"),
+        (
+            {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}},
+            "spec.containers[0].resources.requests",
+        ),
+        ({"requests": {"example.com/gpu": "500m"}}, "spec.containers[0].resources.requests"),
+    ],
+)
+def test_26_quantities_out_of_bounds_are_invalid(
+    space: Space, resources: dict[str, Any], field: str
+) -> None:
+    refused = space.api.post(space.pods, pod("p", containers=container(**resources)))
+    assert (refused.code, refused.reason) == (422, "Invalid")
+    causes = refused.content["details"]["causes"]
+    assert any(cause["field"].startswith(field) for cause in causes)
+
+
+def test_27_the_priority_is_that_of_the_class(space: Space) -> None:
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    high = {"metadata": {"name": space.name}, "value": 1000, "preemptionPolicy": "Never"}
+    assert space.api.post(classes, high).code == 201
+    try:
+        made = space.pod(priorityClassName=space.name)
+        assert made.content["spec"]["priority"] == 1000
+        assert made.content["spec"]["preemptionPolicy"] == "Never"
+        lie = space.api.post(space.pods, pod("q", priorityClassName=space.name, priority=7))
+        assert lie.code in (403, 422), lie.content
+        changed = space.api.patch(f"{classes}/{space.name}", {"value": 5})
+        assert (changed.code, changed.reason) in ((422, "Invalid"), (403, "Forbidden"))
+    finally:
+        space.api.delete(f"{classes}/{space.name}")
+    assert space.pod("r").content["spec"]["priority"] == 0
+    unknown = space.api.post(space.pods, pod("s", priorityClassName="no-such-class"))
+    assert (unknown.code, unknown.reason) == (403, "Forbidden")
+    critical = space.pod("t", priorityClassName="system-node-critical")
+    assert critical.content["spec"]["priority"] == 2_000_001_000
+
+
+def test_28_a_nomination_is_a_patch_of_the_status(space: Space) -> None:
+    space.pod()
+    patch = {"status": {"nominatedNodeName": "n1"}, "spec": {"nodeName": "n2"}}
+    done = space.api.patch(f"{space.pods}/p/status", patch, STRATEGIC_PATCH)
+    assert done.code == 200, done.content
+    assert done.content["status"]["nominatedNodeName"] == "n1"
+    assert "nodeName" not in done.content["spec"]
+    cleared = space.api.patch(
+        f"{space.pods}/p/status", {"status": {"nominatedNodeName": None}}, STRATEGIC_PATCH
+    )
+    assert "nominatedNodeName" not in cleared.content["status"]
+
+
+def test_28_the_pod_itself_does_not_take_a_status(space: Space) -> None:
+    made = space.pod()
+    patch = {"status": {"nominatedNodeName": "n1"}, "metadata": {"labels": {"x": "y"}}}
+    done = space.api.patch(f"{space.pods}/p", patch)
+    assert "nominatedNodeName" not in done.content["status"]
+    assert done.content["metadata"]["labels"]["x"] == "y"
+    assert done.content["metadata"]["generation"] == made.content["metadata"]["generation"]
+
+
+def test_29_a_victim_is_deleted_by_uid_and_with_its_grace(space: Space) -> None:
+    made = space.pod(nodeName="n1", terminationGracePeriodSeconds=40)
+    space.run("p")
+    wrong = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": "another"}}
+    refused = space.api.delete(f"{space.pods}/p", wrong)
+    assert (refused.code, refused.reason) == (409, "Conflict")
+    right = {**wrong, "preconditions": {"uid": made.uid}}
+    done = space.api.delete(f"{space.pods}/p", right)
+    assert done.code == 200
+    assert done.content["metadata"]["deletionGracePeriodSeconds"] == 40
+    assert "deletionTimestamp" in space.api.get(f"{space.pods}/p").content["metadata"]
+    assert space.api.delete(f"{space.pods}/p", gracePeriodSeconds="0").code == 200
+    assert space.api.get(f"{space.pods}/p").code == 404
+
+
+def test_29_a_pod_without_a_node_is_deleted_at_once(space: Space) -> None:
+    space.pod()
+    assert space.api.delete(f"{space.pods}/p").code == 200
+    assert space.api.get(f"{space.pods}/p").code == 404
+
+
+def test_29_conditions_are_merged_by_type(space: Space) -> None:
+    space.pod(nodeName="n1")
+    space.run("p")
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+    patch = {"status": {"conditions": [target]}}
+    done = space.api.patch(f"{space.pods}/p/status", patch, STRATEGIC_PATCH)
+    kinds = {item["type"] for item in done.content["status"]["conditions"]}
+    assert kinds >= {"Ready", "DisruptionTarget"}
+
+
+def test_31_an_unschedulable_pod_says_so_in_a_condition(space: Space) -> None:
+    space.pod()
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/3 nodes are available",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-31T12:00:00Z",
+    }
+    patch = {"status": {"conditions": [condition]}}
+    done = space.api.patch(f"{space.pods}/p/status", patch, STRATEGIC_PATCH)
+    assert done.code == 200
+    assert condition.items() <= done.content["status"]["conditions"][0].items()
+    again = space.api.patch(f"{space.pods}/p/status", patch, STRATEGIC_PATCH)
+    assert again.revision == done.revision, "a patch that changes nothing is no change"
+
+
+def event(space: Space, **more: Any) -> dict[str, Any]:
+    about = {"kind": "Pod", "apiVersion": "v1", "namespace": space.name, "name": "p"}
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": "p.", "namespace": space.name},
+        "eventTime": "2026-01-31T12:00:00.123456Z",
+        "reportingController": NOBODY,
+        "reportingInstance": "one",
+        "action": "Binding",
+        "reason": "Scheduled",
+        "type": "Normal",
+        "note": "bound",
+        "regarding": about,
+        **more,
+    }
+
+
+def test_32_an_event_has_two_faces(space: Space) -> None:
+    root = f"/apis/events.k8s.io/v1/namespaces/{space.name}/events"
+    made = space.api.post(root, event(space, note="n" * 1024))
+    assert made.code == 201, made.content
+    name = made.content["metadata"]["name"]
+    assert name.startswith("p.")
+    old = space.api.get(f"{space.root}/events/{name}").content
+    assert (old["apiVersion"], old["message"]) == ("v1", "n" * 1024)
+    assert old["involvedObject"]["name"] == "p"
+    assert old["reportingComponent"] == NOBODY
+    series = {"series": {"count": 3, "lastObservedTime": "2026-01-31T12:10:00.000000Z"}}
+    done = space.api.patch(f"{root}/{name}", series, STRATEGIC_PATCH)
+    assert done.content["series"]["count"] == 3
+    selector = "involvedObject.name=p,involvedObject.kind=Pod,reason=Scheduled"
+    found = space.api.get(f"{space.root}/events", fieldSelector=selector)
+    assert len(found.content["items"]) == 1
+    listed = space.api.get(root, fieldSelector="regarding.name=p").content
+    assert [item["note"] for item in listed["items"]] == ["n" * 1024]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"note": "n" * 1025},
+        {"reason": ""},
+        {"reason": "r" * 129},
+        {"action": ""},
+        {"action": "a" * 129},
+        {"reportingInstance": "i" * 129},
+        {"reportingController": ""},
+        {"type": "Sometimes"},
+        {"eventTime": None},
+    ],
+)
+def test_32_an_event_out_of_bounds_is_invalid(space: Space, wrong: dict[str, Any]) -> None:
+    root = f"/apis/events.k8s.io/v1/namespaces/{space.name}/events"
+    assert space.api.post(root, event(space, **wrong)).code == 422
+
+
+def test_32_an_event_stays_in_the_namespace_of_its_object(space: Space) -> None:
+    root = f"/apis/events.k8s.io/v1/namespaces/{space.name}/events"
+    about = {"kind": "Pod", "apiVersion": "v1", "namespace": "default", "name": "p"}
+    assert space.api.post(root, event(space, regarding=about)).code == 422
+
+
+def test_40_a_stale_status_is_a_conflict(space: Space) -> None:
+    made = space.pod()
+    space.api.patch(f"{space.pods}/p", {"metadata": {"labels": {"x": "y"}}})
+    stale = {**made.content, "status": {"phase": "Pending", "nominatedNodeName": "n1"}}
+    refused = space.api.put(f"{space.pods}/p/status", stale)
+    assert (refused.code, refused.reason) == (409, "Conflict")
+    patch = {"metadata": {"resourceVersion": made.revision}, "status": {"reason": "x"}}
+    assert space.api.patch(f"{space.pods}/p/status", patch, STRATEGIC_PATCH).code == 409
+    test = [{"op": "test", "path": "/metadata/labels/x", "value": "z"}]
+    assert space.api.patch(f"{space.pods}/p", test, JSON_PATCH).code == 422
