@@ -91,7 +91,7 @@ class Client:
                 path.touch(mode=0o600)
                 path.write_bytes(b64decode(user[f"{name}-data"]))
                 paths.append(path)
-            self._tls.load_cert_chain(*paths)
+            self._tls.load_cert_chain(paths[0], paths[1])
 
     def connect(self) -> http.client.HTTPSConnection:
         host, port = self.address.hostname or "", self.address.port or 443

@@ -7,12 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from herz.errors import ConfigError
+from herz.world.apiserver.controllers.budgets import Budgets
+from herz.world.apiserver.controllers.collecting import (
+    Events,
+    GarbageCollector,
+    Namespaces,
+    PodCollector,
+)
+from herz.world.apiserver.controllers.deployments import Deployments
+from herz.world.apiserver.controllers.jobs import Jobs
+from herz.world.apiserver.controllers.loop import Loop
+from herz.world.apiserver.controllers.plan import Controller
+from herz.world.apiserver.controllers.workloads import ReplicaSets
 from herz.world.apiserver.credentials import Credentials, credentials
 from herz.world.apiserver.http.server import ApiServer, Limits
+from herz.world.apiserver.kubelets import Kubelets, Shape
 from herz.world.apiserver.registry import Registry
+from herz.world.apiserver.registry.times import now
 from herz.world.apiserver.store import Store
 from herz.world.apiserver.store.versions import HISTORY_MAX
-from herz.world.apiserver.system import make_system_objects
+from herz.world.apiserver.system import make_system_objects, register
 
 DATABASE = "cluster.db"
 
@@ -28,6 +42,7 @@ class Settings:
         is_open: whether the address may be another than this machine's own.
         history_max: changes that a watch can resume from.
         limits: of the server.
+        nodes: the simulated nodes; none without.
     """
 
     folder: Path
@@ -36,6 +51,7 @@ class Settings:
     is_open: bool = False
     history_max: int = HISTORY_MAX
     limits: Limits = field(default_factory=Limits)
+    nodes: Shape | None = None
 
     def __post_init__(self) -> None:
         if not self.is_open and not _is_loopback(self.host):
@@ -55,15 +71,22 @@ class Embedded:
         registry: its objects.
         server: its face.
         access: its credentials.
+        loop: its controllers.
     """
 
     def __init__(
-        self, settings: Settings, registry: Registry, server: ApiServer, access: Credentials
+        self,
+        settings: Settings,
+        registry: Registry,
+        server: ApiServer,
+        access: Credentials,
+        loop: Loop,
     ) -> None:
         self.settings = settings
         self.registry = registry
         self.access = access
         self._server = server
+        self._loop = loop
 
     @property
     def kubeconfig(self) -> Path:
@@ -76,7 +99,8 @@ class Embedded:
         return self._server.port
 
     async def stop(self) -> None:
-        """End in order: watches, requests, then the store."""
+        """End in order: controllers, watches and requests, then the store."""
+        await self._loop.stop()
         await self._server.stop()
         await self.registry.store.close()
 
@@ -92,6 +116,7 @@ async def start_embedded(settings: Settings) -> Embedded:
     try:
         registry = Registry(store)
         await make_system_objects(registry)
+        loop = await start_loop(registry, settings.nodes)
         server = ApiServer(
             registry, token=access.token, tls=access.context(), limits=settings.limits
         )
@@ -100,7 +125,32 @@ async def start_embedded(settings: Settings) -> Embedded:
         await store.close()
         raise
     access.write_kubeconfig(settings.host, server.port)
-    return Embedded(settings, registry, server, access)
+    return Embedded(settings, registry, server, access, loop)
+
+
+async def start_loop(registry: Registry, nodes: Shape | None) -> Loop:
+    """The controllers, and the kubelets of the nodes if there are any."""
+    controllers: list[Controller] = [
+        Namespaces(),
+        Deployments(),
+        ReplicaSets(),
+        Jobs(),
+        Budgets(),
+        PodCollector(),
+        GarbageCollector(),
+        Events(),
+    ]
+    if nodes is None:
+        loop = Loop(registry, controllers)
+        loop.start()
+        return loop
+    kubelets = Kubelets(nodes)
+    await register(registry, kubelets.nodes(now()))
+    loop = Loop(registry, [*controllers, kubelets])
+    loop.start()
+    for key in kubelets.first_keys():
+        loop.wake(kubelets, key)
+    return loop
 
 
 def _is_loopback(host: str) -> bool:
