@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from herz.front.cli import configuration, explain, runtime, settings, simulate
+from herz.front.cli import configuration, explain, runtime, settings, simulate, up
 
 herz = typer.Typer(
     name="herz",
@@ -17,6 +17,7 @@ herz = typer.Typer(
 )
 herz.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
 herz.command("explain", epilog=explain.EXAMPLE)(explain.explain)
+herz.command("up", epilog=up.EXAMPLE)(up.up)
 herz.command("version", epilog="Example: herz version --output json")(settings.version)
 settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
