@@ -61,6 +61,7 @@ class Loop:
     def start(self) -> None:
         """Look at everything that is there, then follow."""
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(_tell_of_a_crash)
 
     async def stop(self) -> None:
         """End after the actions that are under way."""
@@ -114,7 +115,12 @@ class Loop:
 
     def _ask(self, change: Change) -> None:
         for index, controller in enumerate(self._controllers):
-            for key in controller.concerned(change, self._view):
+            try:
+                keys = list(controller.concerned(change, self._view))
+            except Exception:
+                LOG.exception("seeing %s", change.version.key)
+                continue
+            for key in keys:
                 self._ready[(index, key)] = None
 
     # ---- time -------------------------------------------------------------------------------
@@ -205,3 +211,8 @@ class Loop:
             wanted = "AlreadyExists" if isinstance(action, Create) else "NotFound"
             if error.reason != wanted:
                 raise
+
+
+def _tell_of_a_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        LOG.critical("the controllers have stopped", exc_info=task.exception())

@@ -85,15 +85,16 @@ class View:
         if change.previous is not None:
             for uid in _owner_uids(change.previous.content):
                 self._owned.get(uid, {}).pop(key, None)
-            self._on_node.get(_node(change.previous.content), {}).pop(key, None)
+            self._on_node.get(_node(change.previous), {}).pop(key, None)
         if change.is_deletion:
             self._keys.pop(change.version.uid, None)
             return
         self._keys[change.version.uid] = key
         for uid in _owner_uids(change.version.content):
             self._owned.setdefault(uid, {})[key] = None
-        if key.resource == "pods" and _node(change.version.content):
-            self._on_node.setdefault(_node(change.version.content), {})[key] = None
+        node = _node(change.version)
+        if node:
+            self._on_node.setdefault(node, {})[key] = None
 
     def get(self, key: Key) -> Version | None:
         """An object."""
@@ -197,5 +198,8 @@ def _owner_uids(content: Content) -> list[str]:
     return [str(reference.get("uid", "")) for reference in owners(content)]
 
 
-def _node(content: Content) -> str:
-    return str(content.get("spec", {}).get("nodeName", "")) if "spec" in content else ""
+def _node(version: Version) -> str:
+    """The pod's node; empty for one that has none, and for all that is no pod."""
+    if version.key.resource != "pods":
+        return ""
+    return str(version.content["spec"].get("nodeName", ""))

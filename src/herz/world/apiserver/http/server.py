@@ -77,6 +77,7 @@ class ApiServer:
         self._tls = tls
         self._requests = 0
         self._watches = 0
+        self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
         self._runner: web.ServerRunner | None = None
         self.port = 0
 
@@ -86,8 +87,7 @@ class ApiServer:
         Raises:
             WorldError: the address cannot be had.
         """
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+        runner = web.ServerRunner(self._server, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         site = web.TCPSite(runner, host, port, ssl_context=self._tls, reuse_address=True)
         try:
@@ -100,8 +100,15 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Take no more requests; those under way get a second to end."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._runner is None:
+            return
+        transports = [connection.transport for connection in self._server.connections]
+        await self._runner.cleanup()
+        # TLS would wait for each client to say good-bye, too; some never do.
+        for transport in transports:
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0)
 
     # ---- one request ------------------------------------------------------------------------
 
