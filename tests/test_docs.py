@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -151,6 +152,9 @@ def test_command_in_the_docs_runs(page: Path, command: str, tmp_path: Path) -> N
     arguments = shlex.split(command)[1:]
     if arguments[:2] == ["runtime", "top"]:
         arguments = list(dict.fromkeys([*arguments, "--once"]))  # it would go on until Ctrl-C
+    if arguments[0] == "up":
+        assert until_ctrl_c(arguments, tmp_path, environment) == 0
+        return
     with live_runtime(environment):
         done = subprocess.run(
             [sys.executable, "-m", "herz.front.cli", *arguments],
@@ -162,6 +166,17 @@ def test_command_in_the_docs_runs(page: Path, command: str, tmp_path: Path) -> N
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def until_ctrl_c(arguments: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """The exit code of a command that goes on until Ctrl-C, which it says itself."""
+    command = [sys.executable, "-m", "herz.front.cli", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert any("Ctrl-C" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        return process.wait(20)
 
 
 @contextlib.contextmanager

@@ -11,12 +11,16 @@ import pytest
 
 from herz.world.apiserver.embedded import Settings
 from herz.world.apiserver.http.server import Limits
+from herz.world.apiserver.kubelets import Shape
 from tests.support.cluster import Client, Reply, kubeconfig_of_tests, running
 
 Content = dict[str, Any]
 
 NOBODY = "herz-contract-nobody"
 """A scheduler that does not exist: its pods stay where the test puts them."""
+EMBEDDED = pytest.mark.skipif(
+    kubeconfig_of_tests() is not None, reason="what is tested here, the embedded server alone has"
+)
 _NAMES = itertools.count()
 
 
@@ -27,7 +31,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield Client(given)
         return
     folder = tmp_path_factory.mktemp("cluster")
-    settings = Settings(folder, history_max=2000, limits=Limits(bookmark_s=0.2))
+    limits = Limits(bookmark_s=0.2)
+    settings = Settings(folder, history_max=400, limits=limits, nodes=Shape(1))
     with running(settings) as cluster:
         yield Client(cluster.kubeconfig)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import NOBODY, Space, pod
-from tests.support.cluster import JSON_PATCH, STRATEGIC_PATCH
+from tests.contract.conftest import EMBEDDED, NOBODY, Space, pod
+from tests.support.cluster import JSON_PATCH, STRATEGIC_PATCH, Reply
 
 
 def names(space: Space, **query: str) -> list[str]:
@@ -92,6 +92,20 @@ def test_24_requests_are_the_limits_where_none_are_written(space: Space) -> None
     resources = made.content["spec"]["containers"][0]["resources"]
     assert resources["requests"] == {"cpu": "2", "memory": "1Gi"}
     assert made.content["status"]["qosClass"] == "Guaranteed"
+
+
+def test_25_devices_and_pods_are_counted_in_whole(space: Space) -> None:
+    device = {"example.com/gpu": "2"}
+    made = space.pod(containers=container(limits=device))
+    assert made.content["spec"]["containers"][0]["resources"]["requests"] == device
+    uneven = container(limits=device, requests={"example.com/gpu": "1"})
+    assert space.api.post(space.pods, pod("q", containers=uneven)).code == 422
+    name = f"{space.name}-n"
+    assert space.api.post("/api/v1/nodes", {"metadata": {"name": name}}).code == 201
+    status = {"status": {"allocatable": {**device, "pods": "7", "hugepages-2Mi": "4Mi"}}}
+    done = space.api.patch(f"/api/v1/nodes/{name}/status", status)
+    assert done.content["status"]["allocatable"] == status["status"]["allocatable"]
+    space.api.delete(f"/api/v1/nodes/{name}")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +231,59 @@ def test_29_conditions_are_merged_by_type(space: Space) -> None:
     done = space.api.patch(f"{space.pods}/p/status", patch, STRATEGIC_PATCH)
     kinds = {item["type"] for item in done.content["status"]["conditions"]}
     assert kinds >= {"Ready", "DisruptionTarget"}
+
+
+def budget_seen(space: Space, generation: int, allowed: int) -> dict[str, Any]:
+    """The budget, once its controller has counted that generation's pods."""
+    root = f"/apis/policy/v1/namespaces/{space.name}/poddisruptionbudgets"
+    with space.api.watch(root, resourceVersion="0") as events:
+        for item in events:
+            found: dict[str, Any] = item["object"]
+            status = found.get("status", {})
+            is_seen = status.get("observedGeneration") == generation
+            if is_seen and status.get("disruptionsAllowed") == allowed:
+                return found
+    raise AssertionError("the budget's controller did not come so far")
+
+
+def evict(space: Space, name: str) -> Reply:
+    content = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    return space.api.post(f"{space.pods}/{name}/eviction", content)
+
+
+def test_30_an_eviction_keeps_to_the_budget_that_its_controller_has_seen(space: Space) -> None:
+    for name in ("a", "b"):
+        space.pod(name, nodeName="n1")
+        labels = {"metadata": {"labels": {"group": "g"}}}
+        space.api.patch(f"{space.pods}/{name}", labels)
+        space.run(name)
+    root = f"/apis/policy/v1/namespaces/{space.name}/poddisruptionbudgets"
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"group": "g"}}}
+    made = space.api.post(root, {"metadata": {"name": "b"}, "spec": spec})
+    assert made.code == 201, made.content
+    seen = budget_seen(space, 1, 1)
+    assert seen["status"]["desiredHealthy"] == 1
+    assert seen["status"]["expectedPods"] == 2
+    assert evict(space, "a").code == 201
+    refused = evict(space, "b")
+    assert (refused.code, refused.reason) == (429, "TooManyRequests")
+    assert refused.content["details"]["causes"][0]["reason"] == "DisruptionBudget"
+    found = space.api.get(f"{space.pods}/b").content
+    assert "deletionTimestamp" not in found["metadata"]
+
+
+@EMBEDDED
+def test_37_a_pod_that_does_not_fit_fails_on_its_node(space: Space) -> None:
+    space.pod("big", containers=container(requests={"cpu": "9"}))
+    made = space.api.get(space.pods)
+    assert space.bind("big", "node-0").code == 201
+    with space.api.watch(space.pods, resourceVersion=made.revision) as events:
+        status = next(
+            item["object"]["status"]
+            for item in events
+            if item["object"]["status"]["phase"] != "Pending"
+        )
+    assert (status["phase"], status["reason"]) == ("Failed", "OutOfcpu")
 
 
 def test_31_an_unschedulable_pod_says_so_in_a_condition(space: Space) -> None:
