@@ -309,7 +309,7 @@ def event(space: Space, **more: Any) -> dict[str, Any]:
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": "p.", "namespace": space.name},
+        "metadata": {"generateName": "p."},
         "eventTime": "2026-01-31T12:00:00.123456Z",
         "reportingController": NOBODY,
         "reportingInstance": "one",

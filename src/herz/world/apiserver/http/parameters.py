@@ -136,8 +136,13 @@ def json_of(body: bytes) -> Any:
     return value
 
 
-def object_of(kind: Kind, value: Any) -> tuple[Content, list[str]]:
+def object_of(kind: Kind, value: Any, namespace: str) -> tuple[Content, list[str]]:
     """The object of a body in its stored form, and the paths of fields that its kind has not.
+
+    Args:
+        kind: what it must be.
+        value: the body.
+        namespace: the request's.
 
     Raises:
         RefusedError: 400: it is of another kind, or a field has another type; 422: an event of
@@ -155,7 +160,7 @@ def object_of(kind: Kind, value: Any) -> tuple[Content, list[str]]:
     content.setdefault("metadata", {})
     if kind.stored == "events":
         try:
-            check_event(kind, content)
+            check_event(kind, content, namespace)
         except ConfigError as error:
             name = content["metadata"].get("name", "")
             raise invalid(kind.name, kind.group, name, [cause_of(error)]) from error

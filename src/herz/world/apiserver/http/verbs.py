@@ -159,7 +159,9 @@ class Verbs:
 
     async def _create(self, asked: Asked) -> Answer:
         target = asked.target
-        content, unknown = object_of(target.kind, _body_of(asked, target.kind.schema))
+        content, unknown = object_of(
+            target.kind, _body_of(asked, target.kind.schema), target.namespace
+        )
         warnings = check_unknown(asked.query, unknown)
         dry = is_dry(asked.query)
         shape = forms.shape_of(asked.accept)
@@ -168,7 +170,9 @@ class Verbs:
 
     async def _update(self, asked: Asked) -> Answer:
         target = asked.target
-        content, unknown = object_of(target.kind, _body_of(asked, target.kind.schema))
+        content, unknown = object_of(
+            target.kind, _body_of(asked, target.kind.schema), target.namespace
+        )
         warnings = check_unknown(asked.query, unknown)
         dry = is_dry(asked.query)
         shape = forms.shape_of(asked.accept)
@@ -182,7 +186,7 @@ class Verbs:
         warnings: list[str] = []
 
         def patched(old: Content) -> Content:
-            content, unknown = object_of(kind, apply(served(kind, old)))
+            content, unknown = object_of(kind, apply(served(kind, old)), target.namespace)
             warnings.extend(check_unknown(asked.query, unknown))
             return content
 

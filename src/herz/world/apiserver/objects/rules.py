@@ -323,7 +323,7 @@ def _check_lease(content: Content) -> None:
         check_range(spec.get(name), least, INT32_MAX, f"spec.{name}")
 
 
-def check_event(kind: Kind, content: Content) -> None:
+def check_event(kind: Kind, content: Content, namespace: str) -> None:
     """An event, as it came in: the newer interface asks for more than the older.
 
     Raises:
@@ -331,7 +331,6 @@ def check_event(kind: Kind, content: Content) -> None:
     """
     is_new = kind.group == EVENTS_GROUP
     about = content.get("regarding" if is_new else "involvedObject", {})
-    namespace = content["metadata"].get("namespace", "")
     where = "regarding.namespace" if is_new else "involvedObject.namespace"
     allowed = {about.get("namespace", "")} if about.get("namespace") else {"default", namespace}
     if namespace not in allowed:
