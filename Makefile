@@ -25,7 +25,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run test race tsan soak sim check bench bench-runtime lock docs fmt clean ci FORCE
+.PHONY: help setup run test e2e-real race tsan soak sim check bench bench-runtime lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -50,6 +50,10 @@ tsan: ## ThreadSanitizer over the runtime's Rust tests; needs a nightly Rust wit
 	RUSTFLAGS="-Zsanitizer=thread" cargo +nightly test --locked --quiet --release -Zbuild-std \
 	  --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/tsan \
 	  --package herz-core --lib runtime
+
+e2e-real: setup ## The contract of an API server against the one of HERZ_TEST_KUBECONFIG
+	@test -n "$(HERZ_TEST_KUBECONFIG)" || { echo "set HERZ_TEST_KUBECONFIG to a kubeconfig" >&2; exit 2; }
+	HERZ_TEST_KUBECONFIG="$(HERZ_TEST_KUBECONFIG)" $(RUN) -m pytest tests/contract
 
 soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit
 	$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) --exits $(EXITS)

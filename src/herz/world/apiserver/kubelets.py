@@ -23,7 +23,7 @@ from herz.model.decode import convert
 from herz.model.node import Node
 from herz.model.pod import Pod
 from herz.model.quantity import parse_quantity
-from herz.model.resources import node_allocatable, pod_requests
+from herz.model.resources import Requests, node_allocatable, pod_requests
 from herz.world.apiserver.controllers.plan import (
     Create,
     Delete,
@@ -52,6 +52,7 @@ _PODS = kind_of("pods")
 _LABEL = "herz.dev/simulated"
 _RENEWALS_A_SECOND = 20
 _SECONDS_MAX = 10**9
+_ASKED_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class Kubelets:
         self._numbers = {name: number for number, name in enumerate(shape.names)}
         # Many nodes renew less often, so that the store is not busy with leases alone.
         self._renew_s = max(10.0, shape.count / _RENEWALS_A_SECOND)
+        # Bound: _ASKED_MAX; what pods ask, by uid and generation, because every start adds it up.
+        self._asked: dict[tuple[str, int], Requests] = {}
 
     def first_keys(self) -> list[Key]:
         """The leases, which the loop has to look at once; it then comes back by itself."""
@@ -200,7 +203,7 @@ class Kubelets:
         status = pod.content.get("status", {})
         begun = status.get("startTime")
         if begun is None:
-            if reason := _too_much(pod, node, view):
+            if reason := self._too_much(pod, node, view):
                 return Plan(status_write(_PODS, pod, _refused(pod, reason, at)))
             wait_s = _seconds(pod, START, 0)
             if wait_s:
@@ -210,6 +213,28 @@ class Kubelets:
             if left_s > 0:
                 return Plan(again_s=left_s)
         return Plan(status_write(_PODS, pod, _running(pod, node, at)))
+
+    def _too_much(self, pod: Version, node: Version, view: View) -> str:
+        """Of what there is too little on the node for the pod; empty where it fits."""
+        try:
+            room = node_allocatable(convert(Node, node.content))
+            others = [item for item in view.on_node(node.key.name) if _is_before(item, pod)]
+            given = [self._requests(item) for item in (*others, pod)]
+        except ConfigError as error:
+            return f"Unreadable: {error}"
+        for name in sorted({name for one in given for name in one}):
+            if sum(one.get(name, 0) for one in given) > room.get(name, 0):
+                return name
+        return "pods" if len(given) > room.get("pods", 0) else ""
+
+    def _requests(self, pod: Version) -> Requests:
+        key = (pod.uid, int(pod.metadata.get("generation", 0)))
+        found = self._asked.get(key)
+        if found is None:
+            if len(self._asked) >= _ASKED_MAX:
+                self._asked.clear()
+            found = self._asked[key] = pod_requests(convert(Pod, pod.content))
+        return found
 
 
 def _run(pod: Version, at: datetime) -> Plan:
@@ -241,22 +266,6 @@ def _stop(pod: Version, at: datetime) -> Plan:
         return Plan(again_s=left_s)
     how = Deletion(grace_s=0, uid=pod.uid)
     return Plan([Delete(_PODS, pod.key.namespace, pod.key.name, how)])
-
-
-def _too_much(pod: Version, node: Version, view: View) -> str:
-    """Of what there is too little on the node for the pod; empty where it fits."""
-    try:
-        room = node_allocatable(convert(Node, node.content))
-        others = [item for item in view.on_node(node.key.name) if _is_before(item, pod)]
-        given = [pod_requests(convert(Pod, item.content)) for item in (*others, pod)]
-    except ConfigError as error:
-        return f"Unreadable: {error}"
-    for name in sorted({name for one in given for name in one}):
-        if sum(one.get(name, 0) for one in given) > room.get(name, 0):
-            return name
-    if len(given) > room.get("pods", 0):
-        return "pods"
-    return ""
 
 
 def _is_before(other: Version, pod: Version) -> bool:
