@@ -29,7 +29,7 @@ export PYO3_PYTHON := $(CURDIR)/$(RUN)
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 15
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 15
 
 setup: $(STAMPS)/native ## Make .venv: pinned and hashed dependencies, native module
 
