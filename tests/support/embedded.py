@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -67,19 +67,21 @@ class Small:
         try:
             async with asyncio.timeout(WAIT_S):
                 while not is_so():
-                    await feed.take(WAIT_S)
+                    if await feed.take(WAIT_S) is None:
+                        self.store.forget(feed)
+                        feed = self.store.watch("", self.store.revision)
         finally:
             self.store.forget(feed)
 
 
 @asynccontextmanager
 async def small_cluster(
-    folder: Path, *, nodes: int = 3, binds: bool = True, cpu: str = "8"
+    folder: Path, *, nodes: int = 3, binds: bool = True, buffer_max: int = 10_000
 ) -> AsyncIterator[Small]:
     """The cluster; `binds`: every pod gets the next node, whatever it asks."""
-    registry = Registry(Store(folder / "cluster.db"))
+    registry = Registry(Store(folder / "cluster.db", buffer_max=buffer_max))
     await make_system_objects(registry)
-    loop = await start_loop(registry, Shape(nodes, cpu=cpu))
+    loop = await start_loop(registry, Shape(nodes))
     binder = asyncio.ensure_future(_bind_all(registry, nodes)) if binds else None
     try:
         yield Small(registry)
@@ -93,15 +95,24 @@ async def small_cluster(
 
 async def _bind_all(registry: Registry, nodes: int) -> None:
     names = itertools.cycle(Shape(nodes).names)
-    feed = registry.store.watch("pods", registry.store.revision)
-    while (changes := await feed.take(WAIT_S)) is not None:
-        for change in changes:
-            if change.previous is not None or change.version.content["spec"].get("nodeName"):
-                continue
-            key = change.version.key
-            binding = {"metadata": {"uid": change.version.uid}, "target": {"name": next(names)}}
-            try:
-                await bind(registry, key.namespace, key.name, binding)
-            except RefusedError as error:
-                if error.code not in (404, 409):
-                    raise
+    store = registry.store
+    # Bound: the test's life; a feed that was cut off is taken up again from a list.
+    while True:
+        feed = store.watch("pods", store.revision)
+        for pod in store.items("pods"):
+            await _bind_one(registry, pod, names)
+        while (changes := await feed.take(WAIT_S)) is not None:
+            for change in changes:
+                await _bind_one(registry, change.version, names)
+        store.forget(feed)
+
+
+async def _bind_one(registry: Registry, pod: Version, names: Iterator[str]) -> None:
+    if pod.content["spec"].get("nodeName"):
+        return
+    binding = {"metadata": {"uid": pod.uid}, "target": {"name": next(names)}}
+    try:
+        await bind(registry, pod.key.namespace, pod.key.name, binding)
+    except RefusedError as error:
+        if error.code not in (404, 409):
+            raise

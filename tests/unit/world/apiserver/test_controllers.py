@@ -365,6 +365,16 @@ def test_nodes_are_ready_and_renew_their_leases(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_controllers_that_fall_behind_begin_anew(tmp_path: Path) -> None:
+    async def test(cluster: Small) -> None:
+        await cluster.create(DEPLOYMENTS, deployment(60))
+        await cluster.until(lambda: is_complete(cluster, 60))
+        await delete(cluster.registry, DEPLOYMENTS, "default", "web", Deletion())
+        await cluster.until(lambda: not cluster.items(PODS))
+
+    run(tmp_path, test, buffer_max=5)
+
+
 def test_everything_goes_on_after_a_restart(tmp_path: Path) -> None:
     async def first(cluster: Small) -> None:
         await cluster.create(DEPLOYMENTS, deployment())

@@ -76,7 +76,7 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
         match,
         number(query, "limit") or 0,
         token,
-        number(query, "timeoutSeconds"),
+        number(query, "timeoutSeconds") or None,
         truth(query, "allowWatchBookmarks"),
         sends,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -218,13 +219,15 @@ class Verbs:
         )
         store = self._registry.store
         found, metadata = page(store, target, selection, list_options(asked.query))
-        for item in found:
-            try:
-                await delete(self._registry, target.kind, item.key.namespace, item.key.name, how)
-            except RefusedError as error:
-                # Somebody was quicker: it is gone, which is what was wanted.
-                if error.code != 404:
-                    raise
+        jobs = [
+            delete(self._registry, target.kind, item.key.namespace, item.key.name, how)
+            for item in found
+        ]
+        for outcome in await asyncio.gather(*jobs, return_exceptions=True):
+            # Not found: somebody was quicker, and it is gone as was wanted.
+            is_gone = isinstance(outcome, RefusedError) and outcome.code == 404
+            if isinstance(outcome, BaseException) and not is_gone:
+                raise outcome
         return Answer(forms.many(target.kind, forms.Shape(), found, metadata))
 
     # ---- subresources -----------------------------------------------------------------------

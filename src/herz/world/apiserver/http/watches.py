@@ -23,7 +23,7 @@ from herz.world.apiserver.refusal import RefusedError, too_large
 from herz.world.apiserver.store import Change, Feed, Store, Version
 
 BOOKMARK_S = 10.0
-"""Seconds without an event after which a bookmark says how far the watch is."""
+"""Seconds between bookmarks, which say how far the watch is even if it shows nothing."""
 TIMEOUT_S = (1800, 3600)
 """How long a watch lasts that names no time: in between, so that not all end at once."""
 _INITIAL_END = {"k8s.io/initial-events-end": "true"}
@@ -100,20 +100,25 @@ class Stream:
         if timeout_s is None:
             timeout_s = random.randint(*TIMEOUT_S)
         end = loop.time() + timeout_s
+        next_mark = loop.time() + self._bookmark_s
         # Bound: the stream's time.
         while True:
-            left_s = end - loop.time()
-            if left_s <= 0:
+            time = loop.time()
+            if time >= end:
                 return
-            changes = await feed.take(min(left_s, self._bookmark_s))
+            changes = await feed.take(min(end, max(next_mark, time)) - time)
             if changes is None:
                 return
+            # Read before the next wait: everything up to it has just been taken.
+            revision = feed.revision
             chunk = b"".join(map(self._event, changes))
             if chunk:
                 yield chunk
-            elif not changes and self._watch.options.has_bookmarks and feed.revision > sent:
-                yield self._bookmark(feed.revision, {})
-                sent = feed.revision
+            if loop.time() >= next_mark:
+                next_mark = loop.time() + self._bookmark_s
+                if self._watch.options.has_bookmarks and revision > sent:
+                    yield self._bookmark(revision, {})
+                    sent = revision
 
     def _event(self, change: Change) -> bytes:
         """The change as the selection sees it; nothing where it sees none."""
