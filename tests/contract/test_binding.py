@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.conftest import Space
+from tests.contract.conftest import EMBEDDED, Space
 
 
 def test_01_bind_takes_the_uid_as_a_precondition(space: Space) -> None:
@@ -74,6 +74,7 @@ def test_03_bind_sets_the_condition_and_merges_annotations(space: Space) -> None
     assert found["metadata"]["annotations"] == {"a": "1", "b": "2", "herz.dev/decision": "7"}
     conditions = {item["type"]: item["status"] for item in found["status"]["conditions"]}
     assert conditions["PodScheduled"] == "True"
+    assert found["metadata"]["generation"] == 1, "what was asked for is the same"
     assert "nominatedNodeName" not in found["status"]
 
 
@@ -82,3 +83,12 @@ def test_05_bind_answers_with_a_status(space: Space) -> None:
     done = space.bind("p", "n1")
     assert done.code == 201
     assert (done.content["kind"], done.content["status"]) == ("Status", "Success")
+
+
+@EMBEDDED
+def test_03_bind_gives_the_pod_its_nodes_topology(space: Space) -> None:
+    space.pod()
+    assert space.bind("p", "node-0").code == 201
+    labels = space.api.get(f"{space.pods}/p").content["metadata"]["labels"]
+    assert labels["topology.kubernetes.io/zone"] == "zone-0"
+    assert labels["app"] == "p"

@@ -274,14 +274,28 @@ class Registry:
         return await self.replace(kind, old, new, is_dry=is_dry)
 
     async def replace(
-        self, kind: Kind, old: Version, new: Content, *, is_dry: bool = False
+        self,
+        kind: Kind,
+        old: Version,
+        new: Content,
+        *,
+        is_dry: bool = False,
+        is_counted: bool = True,
     ) -> Content:
-        """Write an object over its old form; nothing where they are equal, its end where due."""
+        """Write an object over its old form; nothing where they are equal, its end where due.
+
+        Args:
+            kind: the object's.
+            old: its latest form.
+            new: its new one.
+            is_dry: whether to change nothing.
+            is_counted: whether a change of the spec makes a new generation.
+        """
         metadata = new["metadata"]
         metadata["resourceVersion"] = old.metadata["resourceVersion"]
         if new == old.content:
             return old.content
-        if kind.has_generation and _spec_of(new) != _spec_of(old.content):
+        if is_counted and kind.has_generation and _spec_of(new) != _spec_of(old.content):
             metadata["generation"] = int(old.metadata.get("generation", 0)) + 1
         if is_dry:
             return new

@@ -52,20 +52,22 @@ async def bind(
     if metadata.get("annotations"):
         annotations = new["metadata"].setdefault("annotations", {})
         annotations |= metadata["annotations"]
-    _copy_topology(registry, new, target["name"])
+    labels = {**metadata.get("labels", {}), **_topology(registry, target["name"])}
+    if labels:
+        new["metadata"]["labels"] = {**new["metadata"].get("labels", {}), **labels}
     status = new.setdefault("status", {})
     status.pop("nominatedNodeName", None)
-    generation = int(new["metadata"].get("generation", 0)) + 1
     scheduled = {
         "type": "PodScheduled",
         "status": "True",
-        "observedGeneration": generation - 1,
+        "observedGeneration": new["metadata"].get("generation", 0),
         "lastProbeTime": None,
         "lastTransitionTime": seconds_text(now()),
     }
     others = [item for item in status.get("conditions", ()) if item.get("type") != "PodScheduled"]
     status["conditions"] = [*others, scheduled]
-    await registry.replace(PODS, old, new, is_dry=is_dry)
+    # A binding is no change of what was asked for: the generation stays.
+    await registry.replace(PODS, old, new, is_dry=is_dry, is_counted=False)
 
 
 def _unbindable(pod: Version) -> str:
@@ -80,13 +82,11 @@ def _unbindable(pod: Version) -> str:
     return ""
 
 
-def _copy_topology(registry: Registry, pod: Content, node_name: str) -> None:
-    """The node's zone and region as the pod's labels, where the pod does not say otherwise."""
+def _topology(registry: Registry, node_name: str) -> dict[str, str]:
+    """The node's zone and region, which become labels of the pod."""
     node = registry.store.latest(Key("nodes", "", node_name))
     labels = {} if node is None else node.metadata.get("labels", {})
-    for key in _TOPOLOGY:
-        if key in labels:
-            pod["metadata"].setdefault("labels", {}).setdefault(key, labels[key])
+    return {key: labels[key] for key in _TOPOLOGY if key in labels}
 
 
 # ---- eviction -------------------------------------------------------------------------------
