@@ -181,6 +181,14 @@ def test_deleting_a_deployment_takes_all_along_or_leaves_it_behind(tmp_path: Pat
         (left,) = cluster.items(REPLICA_SETS)
         assert not left.metadata.get("ownerReferences")
         assert len(cluster.running()) == 3
+        before = set(cluster.running())
+        await cluster.create(DEPLOYMENTS, deployment())
+        await cluster.until(lambda: is_complete(cluster, 3))
+        assert set(cluster.running()) == before, "what was left behind is taken over again"
+        labels = {**LABELS, "pod-template-hash": left.key.name.rpartition("-")[2]}
+        bare = {"metadata": {"name": "bare", "labels": labels}, "spec": template()["spec"]}
+        await cluster.create(PODS, bare)
+        await cluster.until(lambda: len(cluster.running()) == 3 and len(cluster.items(PODS)) == 3)
 
     run(tmp_path, test)
 

@@ -25,7 +25,12 @@ from herz.world.apiserver.controllers.plan import (
     owner_reference,
     status_write,
 )
-from herz.world.apiserver.controllers.workloads import REPLICA_SETS, concerned_owner, managed
+from herz.world.apiserver.controllers.workloads import (
+    REPLICA_SETS,
+    adopted,
+    concerned_owner,
+    managed,
+)
 from herz.world.apiserver.objects.kinds import kind_of
 from herz.world.apiserver.registry.deletion import Deletion
 from herz.world.apiserver.registry.times import age_s, seconds_text
@@ -45,14 +50,16 @@ class Deployments:
     """Leads each Deployment's sets to its template and replicas."""
 
     def concerned(self, change: Change, view: View) -> Iterable[Key]:
-        """The deployment itself, or the one that manages the set."""
-        return concerned_owner(change, view, DEPLOYMENTS.stored)
+        """The deployment itself, the one that manages the set, or ones that might take it over."""
+        return concerned_owner(change, view, DEPLOYMENTS, REPLICA_SETS.stored)
 
     def reconcile(self, key: Key, view: View, at: datetime) -> Plan:
         """Make the new set, scale old and new, and say how it stands."""
         owner = view.get(key)
         if owner is None or is_deleted(owner):
             return Plan()
+        if adoptions := adopted(DEPLOYMENTS, owner, REPLICA_SETS, view):
+            return Plan(adoptions)
         sets = managed(view, owner, REPLICA_SETS.stored)
         new = _new_set(owner, sets)
         old = [item for item in sets if new is None or item.key != new.key]

@@ -45,7 +45,7 @@ class Jobs:
 
     def concerned(self, change: Change, view: View) -> Iterable[Key]:
         """The job itself, or the one that manages the pod."""
-        return concerned_owner(change, view, JOBS.stored)
+        return concerned_owner(change, view, JOBS, "")
 
     def reconcile(self, key: Key, view: View, at: datetime) -> Plan:
         """Make pods, end the job, or delete it when its time is over."""

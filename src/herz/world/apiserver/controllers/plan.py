@@ -50,6 +50,8 @@ class Delete:
     how: Deletion
 
 
+_ADOPTED = ("pods", "replicasets.apps")
+"""What a controller takes over if it matches and has no owner."""
 Action: TypeAlias = Create | Write | Delete
 
 
@@ -83,14 +85,14 @@ class View:
         """Take a change into the indexes."""
         key = change.version.key
         if change.previous is not None:
-            for uid in _owner_uids(change.previous.content):
+            for uid in _owner_uids(change.previous):
                 self._owned.get(uid, {}).pop(key, None)
             self._on_node.get(_node(change.previous), {}).pop(key, None)
         if change.is_deletion:
             self._keys.pop(change.version.uid, None)
             return
         self._keys[change.version.uid] = key
-        for uid in _owner_uids(change.version.content):
+        for uid in _owner_uids(change.version):
             self._owned.setdefault(uid, {})[key] = None
         node = _node(change.version)
         if node:
@@ -115,6 +117,11 @@ class View:
     def owned(self, uid: str, resource: str = "") -> list[Version]:
         """The objects that name the uid as an owner, sorted; of one resource or of all."""
         return self._found(self._owned.get(uid, {}), resource)
+
+    def orphans(self, resource: str, namespace: str) -> list[Version]:
+        """The pods, or replica sets, of a namespace that nobody owns, sorted."""
+        found = self._found(self._owned.get("", {}), resource)
+        return [item for item in found if item.key.namespace == namespace]
 
     def on_node(self, name: str) -> list[Version]:
         """The pods that have the node, sorted."""
@@ -194,8 +201,10 @@ def status_write(kind: Kind, old: Version, status: Content) -> list[Action]:
     return [Write(kind, old, {**old.content, "status": status}, "status")]
 
 
-def _owner_uids(content: Content) -> list[str]:
-    return [str(reference.get("uid", "")) for reference in owners(content)]
+def _owner_uids(version: Version) -> list[str]:
+    """The uids under which the object is found; what might be adopted stands under none."""
+    found = [str(reference.get("uid", "")) for reference in owners(version.content)]
+    return found if found or version.key.resource not in _ADOPTED else [""]
 
 
 def _node(version: Version) -> str:

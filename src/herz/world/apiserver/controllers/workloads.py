@@ -12,16 +12,19 @@ from herz.world.apiserver.controllers.plan import (
     Delete,
     Plan,
     View,
+    Write,
     condition_of,
     controller_uid,
     is_active,
     is_deleted,
     is_ready,
     owner_reference,
+    owners,
     status_write,
 )
 from herz.world.apiserver.objects.kinds import Kind, kind_of
 from herz.world.apiserver.registry.deletion import Deletion
+from herz.world.apiserver.registry.subresources import matcher_of
 from herz.world.apiserver.registry.times import age_s
 from herz.world.apiserver.store import Change, Key, Version
 
@@ -38,14 +41,16 @@ class ReplicaSets:
     """Keeps the pods of each ReplicaSet at its replicas."""
 
     def concerned(self, change: Change, view: View) -> Iterable[Key]:
-        """The set itself, or the set that manages the pod."""
-        return concerned_owner(change, view, REPLICA_SETS.stored)
+        """The set itself, the set that manages the pod, or sets that might take it over."""
+        return concerned_owner(change, view, REPLICA_SETS, "pods")
 
     def reconcile(self, key: Key, view: View, at: datetime) -> Plan:
         """Make or delete pods, and say how it stands."""
         owner = view.get(key)
         if owner is None:
             return Plan()
+        if adoptions := adopted(REPLICA_SETS, owner, PODS, view):
+            return Plan(adoptions)
         pods = managed(view, owner, "pods")
         active = [pod for pod in pods if is_active(pod)]
         plan = Plan()
@@ -57,13 +62,35 @@ class ReplicaSets:
         return plan
 
 
-def concerned_owner(change: Change, view: View, resource: str) -> list[Key]:
-    """The object of a change, or the one of the resource that manages it."""
-    if change.version.key.resource == resource:
-        return [change.version.key]
+def concerned_owner(change: Change, view: View, kind: Kind, below: str) -> list[Key]:
+    """The object of a change, the one of the kind that manages it, or those that would adopt it."""
+    resource, key = kind.stored, change.version.key
+    if key.resource == resource:
+        return [key]
+    if (
+        key.resource == below
+        and not change.is_deletion
+        and not list(owners(change.version.content))
+    ):
+        labels = change.version.metadata.get("labels", {})
+        there = view.items(resource, key.namespace)
+        return [one.key for one in there if matcher_of(kind, one.content).matches(labels)]
     versions = [change.version] if change.previous is None else [change.version, change.previous]
     found = [view.key_of(controller_uid(version.content)) for version in versions]
-    return [key for key in found if key is not None and key.resource == resource]
+    return [one for one in found if one is not None and one.resource == resource]
+
+
+def adopted(kind: Kind, owner: Version, below: Kind, view: View) -> list[Action]:
+    """The writes that take over what matches the owner's selector and belongs to nobody."""
+    orphans = [] if is_deleted(owner) else view.orphans(below.stored, owner.key.namespace)
+    actions: list[Action] = []
+    for item in orphans:
+        is_wanted = not is_deleted(item) and (below.stored != "pods" or is_active(item))
+        labels = item.metadata.get("labels", {})
+        if is_wanted and matcher_of(kind, owner.content).matches(labels):
+            metadata = {**item.metadata, "ownerReferences": [owner_reference(kind, owner)]}
+            actions.append(Write(below, item, {**item.content, "metadata": metadata}))
+    return actions
 
 
 def managed(view: View, owner: Version, resource: str) -> list[Version]:
