@@ -166,6 +166,26 @@ def test_an_error_that_nobody_awaited_is_reported_once(
     assert [str(error) for error in unraisable] == ["lost"]
 
 
+def test_it_is_reported_also_while_another_error_is_on_its_way(
+    unraisable: list[BaseException | None],
+) -> None:
+    async def child() -> None:
+        raise LookupError("lost")
+
+    async def other() -> None:
+        await yield_now()
+        await yield_now()
+        raise ValueError("mine")
+
+    async def main() -> None:
+        # The task is held by nothing but the call that is being made.
+        with pytest.raises(ValueError, match="mine"):
+            print(go(child()), await other())
+
+    run(main())
+    assert [str(error) for error in unraisable] == ["lost"]
+
+
 def test_a_task_has_a_context_of_its_own() -> None:
     variable = contextvars.ContextVar("variable", default=0)
 
