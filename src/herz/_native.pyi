@@ -63,6 +63,7 @@ __all__ = [
     "notify_closing",
     "now_ns",
     "on_stall",
+    "relay",
     "running_tasks",
     "schedtrace",
     "select",
@@ -196,6 +197,7 @@ class Runtime:
         grace_ns: int,
         short_interval: bool,
         is_virtual: bool,
+        processors: int | None = None,
         seed: int | None = None,
     ) -> Runtime: ...
     def watch(self) -> None: ...
@@ -264,6 +266,9 @@ class Timer:
     @property
     def is_pending(self) -> bool: ...
 
+def relay(
+    first: Connection, second: Connection, /, *, idle_seconds: float | None = None
+) -> _Wait[tuple[int, int]]: ...
 def current_task() -> Task[Any]: ...
 def current_runtime() -> Runtime: ...
 def in_runtime() -> bool: ...

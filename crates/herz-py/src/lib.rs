@@ -60,6 +60,8 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::locks::{Gate, Semaphore};
     #[pymodule_export]
+    use crate::runtime::relay::relay;
+    #[pymodule_export]
     use crate::runtime::seeing::{
         census, measure_trace, on_stall, running_tasks, schedtrace, task_mark, task_target,
         task_thread, trace_start, trace_stop,

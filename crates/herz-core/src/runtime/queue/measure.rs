@@ -22,7 +22,8 @@ pub struct Load {
     pub steps: Vec<u64>,
     /// Of all steps, those whose task came from the own queue.
     pub local_hits: f64,
-    /// Nanoseconds of a look at one victim, whatever it gave, and of those that gave a task.
+    /// Nanoseconds of a look at one victim, whatever it gave, and of those that gave a task: of the
+    /// looks that were timed.
     pub probe_ns: f64,
     pub steal_ns: f64,
     pub probes: u64,
@@ -40,7 +41,7 @@ pub struct Load {
 #[must_use]
 pub fn load(processors: usize, tasks: u64, work: u32, share: u64, seed: u64) -> Load {
     let count = NonZeroUsize::new(processors).expect("there is a processor");
-    let executor = Executor::new(count, seed);
+    let executor = Executor::alone(count, seed);
     let start = Instant::now();
     let sum = Arc::new(AtomicU64::new(0));
     for processor in 0..processors {
@@ -76,7 +77,7 @@ pub fn load(processors: usize, tasks: u64, work: u32, share: u64, seed: u64) -> 
 /// Nanoseconds of one step of a task that yields, among `tasks` on one processor.
 #[must_use]
 pub fn switch(tasks: usize, steps: u64) -> f64 {
-    let executor = Executor::new(NonZeroUsize::MIN, 0);
+    let executor = Executor::alone(NonZeroUsize::MIN, 0);
     let each = steps / tasks as u64;
     let start = Instant::now();
     for _ in 0..tasks {
@@ -95,23 +96,20 @@ fn spin(a: u64, b: u32) -> u64 {
 }
 
 fn summary(counters: &[Counters], seconds: f64, tick_ns: f64) -> Load {
-    let sum = |of: fn(&Counters) -> u64| counters.iter().map(of).sum::<u64>();
-    let mean = |ticks: u64, count: u64| tick_ns * ticks as f64 / count.max(1) as f64;
-    let local = |c: &Counters| c.next + c.ring + c.pinned;
-    let steps: Vec<u64> = counters
+    let all = counters
         .iter()
-        .map(|c| local(c) + c.global + c.stolen)
-        .collect();
-    let all: u64 = steps.iter().sum();
+        .copied()
+        .fold(Counters::default(), Counters::plus);
+    let mean = |ticks: u64, count: u64| tick_ns * ticks as f64 / count.max(1) as f64;
     Load {
         seconds,
-        local_hits: sum(|c| c.next + c.ring + c.pinned) as f64 / all.max(1) as f64,
-        probe_ns: mean(sum(|c| c.probe_ticks), sum(|c| c.probes)),
-        steal_ns: mean(sum(|c| c.steal_ticks), sum(|c| c.stolen)),
-        probes: sum(|c| c.probes),
-        steals: sum(|c| c.stolen),
-        loot: sum(|c| c.loot),
-        parks: sum(|c| c.parks),
-        steps,
+        local_hits: all.local() as f64 / all.steps().max(1) as f64,
+        probe_ns: mean(all.probe_ticks, all.probes_timed),
+        steal_ns: mean(all.steal_ticks, all.steals_timed),
+        probes: all.probes,
+        steals: all.stolen,
+        loot: all.loot,
+        parks: all.parks,
+        steps: counters.iter().map(Counters::steps).collect(),
     }
 }
