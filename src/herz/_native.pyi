@@ -53,10 +53,12 @@ __all__ = [
     "has_room",
     "in_runtime",
     "levels",
+    "measure_crowd",
     "measure_heap",
     "measure_load",
     "measure_shards",
     "measure_switch",
+    "measure_switches",
     "measure_trace",
     "measure_wheel",
     "mix64",
@@ -474,3 +476,5 @@ def measure_load(
     processors: int, tasks: int, work: int, share: int, seed: int
 ) -> tuple[dict[str, float], list[int]]: ...
 def measure_switch(tasks: int, steps: int) -> float: ...
+def measure_crowd(processors: int, tasks: int, work: int, seed: int) -> dict[str, float]: ...
+def measure_switches(rounds: int) -> list[float]: ...

@@ -78,8 +78,8 @@ mod _native {
     use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]
     use crate::structures::{
-        GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_heap, measure_load, measure_shards,
-        measure_switch, measure_wheel,
+        GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_crowd, measure_heap, measure_load,
+        measure_shards, measure_switch, measure_switches, measure_wheel,
     };
     #[pymodule_export]
     use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};

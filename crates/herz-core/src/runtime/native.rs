@@ -12,6 +12,8 @@ use super::sync::{Arc, Lock, OnceLock};
 use super::sysmon::Pulse;
 use super::trace::Trace;
 
+const TIMED_EVERY: u32 = 64;
+
 pub struct Native {
     executor: OnceLock<Executor>,
     /// Held while it is made, and for ever once the run has ended.
@@ -31,6 +33,7 @@ impl Native {
             processors: count(settings.processors),
             workers_max: count(settings.processors.max(settings.workers_max)),
             seed: settings.seed.unwrap_or_else(now_ns),
+            timed_every: TIMED_EVERY,
         };
         Self {
             executor: OnceLock::new(),

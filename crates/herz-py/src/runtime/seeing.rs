@@ -52,6 +52,7 @@ impl Core {
 fn name_of(measure: Measure) -> &'static str {
     match measure {
         Measure::StealProbe => "steal_probe",
+        Measure::GlobalTake => "global_take",
         Measure::Switch => "switch",
         Measure::Step => "step",
         Measure::HandOff => "hand_off",

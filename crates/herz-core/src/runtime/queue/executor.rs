@@ -224,6 +224,9 @@ pub struct Size {
     pub workers_max: NonZeroUsize,
     /// Fixes the order in which each looks at its victims.
     pub seed: u64,
+    /// Of so many looks at a victim, or visits to the global queue, about one is timed: reading the
+    /// clock twice costs as much.
+    pub timed_every: u32,
 }
 
 /// What all workers see.
@@ -241,6 +244,7 @@ pub struct Shared {
     pub(super) trace: Arc<Trace>,
     /// The trace's track of worker 0.
     pub(super) first_track: WorkerId,
+    pub(super) timed_every: u32,
     /// Tasks ever started.
     pub(super) spawned: AtomicU64,
     live: CachePadded<AtomicUsize>,
@@ -404,6 +408,7 @@ impl Executor {
             retakes: AtomicU64::new(0),
             trace,
             first_track,
+            timed_every: size.timed_every.max(1),
             spawned: AtomicU64::new(0),
             live: CachePadded::new(AtomicUsize::new(0)),
             over: Bell::default(),
@@ -417,7 +422,8 @@ impl Executor {
         })
     }
 
-    /// As many processors, and half as many workers again, for measurements and tests.
+    /// As many processors, and half as many workers again, that time everything: for measurements
+    /// and tests.
     ///
     /// # Panics
     ///
@@ -431,6 +437,7 @@ impl Executor {
             processors,
             workers_max,
             seed,
+            timed_every: 1,
         };
         Self::new(size, trace, 0).expect("a descriptor for the poller")
     }

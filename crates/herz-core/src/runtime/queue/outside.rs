@@ -109,10 +109,13 @@ impl Outside {
 
     /// Takes timers that are due.
     pub fn fire(&self, room: &mut Room, ready: &mut Vec<Arc<Task>>, mut late: impl FnMut(u64)) {
-        if self.timers.is_empty() {
+        let Some(wake_ns) = self.timers.next_wake() else {
+            return;
+        };
+        let now = now_ns();
+        if now < wake_ns {
             return;
         }
-        let now = now_ns();
         self.timers.poll(now, DUE_MAX, &mut room.due);
         for due in room.due.drain(..) {
             late(now.saturating_sub(due.deadline));

@@ -12,6 +12,7 @@ use super::executor::{Grant, Local, Place, Shared, Step, Task, Turn};
 use super::idle::{Asked, Settled};
 use super::outside::Room;
 use super::ring::{self, Pass};
+use super::victims::Random;
 use crate::runtime::poller::Slack;
 use crate::runtime::processor::{Claim, WorkerId};
 use crate::runtime::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +29,6 @@ const PASSES: u32 = 4;
 const SLICE_STEPS: u32 = 128;
 /// How long a thief waits before it takes `next` of a busy victim.
 const BACK_OFF: Duration = Duration::from_micros(3);
-/// Of so many looks at a victim about one is timed: reading the clock twice costs as much.
-const TIMED_EVERY: u32 = 64;
 
 macro_rules! counts {
     ($($(#[$text:meta])* $name:ident,)*) => {
@@ -114,8 +113,9 @@ pub(super) struct Worker<'a> {
     is_spinning: bool,
     track: &'a Track,
     probe: Probe<'a>,
-    /// Looks at victims until one is timed.
-    left: u32,
+    /// Looks at victims, and visits to the global queue, until one is timed.
+    probe_in: u32,
+    visit_in: u32,
     room: Room,
     ready: Vec<Arc<Task>>,
 }
@@ -129,7 +129,8 @@ impl<'a> Worker<'a> {
             is_spinning: false,
             track: shared.trace.track(track),
             probe: shared.trace.probe(track),
-            left: 1,
+            probe_in: shared.timed_every,
+            visit_in: shared.timed_every,
             room: Room::default(),
             ready: Vec::new(),
         }
@@ -206,24 +207,22 @@ impl<'a> Worker<'a> {
 
     /// The next task.
     fn find(&mut self, at: usize, claim: &mut Held<'a>) -> Option<Arc<Task>> {
-        self.due(claim);
+        let track = self.track;
+        let late = |ns| track.record(Measure::Lateness, ns);
+        let outside = &self.shared.outside;
+        outside.fire(&mut self.room, &mut self.ready, late);
+        self.queue_ready(claim);
         self.local(at, claim)
             .or_else(|| self.share(at, claim))
             .or_else(|| self.events(at, claim))
             .or_else(|| self.search(at, claim))
     }
 
-    fn due(&mut self, claim: &mut Held<'a>) {
-        let track = self.track;
-        let late = |ns| track.record(Measure::Lateness, ns);
-        self.shared
-            .outside
-            .fire(&mut self.room, &mut self.ready, late);
-        self.queue_ready(claim);
-    }
-
     /// What came from outside goes behind what is there.
     fn queue_ready(&mut self, claim: &mut Held<'a>) {
+        if self.ready.is_empty() {
+            return;
+        }
         for task in self.ready.drain(..) {
             if task.pinned_to().is_some() {
                 self.shared.submit(task);
@@ -271,8 +270,13 @@ impl<'a> Worker<'a> {
             add(&place.counts.pinned, 1);
             return Some(task);
         }
-        let queue = &mut claim.local().queue;
-        let task = shared.global.take(queue, shared.places.len());
+        if shared.global.is_empty() {
+            return None;
+        }
+        let local = claim.local();
+        let is_timed = is_due(&mut self.visit_in, shared.timed_every, &mut local.random);
+        let take = || shared.global.take(&mut local.queue, shared.places.len());
+        let (task, _) = self.timed(is_timed.then_some(Measure::GlobalTake), take);
         add(&place.counts.global, u64::from(task.is_some()));
         task
     }
@@ -310,15 +314,15 @@ impl<'a> Worker<'a> {
             if is_last && thief.has_next() {
                 back_off();
             }
-            let (stolen, ticks) = self.look(|| thief.steal(&mut claim.local().queue, pass));
-            if let Some(ticks) = ticks {
-                add(&counts.probes_timed, 1);
-                add(&counts.probe_ticks, ticks);
-                self.left = 1 + claim.local().random.draw() as u32 % (2 * TIMED_EVERY - 2);
-            }
+            let local = claim.local();
+            let is_timed = is_due(&mut self.probe_in, shared.timed_every, &mut local.random);
+            let steal = || thief.steal(&mut local.queue, pass);
+            let (stolen, ticks) = self.timed(is_timed.then_some(Measure::StealProbe), steal);
+            add(&counts.probes_timed, u64::from(is_timed));
+            add(&counts.probe_ticks, ticks);
             if let Some(task) = stolen {
-                add(&counts.steals_timed, u64::from(ticks.is_some()));
-                add(&counts.steal_ticks, ticks.unwrap_or(0));
+                add(&counts.steals_timed, u64::from(is_timed));
+                add(&counts.steal_ticks, ticks);
                 add(&counts.stolen, 1);
                 add(&counts.loot, 1 + u64::from(claim.local().queue.len()));
                 return Some(task);
@@ -327,18 +331,17 @@ impl<'a> Worker<'a> {
         None
     }
 
-    /// A look at a victim, and how long it took where it is timed.
-    fn look<R>(&mut self, look: impl FnOnce() -> R) -> (R, Option<u64>) {
-        self.left -= 1;
-        if self.left > 0 {
-            return (look(), None);
-        }
+    /// What the call gives, and the ticks that it took, or 0 where nothing is measured.
+    fn timed<R>(&self, measure: Option<Measure>, call: impl FnOnce() -> R) -> (R, u64) {
+        let Some(measure) = measure else {
+            return (call(), 0);
+        };
         let clock = Clock::get();
         let start = clock.now();
-        let found = look();
+        let given = call();
         let ticks = clock.now().saturating_sub(start);
-        self.track.record(Measure::StealProbe, ticks);
-        (found, Some(ticks))
+        self.track.record(measure, ticks);
+        (given, ticks)
     }
 
     /// Gives the processor up; Some: there may be work again, and this worker spins.
@@ -415,6 +418,16 @@ impl<'a> Worker<'a> {
         crate::runtime::sysmon::wake();
         Some(processor)
     }
+}
+
+/// Counts down to the one that is timed, at distances that no pattern of loads follows.
+fn is_due(left: &mut u32, every: u32, random: &mut Random) -> bool {
+    *left -= 1;
+    if *left > 0 {
+        return false;
+    }
+    *left = 1 + (random.draw() % (2 * u64::from(every) - 1)) as u32;
+    true
 }
 
 /// The executor is closed: nobody runs what is left.
