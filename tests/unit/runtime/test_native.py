@@ -37,6 +37,7 @@ from herz.runtime import (
     yield_now,
 )
 from tests.support.net import HOST, echo, no_descriptor_leaks, tcp_pair, unix_pair, until
+from tests.support.program import play
 
 _nothing_leaks = pytest.fixture(autouse=True)(no_descriptor_leaks)
 
@@ -295,20 +296,53 @@ def test_several_runtimes_relay_beside_each_other() -> None:
     assert done == [True] * 3
 
 
-def test_the_child_of_a_fork_leaves_a_relay_alone() -> None:
-    async def main() -> None:
-        outer, other, task = await joined()
+FORKS = """
+import gc, socket
+
+def pair():
+    return map(Connection.from_socket, socket.socketpair())
+
+async def relayed():
+    (outer, one), (other_outer, other) = pair(), pair()
+    async def both():
+        return await relay(one, other, idle_seconds=60)
+    task = go(both())
+    while not one.is_closed:
+        await yield_now()
+    return outer, other_outer, task
+
+async def passes(outer, other):
+    await outer.send_all(b"x")
+    assert await other.receive() == b"x"
+
+async def main(must_fork):
+    outer, other, task = await relayed()
+    await passes(outer, other)
+    if must_fork:
+        global child
         child = os.fork()
         if child == 0:
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        await outer.send_all(b"x")
-        assert await other.receive() == b"x"
-        outer.close()
-        other.close()
-        assert await task == (1, 0)
+            return
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+    await passes(outer, other)
+    outer.close(), other.close()
+    assert await task == (2, 0)
 
-    run(main())
+child = None
+try:
+    run(main(True))
+except RuntimeError as error:
+    assert child == 0 and "forked" in str(error), error
+    gc.collect()
+    run(main(False))
+    sys.exit(5)
+print("done")
+"""
+
+
+def test_the_child_of_a_fork_leaves_relays_alone_and_may_have_its_own() -> None:
+    done = play(FORKS)
+    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
 
 
 # ---- bad input ------------------------------------------------------------------------------

@@ -59,12 +59,15 @@ impl Native {
     /// # Errors
     /// No descriptor is left to the process, or the run has ended.
     pub fn get(&self) -> io::Result<&Executor> {
+        let ended = || io::Error::other("this herz runtime has ended");
         if let Some(executor) = self.known() {
-            return Ok(executor);
+            return (!executor.is_closed())
+                .then_some(executor)
+                .ok_or_else(ended);
         }
         let is_ended = self.is_ended.lock();
         if *is_ended {
-            return Err(io::Error::other("this herz runtime has ended"));
+            return Err(ended());
         }
         if self.known().is_none() {
             let trace = Arc::clone(&self.trace);

@@ -9,7 +9,6 @@ use herz_core::runtime::sync::Lock;
 use pyo3::exceptions::{PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
-use super::Cancelled;
 use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::connection::Connection;
@@ -123,7 +122,8 @@ impl Joined {
             Some(Cause::Silent) => Err(PyTimeoutError::new_err(format!(
                 "nothing came for idle_seconds, {text}"
             ))),
-            Some(Cause::Stopped) => Err(Cancelled::new_err(format!("it was stopped {text}"))),
+            // Whoever stops one does not wait for it any more.
+            Some(Cause::Stopped) => Err(super::broken("a relay")),
         })
     }
 

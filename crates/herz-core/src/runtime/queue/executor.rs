@@ -464,6 +464,12 @@ impl Executor {
         self.start(Some(processor), Box::new(body))
     }
 
+    /// Whether it was stopped: nothing runs any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+
     /// Tasks that live. What each of them told before its end is seen by whoever sees it gone.
     #[must_use]
     pub fn alive(&self) -> usize {

@@ -41,7 +41,7 @@ impl Executor {
         }
         let mut watch = shared.watch.lock();
         watch.looks.resize(shared.places.len(), None);
-        let mut again_ns = LOOK_NS;
+        let (mut again_ns, mut blocked) = (LOOK_NS, Vec::new());
         for (at, look) in watch.looks.iter_mut().enumerate() {
             let seen = shared.places[at].processor.seen();
             let before = look.filter(|before| before.seen == seen);
@@ -70,10 +70,13 @@ impl Executor {
             });
             if used.is_some_and(|used| used < passed / 8) && self.has_work_for(at) {
                 *look = None;
-                self.retake(at, seen);
+                blocked.push((at, seen));
             }
         }
         drop(watch);
+        for (at, seen) in blocked {
+            self.retake(at, seen);
+        }
         self.poll_for_others(now_ns);
         Pulse::Busy { again_ns }
     }
