@@ -45,6 +45,8 @@ mod network;
 #[cfg(not(loom))]
 pub mod poller;
 pub mod processor;
+#[cfg(all(test, loom))]
+mod processor_models;
 pub mod queue;
 #[cfg(not(loom))]
 pub mod relay;

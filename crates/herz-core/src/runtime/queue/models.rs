@@ -282,6 +282,34 @@ fn a_worker_that_comes_back_without_a_processor_misses_no_submission() {
     });
 }
 
+/// All others are in steps that last: work that comes has nobody but the worker that comes back
+/// without a processor, which takes the idle one.
+#[test]
+fn a_worker_that_comes_back_alone_takes_an_idle_processor() {
+    check(3, || {
+        let office = Office::new(2, 2, 1);
+        let Some(first) = office.idle.wake() else {
+            unreachable!("all are idle")
+        };
+        let back = office.idle.draft().unwrap().worker;
+        assert_ne!(first.picked.worker, back);
+        // The first has found what lasts.
+        office.wake(office.idle.found());
+        let other = {
+            let office = Arc::clone(&office);
+            thread::spawn(move || {
+                if let Some(processor) = office.idle.enlist(back) {
+                    office.bells[back as usize].ring(|slot| *slot = Some((processor, false)));
+                }
+                office.work(back);
+            })
+        };
+        office.submit();
+        other.join().unwrap();
+        assert!(office.is_over());
+    });
+}
+
 /// A worker that polls finds work, which it gives to itself if it gets a processor, and to the
 /// others if not.
 #[test]
