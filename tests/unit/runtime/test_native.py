@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from herz import runtime
+from herz import _native, runtime
 from herz.runtime import (
     Cancelled,
     Closed,
@@ -489,3 +489,23 @@ def test_asyncio_beside_it_is_left_alone() -> None:
         await task
 
     run(main())
+
+
+def test_what_loads_native_processors_counts_all_that_it_started() -> None:
+    figures, steps = _native.measure_load(2, 5_000, 10, 80, 1)
+    # The tasks, and the steps of those that start them: 50 each.
+    assert sum(steps) == 5_000 + 4_000 // 50 + 1_000 // 50
+    assert 0 < figures["local_hits"] <= 1
+    crowd = _native.measure_crowd(2, 2_000, 10, 1)
+    assert crowd["pushes"] == 2_000
+    assert 0 < crowd["p50_ns"] <= crowd["p99_ns"]
+    assert all(value > 0 for value in _native.measure_switches(1))
+    for call in (
+        lambda: _native.measure_load(0, 1, 1, 50, 1),
+        lambda: _native.measure_load(1, 1, 1, 101, 1),
+        lambda: _native.measure_crowd(0, 1, 1, 1),
+        lambda: _native.measure_switches(0),
+        lambda: _native.measure_switch(0, 1),
+    ):
+        with pytest.raises(ValueError, match=r"processor|share|round|step"):
+            call()
