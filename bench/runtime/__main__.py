@@ -13,7 +13,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 
-from bench.runtime import cases, echo, stall, threads, timers
+from bench.runtime import cases, echo, native, stall, threads, timers
 from bench.runtime.peers import Peers, find_peers
 
 Measure = Callable[[Peers], dict[str, float]]
@@ -105,7 +105,7 @@ def main() -> int:
     print(f"  compiled: {sysconfig.get_config_var('PY_CFLAGS')}")
     verdicts = Verdicts(is_go_optional=chosen.allow_missing)
     tables = (
-        *(*cases.CASES, *stall.CASES, *threads.CASES, *echo.CASES),
+        *(*cases.CASES, *stall.CASES, *threads.CASES, *native.CASES, *echo.CASES),
         *timers.cases(chosen.timer_seconds),
     )
     for title, unit, measure, judge in tables:

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import multiprocessing
 import shlex
+import shutil
 import subprocess
 import sysconfig
 import tempfile
@@ -73,3 +74,17 @@ def _build_floor() -> ModuleType | None:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
+
+
+def go_run(source: str, *arguments: object) -> str | None:
+    """What a Go program of this folder prints; None where Go is not installed."""
+    compiler = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if compiler is None:
+        print("note: Go is not installed and is not measured")
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "program")
+        build = [compiler, "build", "-o", str(program), str(Path(__file__).with_name(source))]
+        subprocess.run(build, check=True)
+        command = [str(program), *map(str, arguments)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout

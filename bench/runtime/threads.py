@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.runtime.peers import Peers
+from bench.runtime.peers import Peers, go_run
 from herz import runtime
 from herz.runtime import Event, Portal, go, go_map, sleep, yield_now
 
@@ -153,16 +149,7 @@ def table(_peers: Peers) -> dict[str, float]:
 
 def goroutines() -> dict[str, float]:
     """The same in Go; nothing where Go is not installed."""
-    compiler = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if compiler is None:
-        print("note: Go is not installed and is not measured")
-        return {}
-    source = Path(__file__).with_name("switches.go")
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder, "switches")
-        subprocess.run([compiler, "build", "-o", str(program), str(source)], check=True)
-        done = subprocess.run([str(program)], check=True, capture_output=True)
-    measured: dict[str, float] = json.loads(done.stdout)
+    measured: dict[str, float] = json.loads(go_run("switches.go") or "{}")
     return measured
 
 

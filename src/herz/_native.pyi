@@ -53,16 +53,19 @@ __all__ = [
     "has_room",
     "in_runtime",
     "levels",
+    "measure_crowd",
     "measure_heap",
     "measure_load",
     "measure_shards",
     "measure_switch",
+    "measure_switches",
     "measure_trace",
     "measure_wheel",
     "mix64",
     "notify_closing",
     "now_ns",
     "on_stall",
+    "relay",
     "running_tasks",
     "schedtrace",
     "select",
@@ -196,6 +199,7 @@ class Runtime:
         grace_ns: int,
         short_interval: bool,
         is_virtual: bool,
+        processors: int | None = None,
         seed: int | None = None,
     ) -> Runtime: ...
     def watch(self) -> None: ...
@@ -264,6 +268,9 @@ class Timer:
     @property
     def is_pending(self) -> bool: ...
 
+def relay(
+    first: Connection, second: Connection, /, *, idle_seconds: float | None = None
+) -> _Wait[tuple[int, int]]: ...
 def current_task() -> Task[Any]: ...
 def current_runtime() -> Runtime: ...
 def in_runtime() -> bool: ...
@@ -469,3 +476,5 @@ def measure_load(
     processors: int, tasks: int, work: int, share: int, seed: int
 ) -> tuple[dict[str, float], list[int]]: ...
 def measure_switch(tasks: int, steps: int) -> float: ...
+def measure_crowd(processors: int, tasks: int, work: int, seed: int) -> dict[str, float]: ...
+def measure_switches(rounds: int) -> list[float]: ...

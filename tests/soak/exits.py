@@ -10,6 +10,7 @@ CODE = 7
 """What each of them must exit with."""
 
 PROGRAM = """
+import socket
 import random
 chance = random.Random(int(sys.argv[1]))
 reader, writer = os.pipe()
@@ -29,9 +30,13 @@ async def parked():
     await sleep(60)
 async def turning():
     while True: await yield_now()
+async def relaying():
+    pairs = [socket.socketpair() for _ in range(2)]
+    pairs[0][0].send(b"x" * 1000)
+    await relay(*(Connection.from_socket(pair[1]) for pair in pairs))
 
 async def main():
-    for what in chance.choices([sleeping, blocked, burning, parked, turning], k=4):
+    for what in chance.choices([sleeping, blocked, burning, parked, turning, relaying], k=4):
         go(what(), abandon=abandon)
     for what in chance.choices([function, burn], k=2):
         go(what, abandon=abandon)

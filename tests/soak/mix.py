@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from herz import runtime
 from herz.runtime import (
     Cancelled,
     Channel,
+    Connection,
     Event,
     Mutex,
     Portal,
@@ -26,6 +28,7 @@ from herz.runtime import (
     go,
     go_map,
     lock_thread,
+    relay,
     run,
     sleep,
     yield_now,
@@ -343,6 +346,41 @@ class Round:
         while not ended:
             await yield_now()
 
+    async def relays(self) -> None:
+        (first, one), (second, other) = connections(), connections()
+        data = [self.chance.randbytes(self.some(200_000)) for _ in range(2)]
+
+        async def relayed() -> None:
+            assert await relay(one, other, idle_seconds=60) == (len(data[0]), len(data[1]))
+
+        async def receive(connection: Connection, expected: bytes) -> None:
+            assert await connection.receive_exactly(len(expected)) == expected, "bytes were lost"
+
+        async def send(connection: Connection, sent: bytes) -> None:
+            await connection.send_all(sent)
+            connection.close_write()
+
+        tasks = [self.go(relayed())]
+        tasks += [self.go(send(first, data[0])), self.go(send(second, data[1]))]
+        tasks += [self.go(receive(first, data[1])), self.go(receive(second, data[0]))]
+        for task in tasks:
+            await task
+        (third, one), (fourth, other) = connections(), connections()
+        await third.send_all(b"x")
+
+        async def endless() -> None:
+            await relay(one, other)
+
+        assert await self.cancelled(endless(), self.some(4) - 1), "nobody ended the relay"
+        for connection in (first, second, third, fourth, one, other):
+            connection.close()
+
+
+def connections() -> tuple[Connection, Connection]:
+    """Both ends of one."""
+    one, other = socket.socketpair()
+    return Connection.from_socket(one), Connection.from_socket(other)
+
 
 async def sleep_long() -> None:
     """Ends by being cancelled."""
@@ -351,7 +389,7 @@ async def sleep_long() -> None:
 
 KINDS = {
     **dict.fromkeys(("turns", "channel", "mutex", "permits", "cancels", "functions"), 4),
-    **dict.fromkeys(("sleeps", "portals", "deadlines", "groups", "generators"), 3),
+    **dict.fromkeys(("sleeps", "portals", "deadlines", "groups", "generators", "relays"), 3),
     **dict.fromkeys(("detached", "threads_kept", "abandoned"), 1),
     "burns": 0.3,
 }
@@ -393,7 +431,8 @@ def soak(seed: int, seconds: float) -> Counter[str]:
         options = random.Random(f"{seed}-{number}-options")
         what = f"{seed}-{number}"
         try:
-            run(rounds(what, ledger, ends), max_workers=options.choice([32, 64]))
+            workers, processors = options.choice([32, 64]), options.choice([1, 2, 4])
+            run(rounds(what, ledger, ends), max_workers=workers, processors=processors)
         except BaseException as error:
             raise AssertionError(f"the soak failed with seed {what}: {error!r}") from error
         number += 1

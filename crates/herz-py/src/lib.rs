@@ -60,6 +60,8 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::locks::{Gate, Semaphore};
     #[pymodule_export]
+    use crate::runtime::relay::relay;
+    #[pymodule_export]
     use crate::runtime::seeing::{
         census, measure_trace, on_stall, running_tasks, schedtrace, task_mark, task_target,
         task_thread, trace_start, trace_stop,
@@ -76,8 +78,8 @@ mod _native {
     use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]
     use crate::structures::{
-        GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_heap, measure_load, measure_shards,
-        measure_switch, measure_wheel,
+        GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_crowd, measure_heap, measure_load,
+        measure_shards, measure_switch, measure_switches, measure_wheel,
     };
     #[pymodule_export]
     use crate::table::{ChangeLog, Codes, LtHash, RawPoints, Table, mix64};

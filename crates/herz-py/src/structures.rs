@@ -268,6 +268,43 @@ pub fn measure_load(
     Ok((figures, load.steps))
 }
 
+/// A crowd of workers at the global queue: figures by name.
+#[pyfunction]
+pub fn measure_crowd(
+    py: Python<'_>,
+    processors: usize,
+    tasks: u64,
+    work: u32,
+    seed: u64,
+) -> PyResult<HashMap<&'static str, f64>> {
+    if processors == 0 {
+        return Err(PyValueError::new_err("there is no processor"));
+    }
+    let (crowd, hold_ns) = py.detach(|| {
+        (
+            queue_measure::crowd(processors, tasks, work, seed),
+            queue_measure::hold_ns(tasks),
+        )
+    });
+    Ok(HashMap::from([
+        ("seconds", crowd.seconds),
+        ("visits", crowd.visits as f64),
+        ("p50_ns", crowd.p50_ns),
+        ("p99_ns", crowd.p99_ns),
+        ("pushes", crowd.pushes as f64),
+        ("hold_ns", hold_ns),
+    ]))
+}
+
+/// Microseconds of three switches of threads: woken, taken and back, blocked and another's turn.
+#[pyfunction]
+pub fn measure_switches(py: Python<'_>, rounds: usize) -> PyResult<[f64; 3]> {
+    if rounds == 0 {
+        return Err(PyValueError::new_err("at least one round"));
+    }
+    Ok(py.detach(|| queue_measure::switches(rounds)))
+}
+
 /// Nanoseconds of a step of a Rust task that yields.
 #[pyfunction]
 pub fn measure_switch(py: Python<'_>, tasks: usize, steps: u64) -> PyResult<f64> {

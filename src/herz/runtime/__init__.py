@@ -24,6 +24,7 @@ from herz._native import (
     go,
     notify_closing,
     now_ns,
+    relay,
     select,
     sleep,
     wait_readable,
@@ -44,7 +45,7 @@ from herz.runtime._net import (
     serve,
 )
 from herz.runtime._portal import Portal
-from herz.runtime._run import Stats, Summary, run, run_virtual, stats, tasks
+from herz.runtime._run import NativeStats, Stats, Summary, run, run_virtual, stats, tasks
 from herz.runtime._scopes import TaskGroup, deadline, lock_thread, shield
 from herz.runtime._stacks import FrameMemory, dump, memory, stack
 from herz.runtime._ticker import Ticker
@@ -61,6 +62,7 @@ __all__ = [
     "FrameMemory",
     "Listener",
     "Mutex",
+    "NativeStats",
     "NotInspectableError",
     "Portal",
     "Semaphore",
@@ -89,6 +91,7 @@ __all__ = [
     "notify_closing",
     "now_ns",
     "profile",
+    "relay",
     "run",
     "run_asyncio",
     "run_virtual",

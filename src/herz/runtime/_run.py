@@ -211,12 +211,13 @@ def run(
 
     Args:
         main: a coroutine, an ``async def`` function without arguments, or a plain function.
-        processors: must be None or 1: the interpreter's lock lets one run Python code.
+        processors: native processors, for tasks in Rust (`relay`), from 1 to 1024. None: as many as
+            the process may use CPUs. Python tasks have one of their own: the lock allows no more.
         hand_off: whether a step that lasts `stall_ns` with work waiting goes on beside the other
             tasks. False: no other coroutine runs between two awaits.
         stall_ns: nanoseconds, at least 1,000,000.
         max_workers: threads of this runtime, the calling one included; from 1 to 4096. Functions
-            beyond it wait their turn.
+            beyond it wait their turn. Native threads are counted on their own.
         grace_ns: nanoseconds that the other tasks have to end after main. What is then still
             inside a call is printed with its stack and left behind.
         short_interval: whether the interpreter's switch interval is 0.5 ms while a step is
@@ -233,7 +234,7 @@ def run(
         OSError: no socket can be made to be looked at through.
     """
     try:
-        _check(processors)
+        _check()
         shown = _debug.Shown.asked(schedtrace_ms, inspect)
     except (RuntimeError, ValueError):
         if isinstance(main, Coroutine):
@@ -248,6 +249,7 @@ def run(
         grace_ns=grace_ns,
         short_interval=short_interval,
         is_virtual=False,
+        processors=processors,
     )
     generators = crew.generators = Generators(native)
     with _in_process(native), _shown(native, shown):
@@ -261,11 +263,9 @@ def run(
             crew.native = crew.generators = None
 
 
-def _check(processors: int | None) -> None:
+def _check() -> None:
     if _native.in_runtime():
         raise RuntimeError("herz.runtime.run was called inside a runtime: use go(…) there")
-    if processors not in (None, 1):
-        raise ValueError("processors must be None or 1: one processor runs Python tasks")
 
 
 @overload
@@ -306,7 +306,7 @@ def run_virtual(
         ValueError: the seed is out of range.
     """
     try:
-        _check(None)
+        _check()
         _check_seed(seed)
     except (RuntimeError, TypeError, ValueError):
         if isinstance(main, Coroutine):
@@ -363,6 +363,28 @@ class Summary(TypedDict):
     max: int
 
 
+class NativeStats(TypedDict):
+    """Counts of the native processors; see docs/reference/runtime.md."""
+
+    processors: int
+    tasks: int
+    spawned: int
+    steps: int
+    local_hits: int
+    queued_local: int
+    queued_global: int
+    probes: int
+    steals: int
+    stolen: int
+    parks: int
+    retakes: int
+    spinning: int
+    workers: int
+    workers_idle: int
+    descriptors: int
+    timers: int
+
+
 class Stats(TypedDict):
     """Counts of a runtime since it began; see docs/reference/runtime.md."""
 
@@ -382,6 +404,7 @@ class Stats(TypedDict):
     detached: int
     workers: int
     workers_idle: int
+    native: NativeStats
     histograms: dict[str, Summary]
 
 

@@ -23,6 +23,8 @@ STEP, FUNCTION, PARK, ATTACH, READY, FIRE, HAND_OFF, COLLECTION, IDLE = range(9)
 
 _ROW = struct.Struct("=6q")
 _EVENTS = 1_000_000
+_NATIVE = 1 << 17
+"""The tracks of native workers begin here."""
 _COLLECTIONS = 1 << 20
 _OTHERS = _COLLECTIONS + 1
 """Tracks beside those of the workers."""
@@ -154,15 +156,14 @@ def _track(event: Event) -> int:
 
 
 def _track_name(track: int) -> str:
-    return {_COLLECTIONS: "garbage collection", _OTHERS: "other threads"}.get(
-        track, f"worker {track}"
-    )
+    worker = f"worker {track}" if track < _NATIVE else f"native worker {track - _NATIVE}"
+    return {_COLLECTIONS: "garbage collection", _OTHERS: "other threads"}.get(track, worker)
 
 
 def _shown_event(event: Event, caught: Caught) -> dict[str, Any] | None:
     if event.kind in (STEP, FUNCTION):
         category = "function" if event.kind == FUNCTION else "step"
-        name = caught.name(event.task)
+        name = caught.name(event.task) if event.worker < _NATIVE else "native task"
         return {"ph": "X", "dur": event.length_ns / 1_000, "name": name, "cat": category}
     if event.kind in _SLICES:
         name = _SLICES[event.kind]

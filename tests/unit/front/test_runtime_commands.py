@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,24 @@ async def main():
 
 run(main, inspect=True)
 """
+RELAYS = """
+import socket, sys
+from herz.runtime import Connection, go, relay, run
+
+async def main():
+    (one, first), (other, second) = socket.socketpair(), socket.socketpair()
+    async def relayed():
+        await relay(Connection.from_socket(first), Connection.from_socket(second))
+    relaying = go(relayed())
+    one.send(b"x")
+    assert await go(other.recv, 1) == b"x"
+    print("ready", flush=True)
+    await go(sys.stdin.read)
+    one.close(), other.close()
+    await relaying
+
+run(main, inspect=True, processors=3)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +65,10 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[subprocess.Popen[str]]:
+def server(program: str = SERVER) -> Iterator[subprocess.Popen[str]]:
     """A process that shows its runtime, until the block ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -73,6 +92,14 @@ def test_top_shows_the_only_process_there_is(capsys: Captured) -> None:
     assert "tick (<string>:7)" in out
     assert r"a [red]name\x1b[31m" in out.replace("\n", "")
     assert "lateness" in out
+
+
+def test_top_shows_native_processors_where_they_have_run(capsys: Captured) -> None:
+    with server(RELAYS):
+        assert main(["runtime", "top", "--once"]) == 0
+    out, _ = capsys.readouterr()
+    assert "the end of a relay" in out.replace("\n", " ")
+    assert re.search(r"native: 3 processors, \d workers, \d idle; 2 tasks, \d+ steps", out)
 
 
 def test_top_gives_the_snapshot_with_rates_as_data(capsys: Captured) -> None:

@@ -166,6 +166,26 @@ def test_an_error_that_nobody_awaited_is_reported_once(
     assert [str(error) for error in unraisable] == ["lost"]
 
 
+def test_it_is_reported_also_while_another_error_is_on_its_way(
+    unraisable: list[BaseException | None],
+) -> None:
+    async def child() -> None:
+        raise LookupError("lost")
+
+    async def other() -> type:
+        await yield_now()
+        await yield_now()
+        raise ValueError("mine")
+
+    async def main() -> None:
+        # The task is held by nothing but the call that is being made.
+        with pytest.raises(ValueError, match="mine"):
+            isinstance(go(child()), await other())
+
+    run(main())
+    assert [str(error) for error in unraisable] == ["lost"]
+
+
 def test_a_task_has_a_context_of_its_own() -> None:
     variable = contextvars.ContextVar("variable", default=0)
 
@@ -397,7 +417,13 @@ def test_run_inside_a_runtime_and_calls_outside_one_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"processors": 2}, {"stall_ns": 1}, {"max_workers": 0}, {"max_workers": 5000}],
+    [
+        {"processors": 0},
+        {"processors": 1025},
+        {"stall_ns": 1},
+        {"max_workers": 0},
+        {"max_workers": 5000},
+    ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):

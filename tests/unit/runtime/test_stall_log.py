@@ -308,8 +308,8 @@ def test_a_storm_of_stalls_writes_ten_lines_a_second_and_counts_the_rest(caplog:
 # ---- schedtrace --------------------------------------------------------------------------------
 
 LINE = (
-    r"SCHED (\d+)ms: gomaxprocs=1 idleprocs=[01] threads=\d+ spinningthreads=0 needspinning=0 "
-    r"idlethreads=\d+ runqueue=\d+ \[ \d+ \] schedticks=\[ (\d+) \]"
+    r"SCHED (\d+)ms: gomaxprocs=\d+ idleprocs=\d+ threads=\d+ spinningthreads=0 needspinning=0 "
+    r"idlethreads=\d+ runqueue=\d+ \[ \d+(?: 0)+ \] schedticks=\[ (\d+)(?: 0)+ \]"
 )
 SLEEPS = """
 from herz.runtime import run, sleep

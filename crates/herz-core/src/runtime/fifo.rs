@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::processor::Own;
 use super::queue::victims::Random;
 
 /// Every so many steps the global queue goes first, as in Go, so that it cannot starve.
@@ -101,6 +102,12 @@ impl<T> Local<T> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl<T> Own for Local<T> {
+    fn queued(&self) -> usize {
+        self.len()
     }
 }
 

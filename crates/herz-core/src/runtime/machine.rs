@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::crew::{Crew, Errand};
 use super::descriptors::Descriptors;
 use super::fifo::{Global, Local, Place};
+use super::native::Native;
 use super::poller::{Events, Poller};
 use super::processor::{Claim, Phase, Processor, WorkerId};
 use super::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Lock, Ordering, Spin};
@@ -38,8 +39,11 @@ pub struct Settings {
     pub stall_ns: u64,
     /// Whether it does; otherwise it is only counted.
     pub hand_off: bool,
-    /// Bound: threads that run tasks and functions, the calling one included.
+    /// Bound: threads that run tasks and functions, the calling one included; and, on their own,
+    /// threads of native processors.
     pub workers_max: usize,
+    /// Native processors, at least one.
+    pub processors: usize,
     /// Whether the interpreter's switch interval is shortened while a step is detached.
     pub short_interval: bool,
     /// Whether time stands still while anything runs, and then jumps to the next timer.
@@ -60,12 +64,14 @@ pub struct Counters {
 }
 
 pub struct Machine<T> {
-    pub processor: Processor<T>,
+    pub processor: Processor<Local<T>>,
     pub crew: Crew<T>,
     pub poller: Poller,
     pub descriptors: Descriptors<T>,
     /// When somebody last looked for ready descriptors.
     pub(super) polled_ns: AtomicU64,
+    /// Processors for tasks in Rust.
+    pub native: Native,
     pub settings: Settings,
     pub counters: Counters,
     pub trace: Arc<Trace>,
@@ -162,6 +168,8 @@ impl<T: Task> Machine<T> {
     /// No descriptor is left to the process.
     pub fn new(settings: Settings) -> io::Result<Self> {
         let clock = Clock::new(settings.is_virtual);
+        let native_max = settings.processors.max(settings.workers_max);
+        let trace = Arc::new(Trace::new(settings.workers_max, native_max));
         Ok(Self {
             processor: Processor::new(Local::new(settings.seed)),
             crew: Crew::new(settings.workers_max),
@@ -170,7 +178,8 @@ impl<T: Task> Machine<T> {
             polled_ns: AtomicU64::new(0),
             settings,
             counters: Counters::default(),
-            trace: Arc::new(Trace::new(settings.workers_max)),
+            native: Native::new(&settings, Arc::clone(&trace)),
+            trace,
             global: Lock::default(),
             global_len: AtomicUsize::new(0),
             timers: Shards::fixed(1, clock.now_ns()),
@@ -295,7 +304,7 @@ impl<T: Task> Machine<T> {
         self.timers.len()
     }
 
-    fn fire(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>) {
+    fn fire(&self, claim: &mut Claim<'_, Local<T>>, pace: &mut Pace<T>) {
         self.timers.poll(pace.looked_ns, DUE_MAX, &mut pace.due);
         let count = pace.due.len() as u64;
         if count > 0 {
@@ -315,7 +324,7 @@ impl<T: Task> Machine<T> {
 
     /// The next task to run.
     #[inline]
-    pub fn find(&self, claim: &mut Claim<'_, T>) -> Option<T> {
+    pub fn find(&self, claim: &mut Claim<'_, Local<T>>) -> Option<T> {
         if self.crew.bound() > 0
             && let Some(task) = self.crew.pop_bound(claim.owner())
         {
@@ -363,7 +372,7 @@ impl<T: Task> Machine<T> {
 
     /// Looks at the kernel and the clock: ready descriptors wake their tasks, due timers fire.
     #[inline(never)]
-    pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>, probe: &mut Probe<'_>) {
+    pub fn look(&self, claim: &mut Claim<'_, Local<T>>, pace: &mut Pace<T>, probe: &mut Probe<'_>) {
         let from = probe.now();
         if self.is_overdue() {
             self.is_overdue.store(false, Ordering::Relaxed);
@@ -378,7 +387,7 @@ impl<T: Task> Machine<T> {
     /// The same after a `rest`, which has looked at the kernel.
     pub fn look_after_rest(
         &self,
-        claim: &mut Claim<'_, T>,
+        claim: &mut Claim<'_, Local<T>>,
         pace: &mut Pace<T>,
         probe: &mut Probe<'_>,
     ) {
@@ -390,7 +399,7 @@ impl<T: Task> Machine<T> {
         self.note_look(claim, probe, from);
     }
 
-    fn note_look(&self, claim: &mut Claim<'_, T>, probe: &mut Probe<'_>, from: u64) {
+    fn note_look(&self, claim: &mut Claim<'_, Local<T>>, probe: &mut Probe<'_>, from: u64) {
         let queued = claim.local().len() + self.global_len.load(Ordering::Relaxed);
         probe.looked(from, queued);
     }
@@ -398,9 +407,10 @@ impl<T: Task> Machine<T> {
     /// Whether nothing can ever wake a task: asked by the owner when it found no task.
     pub fn is_stuck(&self) -> bool {
         self.timers.is_empty()
-            && self.outside.load(Ordering::Relaxed) == 0
-            // ORDERING: Acquire pairs with the Release of `done` and `return_detached`: what they
-            // queued before is seen by the look at the global queue that follows.
+            // ORDERING: Acquire pairs with the Release of the end of a relay, of `done` and of
+            // `return_detached`: what they queued before is seen by the look at the global queue
+            // that follows.
+            && self.outside.load(Ordering::Acquire) == 0
             && self.crew.functions.load(Ordering::Acquire) == 0
             && self.crew.detached.load(Ordering::Acquire) == 0
             && self.crew.bound() == 0
@@ -448,7 +458,7 @@ impl<T: Task> Machine<T> {
     ///
     /// # Panics
     /// When the worker did not park it.
-    pub fn unpark(&self, worker: WorkerId) -> Claim<'_, T> {
+    pub fn unpark(&self, worker: WorkerId) -> Claim<'_, Local<T>> {
         let claim = self.processor.unpark(worker);
         sysmon::wake();
         claim.expect("nobody takes a parked processor")
@@ -488,7 +498,11 @@ impl<T: Task> Machine<T> {
     }
 
     /// Gives the processor to an idle worker that wants it. None: it is gone.
-    pub fn hand_back<'a>(&self, worker: WorkerId, claim: Claim<'a, T>) -> Option<Claim<'a, T>> {
+    pub fn hand_back<'a>(
+        &self,
+        worker: WorkerId,
+        claim: Claim<'a, Local<T>>,
+    ) -> Option<Claim<'a, Local<T>>> {
         // The step of a bound task is what the worker has it for.
         if !self.is_reclaimed() || self.crew.has_bound(worker) {
             return Some(claim);
@@ -503,7 +517,11 @@ impl<T: Task> Machine<T> {
     }
 
     /// Gives the processor to a worker that was picked, if any.
-    pub fn pass<'a>(&self, claim: Claim<'a, T>, to: Option<WorkerId>) -> Option<Claim<'a, T>> {
+    pub fn pass<'a>(
+        &self,
+        claim: Claim<'a, Local<T>>,
+        to: Option<WorkerId>,
+    ) -> Option<Claim<'a, Local<T>>> {
         let Some(to) = to else { return Some(claim) };
         claim.give(to);
         self.crew.tell(to, Errand::Processor);
@@ -511,7 +529,12 @@ impl<T: Task> Machine<T> {
     }
 
     /// Has a runnable task run on its own worker, who gets the processor if it is idle.
-    pub fn divert<'a>(&self, claim: Claim<'a, T>, task: T, to: WorkerId) -> Option<Claim<'a, T>> {
+    pub fn divert<'a>(
+        &self,
+        claim: Claim<'a, Local<T>>,
+        task: T,
+        to: WorkerId,
+    ) -> Option<Claim<'a, Local<T>>> {
         let is_picked = self.crew.bind(to, task);
         self.pass(claim, is_picked.then_some(to))
     }

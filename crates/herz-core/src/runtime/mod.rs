@@ -13,7 +13,9 @@
 //! - [`trace`]: what is noted of all this, for those who look.
 //! - [`signals`]: which threads get none.
 //! - [`sync`]: locks, which know whether Python may run, and atomics; std's, or a model checker's.
-//! - [`queue`]: what native tasks have instead: run queues, stealing, which processors sleep.
+//! - [`relay`]: what native tasks do for Python: they join two connections.
+//! - [`queue`]: what native tasks have instead: run queues, stealing, which processors sleep;
+//!   [`native`]: those of one runtime.
 //!
 //! A worker's life: wait for an [`crew::Errand`]; with the processor, `accept` it and repeat
 //! `find`, `begin_step`, the step itself (Python runs here, and only here), `enter`. When `enter`
@@ -37,11 +39,17 @@ pub mod line;
 #[cfg(not(loom))]
 pub mod machine;
 #[cfg(not(loom))]
+pub mod native;
+#[cfg(not(loom))]
 mod network;
 #[cfg(not(loom))]
 pub mod poller;
 pub mod processor;
+#[cfg(all(test, loom))]
+mod processor_models;
 pub mod queue;
+#[cfg(not(loom))]
+pub mod relay;
 pub mod signals;
 #[cfg(not(loom))]
 pub mod stream;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::descriptors::{Key, Over, Readiness, Refusal, Side};
-use super::fifo::Place;
+use super::fifo::{Local, Place};
 use super::machine::{Machine, Task};
 use super::poller::Events;
 use super::processor::{Claim, WorkerId};
@@ -111,7 +111,7 @@ impl<T: Task> Machine<T> {
     }
 
     /// Queues the tasks that the events are for.
-    pub(super) fn deliver(&self, claim: &mut Claim<'_, T>, events: &mut Events) {
+    pub(super) fn deliver(&self, claim: &mut Claim<'_, Local<T>>, events: &mut Events) {
         for (key, what) in events.drain() {
             let mut count = 0;
             for (task, generation) in self.descriptors.event(key, what).into_iter().flatten() {
@@ -128,7 +128,7 @@ impl<T: Task> Machine<T> {
     }
 
     /// Looks for events without waiting, when somebody waits for one and nobody else looks.
-    pub(super) fn glance(&self, claim: &mut Claim<'_, T>, events: &mut Events, now_ns: u64) {
+    pub(super) fn glance(&self, claim: &mut Claim<'_, Local<T>>, events: &mut Events, now_ns: u64) {
         self.polled_ns.store(now_ns, Ordering::Relaxed);
         if self.descriptors.is_armed() && self.poller.glance(events) {
             self.deliver(claim, events);

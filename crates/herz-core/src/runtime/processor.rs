@@ -14,10 +14,12 @@
 //! | parked | core | the owner, after it ([`Processor::unpark`]) |
 //! | core | granted | the owner, to another ([`Claim::give`]) |
 //! | core | step | the owner, to the step that it was taken from ([`Claim::give_back`]) |
+//! | parked | granted | who took an idle native processor ([`Processor::assign`]) |
+//!
+//! The Python processor and native ones are the same but for what their owner has for itself.
 
 use std::cell::UnsafeCell;
 
-use super::fifo::Local;
 use super::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// A worker's number; the thread that calls `run` is 0.
@@ -75,34 +77,50 @@ impl Seen {
     }
 }
 
-pub struct Processor<T> {
+/// What the owner of a processor has for itself.
+pub trait Own {
+    /// Tasks in its queue.
+    fn queued(&self) -> usize;
+}
+
+pub struct Processor<L> {
     word: AtomicU64,
     /// How many tasks the own queue held when the owner last left it.
     queued: AtomicUsize,
     // Invariant: reached only through a Claim, of which there is at most one.
-    local: UnsafeCell<Local<T>>,
+    local: UnsafeCell<L>,
 }
 
 // SAFETY: `local` is reached only through a Claim. A Claim exists only while the word says `core`,
 // is made only by the exchange or store that makes it say so, and only for the owner.
-unsafe impl<T: Send> Sync for Processor<T> {}
+unsafe impl<L: Send> Sync for Processor<L> {}
 
 /// The owner is inside the runtime's own code: nobody can take the processor from it.
 #[must_use = "the processor stays claimed until the claim is given up by name"]
-pub struct Claim<'a, T> {
-    processor: &'a Processor<T>,
+pub struct Claim<'a, L> {
+    processor: &'a Processor<L>,
     /// What the processor's word says.
     // Two words in all: a claim, or none, comes and goes in registers.
     word: u64,
 }
 
-impl<T> Processor<T> {
+impl<L> Processor<L> {
     /// A processor that is granted to worker 0.
     #[must_use]
-    pub fn new(local: Local<T>) -> Self {
+    pub fn new(local: L) -> Self {
+        Self::begin(local, Phase::Granted)
+    }
+
+    /// A processor that nobody has, until it is assigned.
+    #[must_use]
+    pub fn parked(local: L) -> Self {
+        Self::begin(local, Phase::Parked)
+    }
+
+    fn begin(local: L, phase: Phase) -> Self {
         let seen = Seen {
             owner: 0,
-            phase: Phase::Granted,
+            phase,
             steps: 0,
         };
         Self {
@@ -131,7 +149,7 @@ impl<T> Processor<T> {
     }
 
     #[inline]
-    fn claim(&self, worker: WorkerId, from: Phase) -> Option<Claim<'_, T>> {
+    fn claim(&self, worker: WorkerId, from: Phase) -> Option<Claim<'_, L>> {
         // ORDERING: Relaxed: a guess, which the exchange confirms.
         let seen = self.word.load(Ordering::Relaxed);
         if seen != with_owner(with_phase(seen, from), worker) {
@@ -145,17 +163,17 @@ impl<T> Processor<T> {
     }
 
     /// Claims the processor in or after a step; None when the worker lost it meanwhile.
-    pub fn enter(&self, worker: WorkerId) -> Option<Claim<'_, T>> {
+    pub fn enter(&self, worker: WorkerId) -> Option<Claim<'_, L>> {
         self.claim(worker, Phase::Step)
     }
 
     /// Claims a processor that was granted to the worker.
-    pub fn accept(&self, worker: WorkerId) -> Option<Claim<'_, T>> {
+    pub fn accept(&self, worker: WorkerId) -> Option<Claim<'_, L>> {
         self.claim(worker, Phase::Granted)
     }
 
     /// Claims the processor after a wait.
-    pub fn unpark(&self, worker: WorkerId) -> Option<Claim<'_, T>> {
+    pub fn unpark(&self, worker: WorkerId) -> Option<Claim<'_, L>> {
         self.claim(worker, Phase::Parked)
     }
 
@@ -173,16 +191,29 @@ impl<T> Processor<T> {
         };
         self.exchange(seen.pack(), granted.pack())
     }
-}
 
-impl<T> Default for Processor<T> {
-    fn default() -> Self {
-        Self::new(Local::default())
+    /// Grants a parked processor to a worker. The caller took it out of the idle ones, or has it.
+    ///
+    /// # Panics
+    /// When it is not parked: our bug.
+    pub fn assign(&self, to: WorkerId) {
+        // ORDERING: Relaxed: a guess, which the exchange confirms.
+        let seen = self.word.load(Ordering::Relaxed);
+        let granted = with_owner(with_phase(seen, Phase::Granted), to);
+        let is_parked = seen == with_phase(seen, Phase::Parked);
+        let is_ours = is_parked && self.exchange(seen, granted);
+        assert!(is_ours, "an idle processor belongs to somebody");
     }
 }
 
-impl<T> Claim<'_, T> {
-    pub fn local(&mut self) -> &mut Local<T> {
+impl<L: Own + Default> Default for Processor<L> {
+    fn default() -> Self {
+        Self::new(L::default())
+    }
+}
+
+impl<L: Own> Claim<'_, L> {
+    pub fn local(&mut self) -> &mut L {
         // SAFETY: this is the only Claim (see Processor), and it is borrowed mutably.
         unsafe { &mut *self.processor.local.get() }
     }
@@ -198,7 +229,7 @@ impl<T> Claim<'_, T> {
     }
 
     fn release(mut self, to: u64) {
-        let queued = self.local().len();
+        let queued = self.local().queued();
         self.processor.queued.store(queued, Ordering::Relaxed);
         // ORDERING: Release: the next claim, maybe another worker's, sees the queue as left here.
         self.processor.word.store(to, Ordering::Release);
@@ -237,12 +268,12 @@ impl<T> Claim<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fifo::Place;
+    use super::super::fifo::{Local, Place};
     use super::*;
 
     #[test]
     fn a_step_that_was_taken_cannot_enter() {
-        let processor = Processor::default();
+        let processor = Processor::<Local<char>>::default();
         let mut claim = processor.accept(0).unwrap();
         claim.local().push('a', Place::Tail);
         claim.begin_step();
@@ -256,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_step_that_is_given_its_processor_back_enters_again() {
-        let processor = Processor::<()>::default();
+        let processor = Processor::<Local<()>>::default();
         processor.accept(0).unwrap().begin_step();
         assert!(processor.take(processor.seen(), 7));
         processor.accept(7).unwrap().give_back(0);
@@ -271,7 +302,7 @@ mod tests {
             phase: Phase::Granted,
             steps: u64::MAX / STEP,
         };
-        let processor = Processor::<()>::default();
+        let processor = Processor::<Local<()>>::default();
         processor.word.store(last.pack(), Ordering::Relaxed);
         assert_eq!(processor.seen(), last);
         processor.accept(3).unwrap().begin_step();
@@ -280,8 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn a_parked_processor_goes_to_whom_it_is_assigned_to() {
+        let processor = Processor::parked(Local::<()>::default());
+        assert!(processor.accept(0).is_none());
+        processor.assign(3);
+        processor.accept(3).unwrap().begin_step();
+        processor.enter(3).unwrap().park();
+        processor.assign(3);
+        assert!(processor.unpark(3).is_none() && processor.accept(3).is_some());
+    }
+
+    #[test]
     fn only_the_step_that_was_seen_can_be_taken() {
-        let processor = Processor::<()>::default();
+        let processor = Processor::<Local<()>>::default();
         processor.accept(0).unwrap().begin_step();
         let seen = processor.seen();
         let claim = processor.enter(0).unwrap();

@@ -128,6 +128,17 @@ impl<T> Bell<T> {
         self.rings.load(Ordering::Relaxed)
     }
 
+    /// What `take` gives now.
+    pub fn look<R>(&self, take: impl FnOnce(&mut T) -> Option<R>) -> Option<R> {
+        take(
+            &mut self
+                .slot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .value,
+        )
+    }
+
     /// Waits until `take` gives something, at most for `limit`; None means that the limit passed.
     pub fn wait<R>(
         &self,

@@ -12,6 +12,8 @@ use super::crew::Errand;
 use super::machine::{Machine, Task};
 use super::poller::{Slack, now_ns};
 use super::processor::{Phase, Seen, WorkerId};
+use super::queue::census::Census;
+use super::queue::executor::Executor;
 use super::sync::{Arc, AtomicBool, AtomicPtr, Bell, Ordering, Weak, fence};
 use super::trace::schedtrace::{self, Sched, Schedule};
 use super::trace::stalls::Stall;
@@ -39,6 +41,17 @@ pub enum Pulse {
     Idle,
     /// Look again within this time.
     Busy { again_ns: u64 },
+}
+
+impl Pulse {
+    fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Idle, pulse) | (pulse, Self::Idle) => pulse,
+            (Self::Busy { again_ns: one }, Self::Busy { again_ns: other }) => Self::Busy {
+                again_ns: one.min(other),
+            },
+        }
+    }
 }
 
 /// What the monitor looks after.
@@ -112,19 +125,35 @@ impl<T: Task> Machine<T> {
     fn schedtrace(&self, watch: &mut Watch, seen: Seen, now_ns: u64) -> Option<u64> {
         let schedule = watch.schedule.as_mut()?;
         if schedule.is_due(now_ns) {
-            let (workers, idle_threads, _) = self.crew.counts();
-            let (local, global) = self.queued();
-            schedtrace::write_line(&Sched {
-                since_start_ms: now_ns.saturating_sub(schedule.began_ns) / 1_000_000,
-                idle_processors: usize::from(seen.phase == Phase::Parked),
-                threads: workers + 1,
-                idle_threads,
-                global,
-                local,
-                steps: seen.steps,
-            });
+            let since_start_ms = now_ns.saturating_sub(schedule.began_ns) / 1_000_000;
+            schedtrace::write_line(&self.sched(seen, since_start_ms));
         }
         Some(schedule.left_ns(now_ns))
+    }
+
+    fn sched(&self, seen: Seen, since_start_ms: u64) -> Sched {
+        let (workers, idle_threads, _) = self.crew.counts();
+        let (local, global) = self.queued();
+        let none = || {
+            let processors = self.native.processors();
+            Census {
+                idle: processors,
+                queued: vec![0; processors],
+                ticks: vec![0; processors],
+                ..Census::default()
+            }
+        };
+        let native = self.native.known().map_or_else(none, Executor::census);
+        Sched {
+            since_start_ms,
+            idle_processors: usize::from(seen.phase == Phase::Parked) + native.idle,
+            threads: workers + native.workers + 1,
+            spinning_threads: native.spinning,
+            idle_threads: idle_threads + native.workers_idle,
+            global: global + native.queued_global,
+            local: [local].into_iter().chain(native.queued).collect(),
+            steps: [seen.steps].into_iter().chain(native.ticks).collect(),
+        }
     }
 
     /// Detached workers that used CPU time lately.
@@ -309,13 +338,15 @@ impl<T: Task> Machine<T> {
 impl<T: Task> Machine<T> {
     /// The monitor's look at this runtime.
     pub fn look_after(&self, now_ns: u64) -> Pulse {
+        let native = self.native.look_after(now_ns);
         let seen = self.processor.seen();
         let mut watch = self.watch.lock();
         let line_ns = self.schedtrace(&mut watch, seen, now_ns);
+        let line = line_ns.map_or(Pulse::Idle, |again_ns| Pulse::Busy { again_ns });
         match seen.phase {
             Phase::Parked => {
                 watch.step = None;
-                return line_ns.map_or(Pulse::Idle, |again_ns| Pulse::Busy { again_ns });
+                return line.sooner(native);
             }
             Phase::Step => {
                 self.hurry(now_ns);
@@ -330,8 +361,7 @@ impl<T: Task> Machine<T> {
             // Not later than the step that goes on may last.
             often_ns.min(watch.left_ns(now_ns, self.settings.stall_ns))
         };
-        let again_ns = again_ns.min(line_ns.unwrap_or(u64::MAX));
-        Pulse::Busy { again_ns }
+        Pulse::Busy { again_ns }.sooner(line).sooner(native)
     }
 }
 

@@ -21,8 +21,8 @@
 
 use super::sync::{AtomicU64, Ordering};
 
-/// Which wait of a task is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which wait of a task is meant. Native tasks have only one: theirs may end for nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

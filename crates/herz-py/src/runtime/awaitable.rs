@@ -22,6 +22,7 @@ use pyo3::types::PyType;
 
 use super::channel::Channel;
 use super::locks::{Gate, Semaphore};
+use super::relay::Joined;
 use super::select::Select;
 use super::sockets::Operation;
 use super::task::Task;
@@ -45,6 +46,7 @@ pub enum Wait {
     Select(Box<Select>),
     Socket(Operation),
     Descriptor(Watch),
+    Relay(Box<Joined>),
     /// It is over already, with this.
     Given(Py<PyAny>),
     /// It is over already, with None.

@@ -97,6 +97,10 @@ impl Connection {
     pub fn new(socket: Arc<Socket>) -> Self {
         Self { socket }
     }
+
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
 }
 
 #[pymethods]

@@ -506,8 +506,13 @@ fn living(py: Python<'_>, register: &Register) -> Vec<Py<Task>> {
 
 /// Tells the hook for unraisable errors of one that nobody awaited.
 pub fn report_unseen(py: Python<'_>, label: &str, error: Py<PyAny>) {
+    // The last reference may go while another exception is on its way.
+    let pending = PyErr::take(py);
     let about = PyString::new(py, &format!("{label}, which nobody awaited"));
     PyErr::from_value(error.into_bound(py)).write_unraisable(py, Some(&about));
+    if let Some(pending) = pending {
+        pending.restore(py);
+    }
 }
 
 impl Task {

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::awaitable::{self, Wait};
+use super::relay;
 use super::task::{Payload, Task};
 
 /// Bound: links of an await chain that are followed.
@@ -109,6 +110,7 @@ pub fn describe(py: Python<'_>, wait: &Wait) -> Option<String> {
         Wait::Select(select) => select.describe(py),
         Wait::Socket(operation) => operation.describe(py),
         Wait::Descriptor(watch) => watch.describe(),
+        Wait::Relay(_) => relay::WAITS_FOR.to_owned(),
         Wait::Yield | Wait::Nothing | Wait::Given(_) => return None,
     };
     Some(text)

@@ -26,6 +26,16 @@ use super::{errands, seeing};
 
 /// At most so long the end of a run waits for threads that log a stall or start a worker.
 const VISIT_LIMIT: Duration = Duration::from_secs(1);
+/// The same for native workers to end their steps: one that stays in a call is left behind, and
+/// never enters the interpreter.
+const NATIVE_LIMIT: Duration = Duration::from_secs(1);
+const PROCESSORS_MAX: usize = 1024;
+
+/// As many as the process may use CPUs.
+fn default_processors() -> usize {
+    let found = std::thread::available_parallelism();
+    found.map_or(1, std::num::NonZero::get).min(PROCESSORS_MAX)
+}
 
 /// One runtime: its workers, queues and timers. Private: `herz.runtime.run` makes it.
 #[pyclass(frozen, module = "herz._native")]
@@ -39,7 +49,7 @@ impl Runtime {
     #[new]
     #[pyo3(signature = (
         start_worker, *, hand_off, stall_ns, workers_max, grace_ns, short_interval, is_virtual,
-        seed = None
+        processors = None, seed = None
     ))]
     fn new(
         start_worker: Py<PyAny>,
@@ -49,8 +59,14 @@ impl Runtime {
         grace_ns: u64,
         short_interval: bool,
         is_virtual: bool,
+        processors: Option<usize>,
         seed: Option<u64>,
     ) -> PyResult<Self> {
+        let processors = processors.unwrap_or_else(default_processors);
+        if !(1..=PROCESSORS_MAX).contains(&processors) {
+            let text = format!("processors must be from 1 to {PROCESSORS_MAX}");
+            return Err(PyValueError::new_err(text));
+        }
         if !(1..=4096).contains(&workers_max) {
             return Err(PyValueError::new_err("max_workers must be from 1 to 4096"));
         }
@@ -61,6 +77,7 @@ impl Runtime {
             stall_ns,
             hand_off,
             workers_max,
+            processors,
             short_interval,
             is_virtual,
             seed,
@@ -134,6 +151,7 @@ impl Runtime {
         py.detach(|| {
             // What nobody stopped has nobody to read it.
             drop(core.machine.trace.stop());
+            core.machine.native.stop(NATIVE_LIMIT);
             core.machine.crew.wait_for_visitors(VISIT_LIMIT);
         });
         let left = core.leave(py);
@@ -264,6 +282,7 @@ impl Runtime {
         stats.set_item("workers", workers)?;
         stats.set_item("workers_idle", idle)?;
         stats.set_item("functions_queued", functions)?;
+        stats.set_item("native", seeing::native(py, &machine.native)?)?;
         stats.set_item("histograms", seeing::histograms(py, &self.core)?)?;
         Ok(stats)
     }

@@ -9,7 +9,8 @@
 //! - [`stay`]: threads that outlive the interpreter.
 //! - [`waits`]: how each wait begins and ends; [`select`]: one of several. [`channel`], [`locks`],
 //!   [`timer`]: what is waited for.
-//! - [`connection`], [`sockets`]: connections and their waits; [`watch`]: descriptors of others.
+//! - [`connection`], [`sockets`]: connections and their waits; [`relay`]: two of them joined;
+//!   [`watch`]: descriptors of others.
 //! - [`seeing`]: what is shown of tasks, stalls and traces. [`describe`]: waits in words.
 //! - [`cell`]: state that the interpreter's lock guards. [`interval`]: its switch interval.
 
@@ -27,6 +28,7 @@ mod errands;
 pub mod face;
 mod interval;
 pub mod locks;
+pub mod relay;
 pub mod seeing;
 pub mod select;
 mod sockets;

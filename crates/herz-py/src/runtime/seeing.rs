@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use herz_core::runtime::native::Native;
 use herz_core::runtime::poller::now_ns;
+use herz_core::runtime::queue::executor::Executor;
 use herz_core::runtime::signals::Blocked;
 use herz_core::runtime::task::State as TaskState;
 use herz_core::runtime::trace::ring::{Event, Kind};
@@ -50,6 +52,7 @@ impl Core {
 fn name_of(measure: Measure) -> &'static str {
     match measure {
         Measure::StealProbe => "steal_probe",
+        Measure::GlobalTake => "global_take",
         Measure::Switch => "switch",
         Measure::Step => "step",
         Measure::HandOff => "hand_off",
@@ -60,13 +63,25 @@ fn name_of(measure: Measure) -> &'static str {
     }
 }
 
+/// What native workers measure has names of its own.
+fn native_name_of(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Switch => "native_switch",
+        Measure::Step => "native_step",
+        Measure::Lateness => "native_lateness",
+        other => name_of(other),
+    }
+}
+
 /// By name, a summary of each histogram that holds anything; nanoseconds, but for "queued".
 pub fn histograms<'py>(py: Python<'py>, core: &Core) -> PyResult<Bound<'py, PyDict>> {
     let trace = &core.machine.trace;
     let scale = trace.clock.scale();
     let all = PyDict::new(py);
-    for measure in Measure::ALL {
-        let merged = trace.merged(measure);
+    let native = Measure::ALL.map(|measure| (measure, true, native_name_of(measure)));
+    let others = Measure::ALL.map(|measure| (measure, false, name_of(measure)));
+    for (measure, is_native, name) in others.into_iter().chain(native) {
+        let merged = trace.merged(measure, is_native);
         if merged.count() == 0 {
             continue;
         }
@@ -84,9 +99,39 @@ pub fn histograms<'py>(py: Python<'py>, core: &Core) -> PyResult<Bound<'py, PyDi
             summary.set_item(name, in_ns(merged.quantile(thousandths)))?;
         }
         summary.set_item("max", in_ns(merged.most()))?;
-        all.set_item(name_of(measure), summary)?;
+        all.set_item(name, summary)?;
     }
     Ok(all)
+}
+
+/// Counts of the native processors.
+pub fn native<'py>(py: Python<'py>, native: &Native) -> PyResult<Bound<'py, PyDict>> {
+    let census = native.known().map(Executor::census).unwrap_or_default();
+    let counted = census.counted;
+    let counts = [
+        ("processors", native.processors() as u64),
+        ("tasks", census.alive as u64),
+        ("spawned", census.spawned),
+        ("steps", counted.steps()),
+        ("local_hits", counted.local()),
+        ("queued_local", census.queued.iter().sum::<usize>() as u64),
+        ("queued_global", census.queued_global as u64),
+        ("probes", counted.probes),
+        ("steals", counted.stolen),
+        ("stolen", counted.loot),
+        ("parks", counted.parks),
+        ("retakes", census.retakes),
+        ("spinning", census.spinning as u64),
+        ("workers", census.workers as u64),
+        ("workers_idle", census.workers_idle as u64),
+        ("descriptors", census.descriptors as u64),
+        ("timers", census.timers as u64),
+    ];
+    let stats = PyDict::new(py);
+    for (name, count) in counts {
+        stats.set_item(name, count)?;
+    }
+    Ok(stats)
 }
 
 // ---- tasks -------------------------------------------------------------------------------------
@@ -398,7 +443,7 @@ pub fn trace_stop<'py>(
             };
             let numbers: [i64; ROW] = [
                 event.kind as i64,
-                worker.map_or(-1, i64::from),
+                worker.map_or(-1, |worker| i64::from(trace.track_number(worker))),
                 at_ns as i64,
                 length_ns as i64,
                 event.task as i64,

@@ -48,10 +48,12 @@ fn case(at: usize, case: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
         Some(Wait::Select(_)) => Err(PyTypeError::new_err(format!(
             "case {at} of select is a select: pass its cases instead"
         ))),
-        Some(Wait::Socket(_) | Wait::Descriptor(_)) => Err(PyTypeError::new_err(format!(
-            "case {at} of select waits for a descriptor, which cannot be withdrawn without losing \
-             what came: make a task of it with go(…) and pass the task"
-        ))),
+        Some(Wait::Socket(_) | Wait::Descriptor(_) | Wait::Relay(_)) => {
+            Err(PyTypeError::new_err(format!(
+                "case {at} of select waits for a descriptor, which cannot be withdrawn without \
+             losing what came: make a task of it with go(…) and pass the task"
+            )))
+        }
         Some(_) => Ok(Some(case.clone().unbind())),
         None => {
             let kind = case.get_type().fully_qualified_name()?;

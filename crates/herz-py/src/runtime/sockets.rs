@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use herz_core::runtime::descriptors::{Key, Refusal, Side};
+use herz_core::runtime::relay::End;
 use herz_core::runtime::stream;
 use herz_core::runtime::task::Generation;
 use pyo3::buffer::PyBuffer;
@@ -165,6 +166,31 @@ impl Socket {
         }
         // Closed last: until the watch has ended the number must not become another's.
         drop(descriptor);
+    }
+
+    /// Raises where a task receives or sends, or where it is closed.
+    pub fn refuse_used(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state.get(py);
+        if state.descriptor.is_none() {
+            return Err(closed());
+        }
+        if state.reading.token != 0 || state.writing.token != 0 {
+            return Err(PyRuntimeError::new_err("another task uses this connection"));
+        }
+        Ok(())
+    }
+
+    /// Gives the descriptor up, with what was received and not taken: here it is closed.
+    pub fn surrender(&self, py: Python<'_>) -> PyResult<End> {
+        let (descriptor, received) = {
+            let mut state = self.state.get_mut(py);
+            let received = state.left.take(usize::MAX);
+            (state.descriptor.take(), received)
+        };
+        let socket = descriptor.ok_or_else(closed)?;
+        let worker = current::worker_of(&self.core);
+        self.core.machine.close_descriptor(worker, self.key);
+        Ok(End { socket, received })
     }
 
     pub fn is_closed(&self, py: Python<'_>) -> bool {

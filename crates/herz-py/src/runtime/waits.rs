@@ -111,6 +111,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         },
         Wait::Socket(operation) => operation.advance(py, task),
         Wait::Descriptor(watch) => watch.advance(py, task),
+        Wait::Relay(joined) => joined.begin(py, task),
         wait => match attempt(py, own, wait) {
             Tried::Done(value) => Step::Give(value),
             Tried::Failed(error) => Step::raise(ended(wait, py, error)),
@@ -174,6 +175,7 @@ fn is_at_home(py: Python<'_>, own: &Task, wait: &Wait) -> bool {
         Wait::Pass(gate) => gate.get().is_at_home(py, own),
         Wait::Select(select) => select.waits(py).all(|(_, case)| is_at_home(py, own, case)),
         Wait::Socket(operation) => operation.is_at_home(own),
+        Wait::Relay(joined) => joined.is_at_home(own),
         _ => true,
     }
 }
@@ -193,7 +195,9 @@ pub fn attempt(py: Python<'_>, own: &Task, wait: &Wait) -> Tried {
         Wait::Sleep { .. } | Wait::Select(_) => Tried::Later,
         Wait::Yield | Wait::Nothing => Tried::Done(py.None()),
         Wait::Given(value) => Tried::Done(value.clone_ref(py)),
-        Wait::Socket(_) | Wait::Descriptor(_) => unreachable!("has a way of its own"),
+        Wait::Socket(_) | Wait::Descriptor(_) | Wait::Relay(_) => {
+            unreachable!("has a way of its own")
+        }
     }
 }
 
@@ -232,7 +236,7 @@ pub fn withdraw(py: Python<'_>, wait: &Wait, ticket: Option<Ticket>, task: &Py<T
         (Wait::Send(channel, _), Some(ticket)) => channel.get().withdraw_sender(py, ticket),
         (Wait::Acquire(semaphore), Some(ticket)) => semaphore.get().withdraw(py, ticket),
         (Wait::Pass(gate), Some(ticket)) => gate.get().withdraw(py, ticket),
-        (Wait::Socket(_) | Wait::Descriptor(_), _) => forget(py, wait),
+        (Wait::Socket(_) | Wait::Descriptor(_) | Wait::Relay(_), _) => forget(py, wait),
         _ => {}
     }
 }
@@ -242,6 +246,7 @@ pub fn forget(py: Python<'_>, wait: &Wait) {
     match wait {
         Wait::Socket(operation) => operation.forget(py),
         Wait::Descriptor(watch) => watch.forget(py),
+        Wait::Relay(joined) => joined.forget(py),
         _ => {}
     }
 }
@@ -263,6 +268,11 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
         let case = std::mem::replace(&mut body.case, NO_CASE);
         (body.inbox.take(), std::mem::take(&mut body.tickets), case)
     };
+    if let Wait::Relay(joined) = wait
+        && let Some(outcome) = joined.outcome(py)
+    {
+        return outcome.map_or_else(Step::raise, Step::Give);
+    }
     match (inbox, wait) {
         (inbox, Wait::Select(select)) => {
             let is_cancelled = own.has(CANCELLED);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use herz_core::runtime::fifo::Place;
+use herz_core::runtime::fifo::{Local, Place};
 use herz_core::runtime::machine::Pace;
 use herz_core::runtime::processor::{Claim, WorkerId};
 use herz_core::runtime::sync::assert_none_held;
@@ -34,7 +34,8 @@ pub enum Left {
 /// So long a look at whether a thread that was started has come may take.
 const COMING_NS: u64 = 100_000;
 
-type Seat<'a> = Option<Claim<'a, Runnable>>;
+type Held<'a> = Claim<'a, Local<Runnable>>;
+type Seat<'a> = Option<Held<'a>>;
 
 struct Worker<'a> {
     core: &'a Arc<Core>,
@@ -107,7 +108,7 @@ fn drive_as(py: Python<'_>, current: &Current, core: &Arc<Core>, id: WorkerId) -
 impl<'a> Worker<'a> {
     /// What has to be done now and then, and may run Python: so it counts as a step.
     #[cold]
-    fn look_around(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
+    fn look_around(&mut self, py: Python<'_>, claim: Held<'a>) -> Seat<'a> {
         let machine = &self.core.machine;
         let dead = machine.exhume();
         let is_reclaimed = machine.is_reclaimed();
@@ -133,7 +134,7 @@ impl<'a> Worker<'a> {
     /// A task has locked this thread, and it is not its turn: another worker has the processor
     /// meanwhile. Where `max_workers` leaves none, the thread is not left idle for it.
     #[cold]
-    fn stand_aside(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
+    fn stand_aside(&mut self, py: Python<'_>, claim: Held<'a>) -> Seat<'a> {
         let core = self.core;
         let machine = &core.machine;
         let crew = &machine.crew;
@@ -158,7 +159,7 @@ impl<'a> Worker<'a> {
 
     /// Nothing is runnable: end, report a deadlock, or wait.
     #[cold]
-    fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, Runnable>) -> Result<Seat<'a>, Left> {
+    fn idle(&mut self, py: Python<'_>, mut claim: Held<'a>) -> Result<Seat<'a>, Left> {
         let core = self.core;
         let machine = &core.machine;
         self.probe.rest();
@@ -210,12 +211,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Waits for something to do, and looks what it is.
-    fn rest(
-        &mut self,
-        py: Python<'_>,
-        claim: Claim<'a, Runnable>,
-        until_ns: Option<u64>,
-    ) -> Claim<'a, Runnable> {
+    fn rest(&mut self, py: Python<'_>, claim: Held<'a>, until_ns: Option<u64>) -> Held<'a> {
         let core = self.core;
         let machine = &core.machine;
         claim.park();
@@ -233,12 +229,7 @@ impl<'a> Worker<'a> {
     }
 
     /// One step of a task, here or on the worker that it is bound to.
-    fn start(
-        &mut self,
-        py: Python<'_>,
-        mut claim: Claim<'a, Runnable>,
-        task: Py<Task>,
-    ) -> Seat<'a> {
+    fn start(&mut self, py: Python<'_>, mut claim: Held<'a>, task: Py<Task>) -> Seat<'a> {
         let bound = task.get().worker(py);
         if let Some(other) = bound.filter(|&worker| worker != self.id) {
             self.entered.leave(py);

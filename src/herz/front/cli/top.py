@@ -65,6 +65,14 @@ def _head(one: dict[str, Any]) -> RenderableType:
         f"{stats['workers_idle']} idle, {stats['detached']} detached; "
         f"hand-offs: {stats['hand_offs']:,}, stalls: {stats['stalls']:,}",
     ]
+    native = stats["native"]
+    if native["spawned"]:
+        lines.append(
+            f"native: {native['processors']} processors, {native['workers']} workers, "
+            f"{native['workers_idle']} idle; {native['tasks']:,} tasks, {native['steps']:,} steps, "
+            f"{native['local_hits']:,} of them from the own queue, {native['steals']:,} steals, "
+            f"{native['retakes']:,} retakes"
+        )
     return Text("\n".join(lines))
 
 

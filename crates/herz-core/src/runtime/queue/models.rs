@@ -5,12 +5,11 @@ use std::num::NonZeroUsize;
 use loom::sync::atomic::AtomicUsize;
 
 use super::global::Global;
-use super::idle::{Idle, Settled};
-use super::park::Parker;
+use super::idle::{Asked, Idle, Settled, Woken};
 use super::ring::{Owner, Pass, queue};
 use super::state::State;
 use crate::runtime::sync::atomic::Ordering;
-use crate::runtime::sync::{Arc, thread};
+use crate::runtime::sync::{Arc, Bell, thread};
 
 /// Every schedule with up to `preemptions` of them; the steps between are exhaustive.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -106,19 +105,27 @@ fn emptiness_is_of_one_moment() {
     });
 }
 
-/// Processors that sleep, and a counter as the queue that they share.
+/// Processors and workers that sleep, and a counter as the queue that they share.
 struct Office {
     idle: Idle,
-    parkers: [Parker; 2],
+    /// Where each worker is given a processor, and told whether it counts as spinning.
+    bells: [Bell<Option<(usize, bool)>>; 2],
     work: AtomicUsize,
     left: AtomicUsize,
 }
 
 impl Office {
-    fn new(items: usize) -> Arc<Self> {
+    /// All workers have a thread, and are idle.
+    fn new(processors: usize, workers: usize, items: usize) -> Arc<Self> {
+        let idle = Idle::new(processors, workers);
+        let drafted: Vec<_> = (0..workers).map(|_| idle.draft().unwrap()).collect();
+        for picked in drafted {
+            let is_new = false;
+            idle.put_back(super::idle::Picked { is_new, ..picked });
+        }
         Arc::new(Self {
-            idle: Idle::new(2),
-            parkers: [Parker::default(), Parker::default()],
+            idle,
+            bells: [Bell::default(), Bell::default()],
             work: AtomicUsize::new(0),
             left: AtomicUsize::new(items),
         })
@@ -129,9 +136,11 @@ impl Office {
         self.wake(self.idle.wake());
     }
 
-    fn wake(&self, processor: Option<usize>) {
-        if let Some(processor) = processor {
-            self.parkers[processor].unpark();
+    fn wake(&self, woken: Option<Woken>) {
+        if let Some(Woken { processor, picked }) = woken {
+            assert!(!picked.is_new, "all workers have a thread");
+            let bell = &self.bells[picked.worker as usize];
+            bell.ring(|slot| assert_eq!(slot.replace((processor, true)), None, "two processors"));
         }
     }
 
@@ -150,31 +159,40 @@ impl Office {
         self.left.load(Ordering::Acquire) == 0
     }
 
+    /// The worker's sleep, until it is given a processor; None: all is done.
+    fn rest(&self, worker: u16) -> Option<(usize, bool)> {
+        self.bells[worker as usize]
+            .wait(None, |slot| match slot.take() {
+                None if self.is_over() => Some(None),
+                given => given.map(Some),
+            })
+            .flatten()
+    }
+
     /// A worker as in `worker.rs`, until all work is done; the last one wakes the others.
-    fn work(&self, processor: usize) {
-        let mut is_spinning = false;
-        while !self.is_over() {
-            if !is_spinning {
-                is_spinning = self.idle.try_spin();
-            }
-            if is_spinning && self.take() {
-                is_spinning = false;
-                self.wake(self.idle.found());
-                if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    self.parkers.iter().for_each(Parker::unpark);
+    fn work(&self, worker: u16) {
+        while let Some((processor, mut is_spinning)) = self.rest(worker) {
+            while !self.is_over() {
+                if !is_spinning {
+                    is_spinning = self.idle.try_spin();
                 }
-                continue;
-            }
-            let settled = self.idle.settle(processor, is_spinning);
-            // ORDERING: as weak as the queues' own looks.
-            let sees_work = settled == Settled::LookAgain && self.work.load(Ordering::Acquire) > 0;
-            if !(sees_work && self.idle.reclaim(processor)) {
-                self.parkers[processor].park();
-                if self.is_over() {
-                    return;
+                if is_spinning && self.take() {
+                    is_spinning = false;
+                    self.wake(self.idle.found());
+                    if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        self.bells.iter().for_each(|bell| bell.ring(|_| ()));
+                    }
+                    continue;
                 }
+                let settled = self.idle.settle(processor, worker, is_spinning);
+                // ORDERING: as weak as the queues' own looks.
+                let sees_work =
+                    settled == Settled::LookAgain && self.work.load(Ordering::Acquire) > 0;
+                if !(sees_work && self.idle.reclaim(processor, worker)) {
+                    break;
+                }
+                is_spinning = true;
             }
-            is_spinning = true;
         }
     }
 }
@@ -183,7 +201,7 @@ impl Office {
 #[test]
 fn one_sleeper_misses_no_submission() {
     check(3, || {
-        let office = Office::new(2);
+        let office = Office::new(1, 1, 2);
         let worker = {
             let office = Arc::clone(&office);
             thread::spawn(move || office.work(0))
@@ -198,10 +216,10 @@ fn one_sleeper_misses_no_submission() {
 #[test]
 fn two_sleepers_miss_no_submission() {
     check(2, || {
-        let office = Office::new(2);
-        let workers = [0, 1].map(|processor| {
+        let office = Office::new(2, 2, 2);
+        let workers = [0, 1].map(|worker| {
             let office = Arc::clone(&office);
-            thread::spawn(move || office.work(processor))
+            thread::spawn(move || office.work(worker))
         });
         office.submit();
         office.submit();
@@ -212,25 +230,132 @@ fn two_sleepers_miss_no_submission() {
     });
 }
 
+/// Two workers for one processor: what comes while it is on its way from one to the other is seen.
+#[test]
+fn a_processor_that_changes_hands_misses_no_submission() {
+    check(2, || {
+        let office = Office::new(1, 2, 2);
+        let workers = [0, 1].map(|worker| {
+            let office = Arc::clone(&office);
+            thread::spawn(move || office.work(worker))
+        });
+        office.submit();
+        office.submit();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert!(office.is_over());
+    });
+}
+
+/// A worker whose processor was taken comes back, while the other one goes idle and work comes:
+/// one of both runs it.
+#[test]
+fn a_worker_that_comes_back_without_a_processor_misses_no_submission() {
+    check(3, || {
+        let office = Office::new(1, 2, 1);
+        // Worker 0 has the processor, worker 1 is in a step without one.
+        let Some(first) = office.idle.wake() else {
+            unreachable!("all are idle")
+        };
+        let back = office.idle.draft().unwrap().worker;
+        let owner = {
+            let office = Arc::clone(&office);
+            thread::spawn(move || {
+                office.bells[first.picked.worker as usize].ring(|slot| *slot = Some((0, true)));
+                office.work(first.picked.worker);
+            })
+        };
+        let other = {
+            let office = Arc::clone(&office);
+            thread::spawn(move || {
+                if let Some(processor) = office.idle.enlist(back) {
+                    office.bells[back as usize].ring(|slot| *slot = Some((processor, false)));
+                }
+                office.work(back);
+            })
+        };
+        office.submit();
+        owner.join().unwrap();
+        other.join().unwrap();
+        assert!(office.is_over());
+    });
+}
+
+/// All others are in steps that last: work that comes has nobody but the worker that comes back
+/// without a processor, which takes the idle one.
+#[test]
+fn a_worker_that_comes_back_alone_takes_an_idle_processor() {
+    check(3, || {
+        let office = Office::new(2, 2, 1);
+        let Some(first) = office.idle.wake() else {
+            unreachable!("all are idle")
+        };
+        let back = office.idle.draft().unwrap().worker;
+        assert_ne!(first.picked.worker, back);
+        // The first has found what lasts.
+        office.wake(office.idle.found());
+        let other = {
+            let office = Arc::clone(&office);
+            thread::spawn(move || {
+                if let Some(processor) = office.idle.enlist(back) {
+                    office.bells[back as usize].ring(|slot| *slot = Some((processor, false)));
+                }
+                office.work(back);
+            })
+        };
+        office.submit();
+        other.join().unwrap();
+        assert!(office.is_over());
+    });
+}
+
+/// A worker that polls finds work, which it gives to itself if it gets a processor, and to the
+/// others if not.
+#[test]
+fn a_poller_that_finds_work_asks_for_a_processor_or_leaves_it_to_who_has_one() {
+    check(3, || {
+        let office = Office::new(1, 2, 2);
+        let poller = {
+            let office = Arc::clone(&office);
+            thread::spawn(move || {
+                office.work.fetch_add(1, Ordering::Release);
+                if let Asked::Given(processor) = office.idle.ask(1) {
+                    office.bells[1].ring(|slot| *slot = Some((processor, true)));
+                }
+                office.work(1);
+            })
+        };
+        let other = {
+            let office = Arc::clone(&office);
+            thread::spawn(move || office.work(0))
+        };
+        office.submit();
+        poller.join().unwrap();
+        other.join().unwrap();
+        assert!(office.is_over());
+    });
+}
+
 /// A pinned submission wakes its processor, or is seen by its last look.
 #[test]
 fn a_pinned_submission_is_seen() {
     check(3, || {
-        let office = Office::new(1);
+        let office = Office::new(1, 1, 1);
+        let _ = office.idle.enlist(office.idle.draft().unwrap().worker);
         let worker = {
             let office = Arc::clone(&office);
             thread::spawn(move || {
-                let _ = office.idle.settle(0, false);
-                if office.work.load(Ordering::Acquire) == 0 || !office.idle.reclaim(0) {
-                    office.parkers[0].park();
+                let _ = office.idle.settle(0, 0, false);
+                let sees_work = office.work.load(Ordering::Acquire) != 0;
+                if !(sees_work && office.idle.reclaim(0, 0)) {
+                    assert_eq!(office.rest(0), Some((0, true)));
                 }
                 assert!(office.take());
             })
         };
         office.work.fetch_add(1, Ordering::Release);
-        if office.idle.wake_this(0) {
-            office.parkers[0].unpark();
-        }
+        office.wake(office.idle.wake_this(0));
         worker.join().unwrap();
     });
 }

@@ -1,18 +1,24 @@
 //! One native worker: where it looks for its next task, and what it counts.
 //!
-//! The order is Go's, without timers and network: every 61st time one task of the global queue; own
-//! `next`, own ring; own pinned tasks; a share of the global queue; then, as a spinner, four passes
-//! over the others in random order, the last of which takes `next` too; then sleep.
+//! The order is Go's: timers that are due; every 61st time one task of the global queue; own
+//! `next`, own ring; own pinned tasks; a share of the global queue; descriptors, where nobody waits
+//! for them; then, as a spinner, four passes over the others in random order, the last of which
+//! takes `next` too; then sleep, one worker in the poller. Timers are not stolen in a pass: each
+//! worker's first look takes them from all shards.
 
 use std::time::Duration;
 
-use super::executor::{Shared, Step, Task, Turn};
-use super::idle::Settled;
-use super::ring::{Owner, Pass, Place};
+use super::executor::{Grant, Local, Place, Shared, Step, Task, Turn};
+use super::idle::{Asked, Settled};
+use super::outside::Room;
+use super::ring::{self, Pass};
 use super::victims::Random;
-use crate::runtime::sync::atomic::Ordering;
-use crate::runtime::sync::{Arc, spin_loop};
+use crate::runtime::poller::Slack;
+use crate::runtime::processor::{Claim, WorkerId};
+use crate::runtime::sync::atomic::{AtomicU64, Ordering};
+use crate::runtime::sync::{Arc, assert_none_held, spin_loop};
 use crate::runtime::trace::clock::Clock;
+use crate::runtime::trace::track::{Measure, Probe, Track};
 
 /// Each so many tasks the global queue comes first, so that full rings do not starve it.
 const GLOBAL_EVERY: u32 = 61;
@@ -24,211 +30,412 @@ const SLICE_STEPS: u32 = 128;
 /// How long a thief waits before it takes `next` of a busy victim.
 const BACK_OFF: Duration = Duration::from_micros(3);
 
-/// What a worker counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
+macro_rules! counts {
+    ($($(#[$text:meta])* $name:ident,)*) => {
+        /// What a processor's owners counted; only the owner of the moment writes.
+        #[derive(Default)]
+        pub struct Counts { $($name: AtomicU64,)* }
+
+        /// A reading of it.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct Counters { $($(#[$text])* pub $name: u64,)* }
+
+        impl Counts {
+            pub(super) fn read(&self) -> Counters {
+                // ORDERING: counts are read one by one, and order nothing.
+                Counters { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl Counters {
+            /// Both together.
+            #[must_use]
+            pub fn plus(self, other: Self) -> Self {
+                Self { $($name: self.$name + other.$name,)* }
+            }
+        }
+    };
+}
+
+counts! {
     /// Steps of tasks that came from the own `next` slot.
-    pub next: u64,
+    next,
     /// From the own ring; what was stolen or taken as a share is counted where it came from first.
-    pub ring: u64,
+    ring,
     /// Pinned to this processor.
-    pub pinned: u64,
+    pinned,
     /// From the global queue.
-    pub global: u64,
+    global,
     /// From another processor.
-    pub stolen: u64,
-    /// Looks at one victim, and the clock ticks that they took.
-    pub probes: u64,
-    pub probe_ticks: u64,
-    /// Looks that gave a task (each is one in `stolen`), and their clock ticks.
-    pub steal_ticks: u64,
-    /// Tasks taken by these looks.
-    pub loot: u64,
+    stolen,
+    /// From descriptors and timers.
+    outside,
+    /// Looks at one victim.
+    probes,
+    /// Those that were timed, and their clock ticks.
+    probes_timed,
+    probe_ticks,
+    /// Those of them that gave a task, likewise.
+    steals_timed,
+    steal_ticks,
+    /// Tasks taken by all looks.
+    loot,
     /// Searches: four passes, or fewer where one gave a task.
-    pub searches: u64,
-    /// Sleeps.
-    pub parks: u64,
+    searches,
+    /// Times that the processor became idle.
+    parks,
 }
 
-pub(super) struct Worker {
-    shared: Arc<Shared>,
-    queue: Owner<Arc<Task>>,
-    processor: usize,
-    random: Random,
+impl Counters {
+    /// Steps of tasks that came from the processor's own queues.
+    #[must_use]
+    pub fn local(&self) -> u64 {
+        self.next + self.ring + self.pinned
+    }
+
+    /// All steps.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.local() + self.global + self.stolen + self.outside
+    }
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    // ORDERING: Relaxed: one writer at a time, which the processor's word orders.
+    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+}
+
+type Held<'a> = Claim<'a, Local>;
+
+pub(super) struct Worker<'a> {
+    shared: &'a Arc<Shared>,
+    number: WorkerId,
     is_spinning: bool,
-    tick: u32,
-    slice: u32,
-    counters: Counters,
+    track: &'a Track,
+    probe: Probe<'a>,
+    /// Looks at victims, and visits to the global queue, until one is timed.
+    probe_in: u32,
+    visit_in: u32,
+    room: Room,
+    ready: Vec<Arc<Task>>,
 }
 
-impl Worker {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        queue: Owner<Arc<Task>>,
-        processor: usize,
-        seed: u64,
-    ) -> Self {
-        let mut seeds = Random::new(seed ^ processor as u64);
-        let random = Random::new(seeds.draw());
-        let counters = Counters::default();
+impl<'a> Worker<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>, number: WorkerId) -> Self {
+        let track = shared.first_track + number;
         Self {
             shared,
-            queue,
-            processor,
-            random,
+            number,
             is_spinning: false,
-            tick: 0,
-            slice: 0,
-            counters,
+            track: shared.trace.track(track),
+            probe: shared.trace.probe(track),
+            probe_in: shared.timed_every,
+            visit_in: shared.timed_every,
+            room: Room::default(),
+            ready: Vec::new(),
         }
     }
 
-    pub(super) fn run(mut self) -> Counters {
-        while let Some(task) = self.find() {
-            let shared = Arc::clone(&self.shared);
-            let (queue, processor) = (&mut self.queue, self.processor);
-            let mut turn = Turn {
-                shared: &shared,
-                queue,
-                processor,
-                task: &task,
+    /// A worker's whole life.
+    pub(super) fn run(mut self) {
+        let _slack = Slack::least();
+        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let seat = &self.shared.seats[self.number as usize];
+        seat.thread.store(thread, Ordering::Relaxed);
+        // SAFETY: it takes nothing and always succeeds.
+        self.track.sit(unsafe { libc::pthread_self() } as u64);
+        while let Some(grant) = self.rest() {
+            self.is_spinning = grant.is_spinning;
+            self.drive(grant.processor);
+            self.probe.leave();
+        }
+    }
+
+    fn place(&self, at: usize) -> &'a Place {
+        &self.shared.places[at]
+    }
+
+    /// Runs tasks until the processor, which was granted to this worker, is gone.
+    fn drive(&mut self, at: usize) {
+        let shared = self.shared;
+        let (mut at, mut seat) = (at, self.place(at).processor.accept(self.number));
+        assert!(seat.is_some(), "a processor was granted to somebody else");
+        while let Some(mut claim) = seat {
+            if shared.is_closed() {
+                return drain(shared, claim);
+            }
+            let Some(task) = self.find(at, &mut claim) else {
+                seat = self.settle(at, claim);
+                continue;
             };
-            match task.step(&mut turn) {
-                Step::Done => shared.task_ended(),
-                Step::Wait => {}
-                Step::Yield if task.pinned_to().is_some() => {
-                    shared.pinned[self.processor].push(task);
+            if self.is_spinning {
+                self.is_spinning = false;
+                shared.rouse(shared.idle.found());
+            }
+            claim.begin_step();
+            assert_none_held();
+            self.probe.begin(0);
+            let step = task.step(&mut Turn {
+                shared,
+                worker: self.number,
+                processor: at,
+                task: &task,
+            });
+            self.probe.end();
+            seat = self.place(at).processor.enter(self.number);
+            if seat.is_none() {
+                // It was taken while the step was blocked.
+                if let Some(other) = shared.idle.enlist(self.number) {
+                    at = other;
+                    self.place(at).processor.assign(self.number);
+                    seat = self.place(at).processor.accept(self.number);
                 }
-                Step::Yield => self.queue.push(task, &shared.global),
+            }
+            match (step, &mut seat) {
+                (Step::Done, _) => shared.task_ended(),
+                (Step::Wait, _) => {}
+                (Step::Yield, Some(claim)) if task.pinned_to().is_none() => {
+                    claim.local().queue.push(task, &shared.global);
+                }
+                (Step::Yield, Some(_)) if task.pinned_to() == Some(at) => {
+                    self.place(at).pinned.push(task);
+                }
+                (Step::Yield, _) => shared.submit(task),
             }
         }
-        self.counters
     }
 
-    /// The next task; None when the executor is closed.
-    fn find(&mut self) -> Option<Arc<Task>> {
-        loop {
-            if let Some(task) = self
-                .local()
-                .or_else(|| self.share())
-                .or_else(|| self.search())
-            {
-                if self.is_spinning {
-                    self.is_spinning = false;
-                    if let Some(processor) = self.shared.idle.found() {
-                        self.shared.parkers[processor].unpark();
-                    }
-                }
-                return Some(task);
+    /// The next task.
+    fn find(&mut self, at: usize, claim: &mut Held<'a>) -> Option<Arc<Task>> {
+        let track = self.track;
+        let late = |ns| track.record(Measure::Lateness, ns);
+        let outside = &self.shared.outside;
+        outside.fire(&mut self.room, &mut self.ready, late);
+        self.queue_ready(claim);
+        self.local(at, claim)
+            .or_else(|| self.share(at, claim))
+            .or_else(|| self.events(at, claim))
+            .or_else(|| self.search(at, claim))
+    }
+
+    /// What came from outside goes behind what is there.
+    fn queue_ready(&mut self, claim: &mut Held<'a>) {
+        if self.ready.is_empty() {
+            return;
+        }
+        for task in self.ready.drain(..) {
+            if task.pinned_to().is_some() {
+                self.shared.submit(task);
+            } else {
+                claim.local().queue.push(task, &self.shared.global);
             }
-            // ORDERING: pairs with `Executor::finish`; a token wakes whoever sleeps meanwhile.
-            if self.shared.is_closed.load(Ordering::Acquire) {
-                return None;
-            }
-            self.sleep();
         }
     }
 
-    fn local(&mut self) -> Option<Arc<Task>> {
-        self.tick = self.tick.wrapping_add(1);
-        if self.tick.is_multiple_of(GLOBAL_EVERY) {
-            let pinned = self.shared.pinned[self.processor].pop();
-            if let Some(task) = pinned {
-                self.counters.pinned += 1;
+    fn local(&mut self, at: usize, claim: &mut Held<'a>) -> Option<Arc<Task>> {
+        let (place, global) = (self.place(at), &self.shared.global);
+        let local = claim.local();
+        local.tick = local.tick.wrapping_add(1);
+        if local.tick.is_multiple_of(GLOBAL_EVERY) {
+            if let Some(task) = place.pinned.pop() {
+                add(&place.counts.pinned, 1);
                 return Some(task);
             }
-            if let Some(task) = self.shared.global.pop() {
-                self.counters.global += 1;
+            if let Some(task) = global.pop() {
+                add(&place.counts.global, 1);
                 return Some(task);
             }
         }
-        let task = match self.queue.pop()? {
-            (task, Place::Next) if self.slice > 0 => {
-                self.slice -= 1;
-                self.counters.next += 1;
+        let task = match local.queue.pop()? {
+            (task, ring::Place::Next) if local.slice > 0 => {
+                local.slice -= 1;
+                add(&place.counts.next, 1);
                 return Some(task);
             }
-            (task, Place::Next) => {
-                self.queue.push(task, &self.shared.global);
-                self.queue.pop_ring()
+            (task, ring::Place::Next) => {
+                local.queue.push(task, global);
+                local.queue.pop_ring()
             }
-            (task, Place::Ring) => Some(task),
+            (task, ring::Place::Ring) => Some(task),
         };
-        self.slice = SLICE_STEPS;
-        self.counters.ring += u64::from(task.is_some());
+        local.slice = SLICE_STEPS;
+        add(&place.counts.ring, u64::from(task.is_some()));
         task
     }
 
-    fn share(&mut self) -> Option<Arc<Task>> {
-        let shared = &*self.shared;
-        self.slice = SLICE_STEPS;
-        if let Some(task) = shared.pinned[self.processor].pop() {
-            self.counters.pinned += 1;
+    fn share(&mut self, at: usize, claim: &mut Held<'a>) -> Option<Arc<Task>> {
+        let (shared, place) = (self.shared, self.place(at));
+        claim.local().slice = SLICE_STEPS;
+        if let Some(task) = place.pinned.pop() {
+            add(&place.counts.pinned, 1);
             return Some(task);
         }
-        let task = shared.global.take(&mut self.queue, shared.thieves.len());
-        self.counters.global += u64::from(task.is_some());
+        if shared.global.is_empty() {
+            return None;
+        }
+        let local = claim.local();
+        let is_timed = is_due(&mut self.visit_in, shared.timed_every, &mut local.random);
+        let take = || shared.global.take(&mut local.queue, shared.places.len());
+        let (task, _) = self.timed(is_timed.then_some(Measure::GlobalTake), take);
+        add(&place.counts.global, u64::from(task.is_some()));
         task
     }
 
-    fn search(&mut self) -> Option<Arc<Task>> {
+    fn events(&mut self, at: usize, claim: &mut Held<'a>) -> Option<Arc<Task>> {
+        self.shared.outside.glance(&mut self.room, &mut self.ready);
+        self.queue_ready(claim);
+        let task = claim.local().queue.pop_ring()?;
+        add(&self.place(at).counts.outside, 1);
+        if !claim.local().queue.is_empty() {
+            self.shared.wake_one();
+        }
+        Some(task)
+    }
+
+    fn search(&mut self, at: usize, claim: &mut Held<'a>) -> Option<Arc<Task>> {
         if !self.is_spinning {
             if !self.shared.idle.try_spin() {
                 return None;
             }
             self.is_spinning = true;
         }
-        self.counters.searches += 1;
-        (0..PASSES).find_map(|pass| self.pass(pass + 1 == PASSES))
+        add(&self.place(at).counts.searches, 1);
+        (0..PASSES).find_map(|pass| self.pass(at, claim, pass + 1 == PASSES))
     }
 
-    fn pass(&mut self, is_last: bool) -> Option<Arc<Task>> {
-        let shared = Arc::clone(&self.shared);
-        let clock = Clock::get();
+    fn pass(&mut self, at: usize, claim: &mut Held<'a>, is_last: bool) -> Option<Arc<Task>> {
+        let shared = self.shared;
+        let counts = &self.place(at).counts;
         let pass = if is_last { Pass::Last } else { Pass::Early };
-        let walk = shared.victims.walk(&mut self.random);
-        for victim in walk.filter(|victim| *victim != self.processor) {
+        let walk = shared.victims.walk(&mut claim.local().random);
+        for victim in walk.filter(|victim| *victim != at) {
             let thief = &shared.thieves[victim];
-            self.counters.probes += 1;
+            add(&counts.probes, 1);
             if is_last && thief.has_next() {
                 back_off();
             }
-            let start = clock.now();
-            let stolen = thief.steal(&mut self.queue, pass);
-            let spent = clock.now().saturating_sub(start);
-            self.counters.probe_ticks += spent;
+            let local = claim.local();
+            let is_timed = is_due(&mut self.probe_in, shared.timed_every, &mut local.random);
+            let steal = || thief.steal(&mut local.queue, pass);
+            let (stolen, ticks) = self.timed(is_timed.then_some(Measure::StealProbe), steal);
+            add(&counts.probes_timed, u64::from(is_timed));
+            add(&counts.probe_ticks, ticks);
             if let Some(task) = stolen {
-                self.counters.steal_ticks += spent;
-                self.counters.stolen += 1;
-                self.counters.loot += 1 + u64::from(self.queue.len());
+                add(&counts.steals_timed, u64::from(is_timed));
+                add(&counts.steal_ticks, ticks);
+                add(&counts.stolen, 1);
+                add(&counts.loot, 1 + u64::from(claim.local().queue.len()));
                 return Some(task);
             }
         }
         None
     }
 
-    /// Gives the processor up; returns when there may be work again, as a spinner.
-    fn sleep(&mut self) {
-        let shared = &*self.shared;
-        let settled = shared.idle.settle(self.processor, self.is_spinning);
-        // A spinner looks for us at everything but at what only we may run.
-        let sees_work = !shared.pinned[self.processor].is_empty()
-            || (settled == Settled::LookAgain && self.sees_work());
-        if !(sees_work && shared.idle.reclaim(self.processor)) {
-            self.counters.parks += 1;
-            shared.parkers[self.processor].park();
-            // ORDERING: the parker's lock. The token of `finish` comes with no count of a spinner.
-            if shared.is_closed.load(Ordering::Acquire) {
-                let _ = shared.idle.reclaim(self.processor);
-            }
+    /// What the call gives, and the ticks that it took, or 0 where nothing is measured.
+    fn timed<R>(&self, measure: Option<Measure>, call: impl FnOnce() -> R) -> (R, u64) {
+        let Some(measure) = measure else {
+            return (call(), 0);
+        };
+        let clock = Clock::get();
+        let start = clock.now();
+        let given = call();
+        let ticks = clock.now().saturating_sub(start);
+        self.track.record(measure, ticks);
+        (given, ticks)
+    }
+
+    /// Gives the processor up; Some: there may be work again, and this worker spins.
+    fn settle(&mut self, at: usize, claim: Held<'a>) -> Option<Held<'a>> {
+        let (shared, place) = (self.shared, self.place(at));
+        add(&place.counts.parks, 1);
+        self.probe.rest();
+        claim.park();
+        let was_spinning = std::mem::replace(&mut self.is_spinning, false);
+        let settled = shared.idle.settle(at, self.number, was_spinning);
+        // A spinner looks for us at everything but at what only this processor may run.
+        let sees_work =
+            !place.pinned.is_empty() || (settled == Settled::LookAgain && self.sees_work());
+        if sees_work && shared.idle.reclaim(at, self.number) {
+            self.is_spinning = true;
+            return place.processor.unpark(self.number);
         }
-        self.is_spinning = true;
+        None
     }
 
     fn sees_work(&self) -> bool {
-        let shared = &*self.shared;
+        let shared = self.shared;
         !shared.global.is_empty() || shared.thieves.iter().any(|thief| !thief.is_empty())
     }
+
+    /// Waits for a processor; None: the executor is closed.
+    fn rest(&mut self) -> Option<Grant> {
+        let shared = self.shared;
+        let bell = &shared.seats[self.number as usize].bell;
+        let told = |slot: &mut Option<Grant>| match slot.take() {
+            None if shared.is_closed() => Some(None),
+            grant => grant.map(Some),
+        };
+        loop {
+            if let Some(told) = bell.look(told) {
+                return told;
+            }
+            if !(shared.outside.has_any() && shared.outside.begin_wait(self.number)) {
+                return bell.wait(None, told).flatten();
+            }
+            shared.idle.defer(self.number);
+            let is_told =
+                |slot: &mut Option<Grant>| (slot.is_some() || shared.is_closed()).then_some(());
+            let outside = &shared.outside;
+            outside.wait(&mut self.room, &mut self.ready, || {
+                bell.look(is_told).is_some()
+            });
+            let track = self.track;
+            let late = |ns| track.record(Measure::Lateness, ns);
+            outside.fire(&mut self.room, &mut self.ready, late);
+            if let Some(processor) = self.pass_on() {
+                return Some(Grant {
+                    processor,
+                    is_spinning: true,
+                });
+            }
+        }
+    }
+
+    /// Queues what came from outside for whoever has a processor: this worker, if one is idle.
+    fn pass_on(&mut self) -> Option<usize> {
+        let shared = self.shared;
+        if self.ready.is_empty() {
+            return None;
+        }
+        let pinned = self.ready.extract_if(.., |task| task.pinned_to().is_some());
+        pinned.for_each(|task| shared.submit(task));
+        shared.global.push_batch(self.ready.drain(..));
+        let Asked::Given(processor) = shared.idle.ask(self.number) else {
+            // Somebody has told it; or all processors have work, and will come to this.
+            return None;
+        };
+        shared.places[processor].processor.assign(self.number);
+        crate::runtime::sysmon::wake();
+        Some(processor)
+    }
+}
+
+/// Counts down to the one that is timed, at distances that no pattern of loads follows.
+fn is_due(left: &mut u32, every: u32, random: &mut Random) -> bool {
+    *left -= 1;
+    if *left > 0 {
+        return false;
+    }
+    *left = 1 + (random.draw() % (2 * u64::from(every) - 1)) as u32;
+    true
+}
+
+/// The executor is closed: nobody runs what is left.
+fn drain(shared: &Shared, mut claim: Held<'_>) {
+    while let Some((task, _)) = claim.local().queue.pop() {
+        shared.discard(&task);
+    }
+    claim.park();
 }
 
 /// Waits for some microseconds: a sleep would take fifty.

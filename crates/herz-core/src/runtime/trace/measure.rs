@@ -21,7 +21,7 @@ pub struct Costs {
 /// Measures each over so many rounds.
 #[must_use]
 pub fn costs(rounds: u64) -> Costs {
-    let trace = Trace::new(1);
+    let trace = Trace::new(1, 0);
     let clock = trace.clock;
     let timed = |round: &mut dyn FnMut(u64)| {
         let began = now_ns();

@@ -36,6 +36,8 @@ pub struct Trace {
     pub clock: Clock,
     pub stalls: Stalls,
     tracks: Box<[OnceLock<Box<Track>>]>,
+    /// Tracks from here on are native workers'.
+    first_native: usize,
     is_on: AtomicBool,
     /// When the monitor gave the processor away, in ticks, until its new owner has taken it.
     granted: AtomicU64,
@@ -50,6 +52,9 @@ pub struct Trace {
 /// So often a trace takes the events out of the rings: a ring holds what happens in this time at
 /// three million events a second.
 const COLLECT_EVERY: Duration = Duration::from_millis(20);
+
+/// Above all numbers of workers.
+pub const NATIVE_TRACKS: u32 = 1 << 17;
 
 #[derive(Default)]
 struct Collected {
@@ -77,11 +82,13 @@ pub type Caught = (Vec<(Option<WorkerId>, Event)>, u64);
 
 impl Trace {
     #[must_use]
-    pub fn new(workers_max: usize) -> Self {
+    pub fn new(workers_max: usize, native_max: usize) -> Self {
+        let tracks = workers_max + native_max;
         Self {
             clock: Clock::get(),
             stalls: Stalls::default(),
-            tracks: (0..workers_max).map(|_| OnceLock::new()).collect(),
+            tracks: (0..tracks).map(|_| OnceLock::new()).collect(),
+            first_native: workers_max,
             is_on: AtomicBool::new(false),
             granted: AtomicU64::new(0),
             outside: Lock::default(),
@@ -101,6 +108,15 @@ impl Trace {
             track.turn(self.is_on());
             track
         })
+    }
+
+    /// How a trace numbers a worker's track: native ones from `NATIVE_TRACKS` on.
+    #[must_use]
+    pub fn track_number(&self, worker: WorkerId) -> u32 {
+        let number = u32::from(worker);
+        let first_native = self.first_native as u32;
+        let native = number.checked_sub(first_native);
+        native.map_or(number, |native| NATIVE_TRACKS + native)
     }
 
     fn known(&self) -> impl Iterator<Item = (WorkerId, &Track)> {
@@ -129,11 +145,14 @@ impl Trace {
         all.filter(|&(_, _, task)| task != 0).collect()
     }
 
-    /// All workers' values of one kind. Durations are in ticks.
+    /// The values of one kind, of all native workers or of all others. Durations are in ticks.
     #[must_use]
-    pub fn merged(&self, measure: Measure) -> Merged {
+    pub fn merged(&self, measure: Measure, is_native: bool) -> Merged {
         let mut merged = Merged::default();
-        for (_, track) in self.known() {
+        let tracks = self.known();
+        for (_, track) in
+            tracks.filter(|(worker, _)| (*worker as usize >= self.first_native) == is_native)
+        {
             if let Some(histogram) = track.histogram(measure) {
                 merged.add(histogram);
             }
@@ -316,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_trace_holds_its_own_events_and_the_last_ones() {
-        let trace = Trace::new(2);
+        let trace = Trace::new(2, 0);
         trace.ready(Some(0), 1);
         assert!(trace.turn_on(3));
         assert!(!trace.turn_on(3), "one trace at a time");
@@ -338,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_collector_loses_nothing_that_a_ring_cannot_hold() {
-        let trace = Arc::new(Trace::new(1));
+        let trace = Arc::new(Trace::new(1, 0));
         assert!(trace.start(1_000).unwrap());
         for task in 1..=3 * ring::EVENTS as u64 {
             trace.ready(Some(0), task);
@@ -354,7 +373,7 @@ mod tests {
 
     #[test]
     fn who_runs_a_task_is_found_by_its_number() {
-        let trace = Trace::new(3);
+        let trace = Trace::new(2, 1);
         trace.track(2).sit(77);
         let mut probe = trace.probe(2);
         assert_eq!(trace.runner(9), None);

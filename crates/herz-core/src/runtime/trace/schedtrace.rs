@@ -5,34 +5,49 @@
 
 use std::fmt;
 
-/// What the line says.
-#[derive(Clone, Copy, Debug)]
+/// What the line says. The first processor is the Python one.
+#[derive(Clone, Debug)]
 pub struct Sched {
     pub since_start_ms: u64,
     pub idle_processors: usize,
     /// Workers and the monitor.
     pub threads: usize,
+    /// The Python processor's owner does not spin: it alone looks for tasks.
+    pub spinning_threads: usize,
     pub idle_threads: usize,
-    /// Runnable tasks in the global queue and in the processor's own; steps begun.
+    /// Runnable tasks in the global queues.
     pub global: usize,
-    pub local: usize,
-    pub steps: u64,
+    /// Runnable tasks in each processor's queue, and steps begun.
+    pub local: Vec<usize>,
+    pub steps: Vec<u64>,
+}
+
+struct List<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("[ ")?;
+        self.0.iter().try_for_each(|one| write!(text, "{one} "))?;
+        text.write_str("]")
+    }
 }
 
 impl fmt::Display for Sched {
     fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The Python processor's owner does not spin: it alone looks for tasks.
+        // A processor comes before its spinner is counted: nobody needs one.
         write!(
             text,
-            "SCHED {}ms: gomaxprocs=1 idleprocs={} threads={} spinningthreads=0 needspinning=0 \
-             idlethreads={} runqueue={} [ {} ] schedticks=[ {} ]",
+            "SCHED {}ms: gomaxprocs={} idleprocs={} threads={} spinningthreads={} needspinning=0 \
+             idlethreads={} runqueue={} {} schedticks={}",
             self.since_start_ms,
+            self.local.len(),
             self.idle_processors,
             self.threads,
+            self.spinning_threads,
             self.idle_threads,
             self.global,
-            self.local,
-            self.steps
+            List(&self.local),
+            List(&self.steps),
         )
     }
 }
@@ -98,15 +113,16 @@ mod tests {
             since_start_ms: 1009,
             idle_processors: 0,
             threads: 5,
+            spinning_threads: 1,
             idle_threads: 2,
             global: 11,
-            local: 53,
-            steps: 1203,
+            local: vec![53, 40],
+            steps: vec![1203, 998],
         };
         assert_eq!(
             sched.to_string(),
-            "SCHED 1009ms: gomaxprocs=1 idleprocs=0 threads=5 spinningthreads=0 needspinning=0 \
-             idlethreads=2 runqueue=11 [ 53 ] schedticks=[ 1203 ]"
+            "SCHED 1009ms: gomaxprocs=2 idleprocs=0 threads=5 spinningthreads=1 needspinning=0 \
+             idlethreads=2 runqueue=11 [ 53 40 ] schedticks=[ 1203 998 ]"
         );
     }
 

@@ -12,6 +12,8 @@ use super::ring::{Event, Kind, Ring};
 pub enum Measure {
     /// A look at one victim's queue, by native processors.
     StealProbe,
+    /// A native processor's visit to the global queue, from before its lock to its share.
+    GlobalTake,
     /// From the end of a step to the beginning of the next.
     Switch,
     /// A step.
@@ -29,8 +31,9 @@ pub enum Measure {
 }
 
 impl Measure {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::StealProbe,
+        Self::GlobalTake,
         Self::Switch,
         Self::Step,
         Self::HandOff,
