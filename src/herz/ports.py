@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from herz.model.effects import Effect
 from herz.model.events import Event
+from herz.model.journal import Sealed
 from herz.model.record import Record
 
 
@@ -66,6 +67,62 @@ class RecordSink(Protocol):
             record: the decision.
             canonical: its canonical JSON (RFC 8785), which is what was hashed.
             digest: SHA3-384 over `canonical`, 48 bytes.
+        """
+        ...
+
+
+class Store(Protocol):
+    """Where the journal is kept: entries in order, and blobs by digest.
+
+    What it holds is always a prefix of what was appended; what `append` returned from is in it
+    after a crash.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+        ...
+
+    @property
+    def is_for_certain(self) -> bool:
+        """Whether all that was appended is on the disk, whatever happens to the machine."""
+        ...
+
+    def append(self, entries: Sequence[Sealed], *, expected: int, sync: bool) -> None:
+        """Keep more entries.
+
+        Args:
+            entries: the next ones, in order.
+            expected: how many the writer believes to be there.
+            sync: return only when they, and all before them, are on the disk.
+
+        Raises:
+            WorldError: the disk refused, or somebody else writes this journal now; nothing more
+                can be appended through this store, and what was not synced may be missing.
+        """
+        ...
+
+    def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
+        """The entries from `first` up to `end` with their indexes.
+
+        Raises:
+            AuditError: at the first that is damaged.
+        """
+        ...
+
+    def put(self, data: bytes) -> str:
+        """Keep a blob on the disk; its SHA3-384, hex.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """A blob.
+
+        Raises:
+            AuditError: it is not there, or is not what was kept.
         """
         ...
 

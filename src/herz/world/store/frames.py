@@ -1,0 +1,161 @@
+"""Segment files as bytes: a header, then batches of entries, each covered by checksums.
+
+    segment   "HERZSEG1"  first u64  zeros 12  crc32              of the 28 bytes before it
+    batch     "HZBT"  count u32  first u64  term u64  length u32  crc32
+    entry     crc32  length u32  state u8  leaf 50  salt 32  payload   crc32 of what follows it
+
+Numbers are big-endian. A batch is what one append wrote. In an erased entry (state 1) salt and
+payload are zeros. Every byte of a file is under a checksum, so that damage has a place; who
+changes a byte and its checksum is found by the tree (`herz.commit.audit`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from herz.errors import AuditError
+from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
+
+SEGMENT: Final = Struct(">8sQ12xI")
+BATCH: Final = Struct(">4sIQQII")
+SEGMENT_MAGIC: Final = b"HERZSEG1"
+BATCH_MAGIC: Final = b"HZBT"
+FRAME_BYTES: Final = 9 + LEAF_BYTES + SALT_BYTES
+"""Of an entry without its payload."""
+PAYLOAD_BYTES_MAX: Final = 64 << 20
+"""Bound of one entry; an object of the API has at most 1.5 MiB."""
+
+_STATE_AT: Final = 4
+_KEPT: Final = b"\0"
+_ERASED: Final = b"\1"
+_crc = zlib.crc32
+
+
+class DamageError(AuditError):
+    """Bytes of a segment are not what was written.
+
+    Args:
+        what: what is wrong.
+        index: the first entry that cannot be read.
+        offset: where in the file its batch, or the entry, begins.
+    """
+
+    def __init__(self, what: str, index: int, offset: int) -> None:
+        self.index = index
+        self.offset = offset
+        super().__init__(f"entry {index}: {what}, at byte {offset}")
+
+
+class Batch(NamedTuple):
+    """The header of a batch, and where its entries begin and end in the file."""
+
+    entries: int
+    first: int
+    term: int
+    start: int
+    end: int
+
+
+def segment_header(first: int) -> bytes:
+    """The header of the segment that begins with this entry."""
+    head = SEGMENT.pack(SEGMENT_MAGIC, first, 0)[:-4]
+    return head + _crc(head).to_bytes(4, "big")
+
+
+def encode_batch(entries: Sequence[Sealed], first: int, term: int) -> bytes:
+    """A batch as it is written."""
+    parts: list[bytes] = [b""]
+    length = 0
+    for leaf, salt, payload in entries:
+        size = len(payload)
+        rest = b"".join((size.to_bytes(4, "big"), _KEPT, leaf, salt, payload))
+        length += FRAME_BYTES + size
+        parts += (_crc(rest).to_bytes(4, "big"), rest)
+    head = BATCH.pack(BATCH_MAGIC, len(entries), first, term, length, 0)[:-4]
+    parts[0] = head + _crc(head).to_bytes(4, "big")
+    return b"".join(parts)
+
+
+def check_segment(data: bytes | memoryview, first: int) -> None:
+    """Check a segment's header.
+
+    Raises:
+        DamageError: it is not the header of the segment that begins with that entry.
+    """
+    if bytes(data[: SEGMENT.size]) != segment_header(first):
+        raise DamageError("the segment's header is damaged", first, 0)
+
+
+def read_batch(data: bytes | memoryview, offset: int, first: int) -> Batch:
+    """The header of the batch at an offset; `first` is the entry that it must begin with.
+
+    Raises:
+        DamageError: it is none, or is cut off.
+    """
+    head = bytes(data[offset : offset + BATCH.size])
+    if len(head) < BATCH.size:
+        raise DamageError("the file ends inside a batch's header", first, offset)
+    magic, count, begins, term, length, crc = BATCH.unpack(head)
+    if magic != BATCH_MAGIC or crc != _crc(head[:-4]):
+        raise DamageError("a batch's header is damaged", first, offset)
+    if begins != first:
+        what = f"the batch begins with entry {begins}: entries were removed, inserted or reordered"
+        raise DamageError(what, first, offset)
+    start = offset + BATCH.size
+    return Batch(count, begins, term, start, start + length)
+
+
+def entries_of(data: bytes | memoryview, batch: Batch) -> Iterator[tuple[int, Sealed]]:
+    """Where each entry of a batch begins, and the entry.
+
+    Raises:
+        DamageError: at the first that is damaged or cut off.
+    """
+    offset = batch.start
+    for index in range(batch.first, batch.first + batch.entries):
+        at = offset
+        head = offset + FRAME_BYTES
+        if head > batch.end or head > len(data):
+            raise DamageError("the file ends inside the entry", index, at)
+        size = int.from_bytes(data[at + 4 : at + 8], "big")
+        offset = head + size
+        if offset > batch.end or offset > len(data):
+            raise DamageError("the file ends inside the entry, or its length is wrong", index, at)
+        rest = data[at + 4 : offset]
+        if _crc(rest) != int.from_bytes(data[at : at + 4], "big"):
+            raise DamageError("its checksum is wrong", index, at)
+        leaf = bytes(rest[5 : 5 + LEAF_BYTES])
+        if rest[_STATE_AT]:
+            yield at, Sealed(leaf, b"", b"")
+        else:
+            salt = bytes(rest[5 + LEAF_BYTES : FRAME_BYTES - 4])
+            yield at, Sealed(leaf, salt, bytes(rest[FRAME_BYTES - 4 :]))
+    if offset != batch.end:
+        raise DamageError(
+            "the batch is longer than its entries", batch.first + batch.entries, offset
+        )
+
+
+def erased(frame: bytes) -> bytes:
+    """An entry's bytes in the file, as they are once salt and payload are gone."""
+    size = len(frame) - FRAME_BYTES
+    leaf = frame[9 : 9 + LEAF_BYTES]
+    rest = b"".join((frame[4:8], _ERASED, leaf, bytes(SALT_BYTES + size)))
+    return _crc(rest).to_bytes(4, "big") + rest
+
+
+def later_batch(data: bytes | memoryview, offset: int, first: int) -> int | None:
+    """The first entry of a sound batch header beyond an offset, which begins later; None: none."""
+    whole = bytes(data[offset + 1 :])
+    at = whole.find(BATCH_MAGIC)
+    while at >= 0:
+        head = whole[at : at + BATCH.size]
+        if len(head) == BATCH.size:
+            _, _, begins, _, _, crc = BATCH.unpack(head)
+            if crc == _crc(head[:-4]) and begins > first:
+                return int(begins)
+        at = whole.find(BATCH_MAGIC, at + 1)
+    return None
