@@ -23,7 +23,7 @@ import msgspec
 import pytest
 import yaml
 
-from herz import app
+from herz import app, engine
 from herz.config import (
     BackoffPolicy,
     OrderPolicy,
@@ -331,8 +331,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def _forget_packages() -> None:
-    app.third_party.cache_clear()
-    app.engine_digest.cache_clear()
+    engine.third_party.cache_clear()
+    engine.engine_digest.cache_clear()
 
 
 def node(name: str, **labels: str) -> ObjectApplied:
@@ -387,12 +387,12 @@ def test_howto_rule_says_why_not(installed: Path) -> None:
 
 
 def test_howto_package_is_part_of_the_engine(installed: Path) -> None:
-    assert set(app.third_party()) >= {"NoSpotForBatch", "PreferCold"}
-    with_it = app.engine_digest()
+    assert set(engine.third_party()) >= {"NoSpotForBatch", "PreferCold"}
+    with_it = engine.engine_digest()
     for path in installed.glob("*.dist-info/entry_points.txt"):
         path.write_text("", encoding="utf-8")
     _forget_packages()
-    assert app.engine_digest() != with_it
+    assert engine.engine_digest() != with_it
 
 
 def test_howto_rules_are_about_ten_lines() -> None:

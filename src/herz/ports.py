@@ -84,6 +84,16 @@ class Store(Protocol):
         ...
 
     @property
+    def term(self) -> int:
+        """The writer's term as leader."""
+        ...
+
+    @property
+    def recovered(self) -> str:
+        """What had to be mended when it was opened, in words; empty when nothing."""
+        ...
+
+    @property
     def is_for_certain(self) -> bool:
         """Whether all that was appended is on the disk, whatever happens to the machine."""
         ...
@@ -107,6 +117,33 @@ class Store(Protocol):
 
         Raises:
             AuditError: at the first that is damaged.
+        """
+        ...
+
+    def keep_hashes(self, level: int, first: int, hashes: bytes) -> None:
+        """Keep hashes of a level of the tree's tiles, from that index on; what stood there goes.
+
+        They follow from the entries, and may be lost.
+        """
+        ...
+
+    def read_hashes(self, level: int, first: int, count: int) -> bytes:
+        """Hashes that were kept; fewer where there are fewer."""
+        ...
+
+    def keep_note(self, note: bytes) -> None:
+        """Keep a signed checkpoint.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        ...
+
+    def notes(self) -> list[bytes]:
+        """The signed checkpoints in the order in which they were kept.
+
+        Raises:
+            AuditError: one is damaged.
         """
         ...
 

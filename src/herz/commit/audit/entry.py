@@ -29,12 +29,11 @@ class Engine(_Entry, frozen=True, kw_only=True):
     """What decides besides policy and events.
 
     Args:
-        digest: as records name it: over code, native module, Python, numpy, third-party rules.
+        digest: as records name it, over all parts.
         herz: version.
         image: name of the container image, where the driver was told one.
-        lock: SHA-256 of the lock file whose packages are installed; empty where there is none.
-        native: SHA3-384 of the native module.
-        numpy: version.
+        packages: (name, version) of those in the lock file that decisions go through.
+        parts: (name, SHA3-384) of what it is made of: sources, native module, versions, rules.
         python: version.
         rules: (name, where from, version) of third-party rules.
     """
@@ -42,9 +41,8 @@ class Engine(_Entry, frozen=True, kw_only=True):
     digest: str
     herz: str
     image: str = ""
-    lock: str = ""
-    native: str
-    numpy: str
+    packages: tuple[tuple[str, str], ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()
     python: str
     rules: tuple[tuple[str, str, str], ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from herz.front.atomic import checked_target, write_whole
 from herz.front.cli.options import (
     Output,
     checked_data,
+    checked_journal,
     checked_name,
     parsed_load,
     parsed_runs,
@@ -20,6 +22,7 @@ from herz.front.cli.options import (
 from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
 from herz.front.report import render
+from herz.journaling import written
 
 EXAMPLE = """Examples:
 
@@ -30,6 +33,8 @@ EXAMPLE = """Examples:
     herz simulate openb --data DIR --list default --load 1.3 --runs 10 --policy bestfit
 
     herz simulate shop --report shop.html
+
+    herz simulate shop --journal DIR
 """
 
 
@@ -60,19 +65,29 @@ def simulate(
     report: Annotated[
         str | None, typer.Option(metavar="FILE.html", help="Write an HTML report.")
     ] = None,
+    journal: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Write a journal: every input, every decision."),
+    ] = None,
 ) -> None:
     """Run a scenario in virtual time: the same code that drives a live cluster."""
     target = None if report is None else checked_target(report, option="--report")
-    with shown_progress(is_table=output is Output.TABLE) as progress:
+    count = parsed_runs(runs)
+    folder = None if journal is None else checked_journal(journal, count)
+    with (
+        shown_progress(is_table=output is Output.TABLE) as progress,
+        nullcontext() if folder is None else written(folder) as wrap,
+    ):
         summary = app.run_simulation(
             scenario=checked_name(scenario, option="SCENARIO"),
             policy=checked_name(policy, option="--policy"),
             seed=parsed_seed(seed),
-            runs=parsed_runs(runs),
+            runs=count,
             data=None if data is None else checked_data(data),
             list_name=None if list_name is None else checked_name(list_name, option="--list"),
             load=None if load is None else parsed_load(load),
             progress=progress,
+            wrap=wrap,
         )
     if target is not None:
         # Before the answer is printed: a failed write must not follow a printed success.
@@ -80,6 +95,8 @@ def simulate(
     after = [f"note: {note}" for note in notes(summary)]
     if target is not None:
         after.append(f"report: {target}")
+    if folder is not None:
+        after.append(f"journal: {folder}")
     print_answer(
         answer(summary, None if target is None else str(target)),
         output,

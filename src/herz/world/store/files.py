@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from struct import Struct
 from typing import Final
 
 from herz.errors import AuditError, ConfigError, WorldError
@@ -35,7 +36,9 @@ from herz.world.store.frames import (
 SEGMENT_BYTES_MAX: Final = 64 << 20
 """A segment that has reached this is followed by another."""
 SUFFIX: Final = ".seg"
+HASH_BYTES: Final = 32
 _TERM_BYTES: Final = 12
+_NOTE: Final = Struct(">II")
 
 
 class StaleWriterError(WorldError):
@@ -100,6 +103,30 @@ class Reader:
                 if index >= first:
                     yield index, entry
 
+    def read_hashes(self, level: int, first: int, count: int) -> bytes:
+        """See `herz.ports.Store.read_hashes`."""
+        try:
+            with open(self.folder / "tiles" / str(level), "rb") as file:
+                return os.pread(file.fileno(), count * HASH_BYTES, first * HASH_BYTES)
+        except FileNotFoundError:
+            return b""
+
+    def notes(self) -> list[bytes]:
+        """See `herz.ports.Store.notes`; one that is cut off at the end was not kept."""
+        found: list[bytes] = []
+        path, at = self.folder / "checkpoints", 0
+        data = _read(path) if path.exists() else b""
+        while at + 8 <= len(data):
+            length, crc = _NOTE.unpack_from(data, at)
+            note = data[at + 8 : at + 8 + length]
+            if len(note) < length:
+                break
+            if zlib.crc32(note) != crc:
+                raise AuditError(f"checkpoint {len(found)} is damaged, at byte {at} of {path}")
+            found.append(note)
+            at += 8 + length
+        return found
+
     def get(self, digest: str) -> bytes:
         """See `herz.ports.Store.get`."""
         try:
@@ -129,6 +156,8 @@ class FileStore(Reader):
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._term_file = os.open(folder / "term", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._file = -1
+        # Bound: eight levels.
+        self._tiles: dict[int, int] = {}
         self._size = 0
         self._end = 0
         self._failed = ""
@@ -217,14 +246,36 @@ class FileStore(Reader):
             raise WorldError(f"cannot write {path}: {error.strerror or error}") from error
         return digest
 
+    def keep_hashes(self, level: int, first: int, hashes: bytes) -> None:
+        """See `herz.ports.Store.keep_hashes`."""
+        try:
+            if level not in self._tiles:
+                (self.folder / "tiles").mkdir(exist_ok=True)
+                path = self.folder / "tiles" / str(level)
+                self._tiles[level] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.pwrite(self._tiles[level], hashes, first * HASH_BYTES)
+        except OSError as error:
+            raise WorldError(f"cannot write {self.folder}: {error.strerror or error}") from error
+
+    def keep_note(self, note: bytes) -> None:
+        """See `herz.ports.Store.keep_note`."""
+        try:
+            with open(self.folder / "checkpoints", "ab") as file:
+                file.write(_NOTE.pack(len(note), zlib.crc32(note)) + note)
+                file.flush()
+                os.fdatasync(file.fileno())
+        except OSError as error:
+            raise WorldError(f"cannot write {self.folder}: {error.strerror or error}") from error
+
     def close(self) -> None:
         """Sync what was appended, and let the files go."""
         if self._file >= 0 and not self._failed and not self._is_synced:
             os.fdatasync(self._file)
             self._is_synced = True
-        for descriptor in (self._file, self._lock, self._term_file):
+        for descriptor in (self._file, self._lock, self._term_file, *self._tiles.values()):
             if descriptor >= 0:
                 os.close(descriptor)
+        self._tiles.clear()
         self._file = self._lock = self._term_file = -1
         self._failed = self._failed or "it is closed"
 

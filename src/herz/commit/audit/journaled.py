@@ -1,0 +1,96 @@
+"""A machine in a journal: what reaches it and what it decides is on the disk before effects leave.
+
+Inputs are added before they are applied, records as they are sealed; a step ends with one commit.
+If that fails, the step gives no effects, and neither does any later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from herz.commit.audit.entry import Content, Start, Step
+from herz.commit.audit.log import Log
+from herz.errors import WorldError
+from herz.model.effects import Effect, WakeAt
+from herz.model.events import Event
+from herz.model.journal import Kind
+from herz.model.record import Record
+from herz.ports import Machine, RecordSink
+
+
+class Journaled:
+    """The machine (`herz.ports.Machine`), with a journal.
+
+    Args:
+        log: the journal.
+        start: what the machine is made of.
+        make: makes it; its records go to the sinks.
+        sinks: who else gets the records.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        start: Start,
+        make: Callable[[Sequence[RecordSink]], Machine],
+        sinks: Sequence[RecordSink] = (),
+    ) -> None:
+        self._log = log
+        log.write(start)
+        log.commit()
+        self._machine = make((self, *sinks))
+
+    @property
+    def ready(self) -> int:
+        """See `herz.ports.Machine.ready`."""
+        return self._machine.ready
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """See `herz.ports.Machine.held`."""
+        return self._machine.held
+
+    def apply(self, event: Event) -> None:
+        """Take one event in; it is in the journal, too, if the machine refuses it.
+
+        Raises:
+            ConfigError: the machine refuses the object.
+            WorldError: the journal cannot be written.
+        """
+        self._log.write(event)
+        self._machine.apply(event)
+
+    def step(self, now_ns: int, limit: int) -> list[Effect]:
+        """Decide; the effects may leave, for what led to them is on the disk.
+
+        Raises:
+            WorldError: the journal cannot be written: nothing may be bound.
+        """
+        self._log.write(Step(limit=limit, now_ns=now_ns))
+        try:
+            effects = self._machine.step(now_ns, limit)
+        except BaseException:
+            # A bug of ours: what led to it is kept, so that it can be had again.
+            with suppress(WorldError):
+                self._log.commit()
+            raise
+        # A wake-up is the driver's own: it changes nothing outside.
+        self._log.commit(sync=any(type(effect) is not WakeAt for effect in effects))
+        return effects
+
+    def tell(self, content: Content) -> int:
+        """Put something into the journal that is no input: the index of its entry."""
+        index = self._log.write(content)
+        self._log.commit()
+        return index
+
+    def append(self, record: Record, canonical: bytes, digest: bytes) -> None:
+        """Take a record from the chain (`herz.ports.RecordSink`)."""
+        del record, digest
+        self._log.add(Kind.RECORD, canonical)
+
+    def close(self) -> None:
+        """End the journal: everything is on the disk and, where there is a signer, signed."""
+        self._log.commit()
+        self._log.sign()

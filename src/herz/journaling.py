@@ -1,0 +1,146 @@
+"""Wires journals: who writes one, and how a machine is had again from what one says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from herz import app
+from herz.app import Wrap
+from herz.commit.audit.entry import Engine, Start
+from herz.commit.audit.journaled import Journaled
+from herz.commit.audit.log import Log, Notary
+from herz.commit.audit.replay import Replay, Replayed
+from herz.config import Policies, Policy, canonical_policy, policy_of
+from herz.engine import engine, engine_digest
+from herz.errors import ConfigError
+from herz.ports import Machine, RecordSink
+from herz.world.store.clockless import clockless
+from herz.world.store.files import FileStore, Reader
+
+ORIGIN = "herz.dev/journal"
+"""The name of a log that was given none."""
+
+
+@contextmanager
+def written(folder: Path, *, origin: str = ORIGIN, notary: Notary | None = None) -> Iterator[Wrap]:
+    """What puts one machine into a new journal in the folder.
+
+    Args:
+        folder: where; made where it is not there.
+        origin: the log's name.
+        notary: signs its checkpoints; None: there are none.
+
+    Raises:
+        ConfigError: there is a journal already.
+        WorldError: the disk refused.
+    """
+    if (folder / "segments").is_dir():
+        fix = "name a folder that is not there, or remove the journal"
+        raise ConfigError("there is a journal", where="--journal", value=str(folder), fix=fix)
+    store = FileStore.open(folder)
+    log = Log(store, os.urandom, origin, notary)
+    made: list[Journaled] = []
+
+    def wrap(policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink]) -> Machine:
+        machine = journaled(log, policy, seed, sinks)
+        made.append(machine)
+        return machine
+
+    try:
+        yield wrap
+        for machine in made:
+            machine.close()
+    finally:
+        store.close()
+
+
+def replayed(folder: Path) -> Replayed:
+    """Decide everything in a journal anew, and compare.
+
+    Raises:
+        ConfigError: there is no journal, or another engine wrote it.
+        AuditError: an entry is damaged.
+        InvariantError: what decides asked for the time.
+    """
+    reader = Reader(folder)
+
+    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        return machine_of(reader, start, sinks)
+
+    with clockless():
+        return Replay(make).run(reader.read())
+
+
+def machine_of(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Machine:
+    """The machine that a start tells of, as it was then.
+
+    Raises:
+        ConfigError: another engine is needed.
+        AuditError: the policy's bytes are not there, or are others.
+    """
+    if start.engine.digest != engine_digest():
+        raise ConfigError(
+            "another engine decided",
+            where="engine",
+            value=start.engine.digest[:16],
+            fix=f"use {needed(start.engine)}",
+        )
+    return app.build_machine(
+        policy_of(reader.get(start.policy_blob), start.policy),
+        start.seed,
+        sinks,
+        aliases=dict(start.aliases),
+        after=(start.sequence, start.head),
+        term=start.term,
+    )
+
+
+def needed(engine: Engine) -> str:
+    """What must be installed to have an engine again, in words."""
+    if engine.image:
+        return f"the image {engine.image}"
+    packages = ", ".join(f"{name} {version}" for name, version in engine.packages)
+    rules = ", ".join(f"{name} of {version}" for name, _, version in engine.rules)
+    return (
+        f"Herz {engine.herz} with the source whose digest is {engine.digest}, built from its "
+        f"requirements/runtime.lock: Python {engine.python}, {packages}{rules and f', {rules}'}"
+    )
+
+
+def journaled(
+    log: Log, policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink] = ()
+) -> Journaled:
+    """A new machine in a journal; its chain goes on from the last record.
+
+    Raises:
+        WorldError: the disk refused.
+    """
+    blob = log.store.put(canonical_policy(policy))
+    sequence, head = log.last_record()
+    start = Start(
+        aliases=tuple(sorted(app.ALIASES.items())),
+        engine=engine(),
+        head=head,
+        origin=log.origin,
+        policy=policy.digest,
+        policy_blob=blob,
+        seed=seed,
+        recovered=log.store.recovered,
+        sequence=sequence,
+        term=log.store.term,
+    )
+
+    def make(others: Sequence[RecordSink]) -> Machine:
+        return app.build_machine(
+            policy,
+            seed,
+            others,
+            aliases=app.ALIASES,
+            after=(sequence, head),
+            term=log.store.term,
+        )
+
+    return Journaled(log, start, make, sinks)
