@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from herz.model.effects import Effect
 from herz.model.events import Event
@@ -169,6 +169,37 @@ class Progress(Protocol):
 
     def advance(self, done: int, total: int, note: str) -> None:
         """Show that `done` of `total` units are done; `note` is one short phrase."""
+        ...
+
+
+Algorithm = Literal["ed25519", "ecdsa-p384-sha3-384"]
+"""How a signer signs: RFC 8032, or FIPS 186-5 with the digests of FIPS 202."""
+
+
+class Signer(Protocol):
+    """One private key that signs, wherever it is kept."""
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """How it signs."""
+        ...
+
+    @property
+    def public(self) -> bytes:
+        """The public half: 32 bytes of Ed25519, or 97 of an uncompressed P-384 point."""
+        ...
+
+    @property
+    def keeper(self) -> str:
+        """What keeps the private half, in words for a report."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature: 64 bytes of Ed25519, or r and s of P-384, 48 bytes each.
+
+        Raises:
+            WorldError: the key cannot be used now.
+        """
         ...
 
 
