@@ -148,20 +148,32 @@ def test_command_in_the_docs_runs(page: Path, command: str, tmp_path: Path) -> N
         "PYTHONPATH": os.pathsep.join(paths),
         "XDG_RUNTIME_DIR": str(tmp_path),
     }
+    if "--journal" in command and "herz simulate" not in command:
+        # What the page wrote before.
+        for earlier in commands(page):
+            if "herz simulate" in earlier and "--journal" in earlier:
+                herz(shlex.split(earlier)[1:], tmp_path, environment)
     arguments = shlex.split(command)[1:]
     if arguments[:2] == ["runtime", "top"]:
         arguments = list(dict.fromkeys([*arguments, "--once"]))  # it would go on until Ctrl-C
     with live_runtime(environment):
-        done = subprocess.run(
-            [sys.executable, "-m", "herz.front.cli", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = herz(arguments, tmp_path, environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def herz(
+    arguments: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """The end of a command of ours."""
+    return subprocess.run(
+        [sys.executable, "-m", "herz.front.cli", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @contextlib.contextmanager

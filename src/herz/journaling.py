@@ -13,12 +13,14 @@ from herz.commit.audit.entry import Engine, Start
 from herz.commit.audit.journaled import Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.replay import Replay, Replayed
+from herz.commit.audit.verify import Verification, Verified
 from herz.config import Policies, Policy, canonical_policy, policy_of
 from herz.engine import engine, engine_digest
 from herz.errors import ConfigError
 from herz.ports import Machine, RecordSink
 from herz.world.store.clockless import clockless
 from herz.world.store.files import FileStore, Reader
+from herz.world.store.index import Index
 
 ORIGIN = "herz.dev/journal"
 """The name of a log that was given none."""
@@ -55,6 +57,32 @@ def written(folder: Path, *, origin: str = ORIGIN, notary: Notary | None = None)
             machine.close()
     finally:
         store.close()
+    with indexed(folder):
+        pass  # Readers find it made.
+
+
+def verified(folder: Path, *, first: int = 0, end: int | None = None) -> Verified:
+    """Whether a journal is what was written.
+
+    Raises:
+        ConfigError: there is no journal.
+    """
+    return Verification(Reader(folder), first=first, end=end).run()
+
+
+@contextmanager
+def indexed(folder: Path) -> Iterator[Index]:
+    """The index of a journal, brought up to its end.
+
+    Raises:
+        ConfigError: there is no journal.
+        WorldError: the index cannot be written.
+    """
+    index = Index(Reader(folder))
+    try:
+        yield index
+    finally:
+        index.close()
 
 
 def replayed(folder: Path) -> Replayed:

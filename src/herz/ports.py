@@ -71,8 +71,48 @@ class RecordSink(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Where the journal is kept: entries in order, and blobs by digest.
+class Journal(Protocol):
+    """A journal that is read: entries in order, blobs by digest, checkpoints, the tree's hashes."""
+
+    @property
+    def cut(self) -> str:
+        """Where reading found the last append cut off, in words; empty where it did not."""
+        ...
+
+    def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
+        """The entries from `first` up to `end` with their indexes.
+
+        Raises:
+            AuditError: at the first that is damaged.
+        """
+        ...
+
+    def read_hashes(self, level: int, first: int, count: int) -> bytes:
+        """Hashes of a level of the tree's tiles, as they were kept; fewer where there are fewer.
+
+        They are no evidence: they follow from the entries, and may be missing.
+        """
+        ...
+
+    def notes(self) -> list[bytes]:
+        """The signed checkpoints in the order in which they were kept.
+
+        Raises:
+            AuditError: one is damaged.
+        """
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """A blob.
+
+        Raises:
+            AuditError: it is not there, or is not what was kept.
+        """
+        ...
+
+
+class Store(Journal, Protocol):
+    """Where a journal is written.
 
     What it holds is always a prefix of what was appended; what `append` returned from is in it
     after a crash.
@@ -112,23 +152,11 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
-        """The entries from `first` up to `end` with their indexes.
-
-        Raises:
-            AuditError: at the first that is damaged.
-        """
-        ...
-
     def keep_hashes(self, level: int, first: int, hashes: bytes) -> None:
         """Keep hashes of a level of the tree's tiles, from that index on; what stood there goes.
 
         They follow from the entries, and may be lost.
         """
-        ...
-
-    def read_hashes(self, level: int, first: int, count: int) -> bytes:
-        """Hashes that were kept; fewer where there are fewer."""
         ...
 
     def keep_note(self, note: bytes) -> None:
@@ -139,27 +167,11 @@ class Store(Protocol):
         """
         ...
 
-    def notes(self) -> list[bytes]:
-        """The signed checkpoints in the order in which they were kept.
-
-        Raises:
-            AuditError: one is damaged.
-        """
-        ...
-
     def put(self, data: bytes) -> str:
         """Keep a blob on the disk; its SHA3-384, hex.
 
         Raises:
             WorldError: the disk refused.
-        """
-        ...
-
-    def get(self, digest: str) -> bytes:
-        """A blob.
-
-        Raises:
-            AuditError: it is not there, or is not what was kept.
         """
         ...
 

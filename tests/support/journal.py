@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from herz.app import load_policy, run_simulation
+from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.journaled import Journaled
-from herz.commit.audit.log import Log
+from herz.commit.audit.log import Log, Notary
+from herz.commit.audit.note import KeyKind, Note, NoteKey, NoteSignature
 from herz.config import Policy
 from herz.journaling import journaled, written
 from herz.model.effects import Bind, Effect
 from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.journal import Sealed
 from herz.model.objects import KubernetesObject
 from herz.ports import RecordSink
 from herz.world.sim.result import Summary
-from herz.world.store.files import FileStore
+from herz.world.store.files import FileStore, Reader
+from herz.world.store.frames import encode_batch, segment_header
 
 SMALL = Path(__file__).parents[1] / "data" / "scenarios" / "small.toml"
+
+
+ORIGIN = "test.example/log"
 
 
 class Written:
@@ -36,10 +46,11 @@ class Written:
         term: int = 0,
         policy: Policy | None = None,
         sinks: Sequence[RecordSink] = (),
+        notary: Notary | None = None,
     ) -> None:
         self.folder = folder
         self.store = FileStore.open(folder, term)
-        self.log = Log(self.store, os.urandom, "test.example/log")
+        self.log = Log(self.store, os.urandom, ORIGIN, notary)
         self.machine: Journaled = journaled(self.log, policy or load_policy("default"), 1, sinks)
         self.now = 0
 
@@ -87,3 +98,36 @@ def simulated(folder: Path, *, seed: int = 5, scenario: str = str(SMALL)) -> Sum
             progress=None,
             wrap=wrap,
         )
+
+
+def notary(origin: str) -> tuple[Notary, NoteKey]:
+    """Signs checkpoints with a new key, and that key."""
+    private = Ed25519PrivateKey.generate()
+    key = NoteKey(origin, KeyKind.ED25519, private.public_key().public_bytes_raw())
+
+    def sign(checkpoint: Checkpoint) -> bytes:
+        line = NoteSignature(key.name, key.key_id, private.sign(checkpoint.text))
+        return Note(checkpoint.text, (line,)).data
+
+    return sign, key
+
+
+def entries_of(folder: Path) -> list[Sealed]:
+    """All entries of a journal."""
+    return [entry for _, entry in Reader(folder).read()]
+
+
+def forge(folder: Path, entries: Sequence[Sealed], *, is_tree_kept: bool = True) -> None:
+    """Put other entries into a journal, with checksums as they should be.
+
+    Args:
+        folder: the journal.
+        entries: what stands in it from now on.
+        is_tree_kept: whether the hashes of the tree stay those of the old entries.
+    """
+    for _, path in Reader(folder).segments():
+        path.unlink()
+    data = segment_header(0) + encode_batch(entries, 0, 0)
+    (folder / "segments" / f"{0:020}.seg").write_bytes(data)
+    if not is_tree_kept:
+        shutil.rmtree(folder / "tiles", ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from herz.front.cli import configuration, explain, runtime, settings, simulate
+from herz.front.cli import audit, configuration, explain, runtime, settings, simulate
 
 herz = typer.Typer(
     name="herz",
@@ -20,5 +20,6 @@ herz.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 herz.command("version", epilog="Example: herz version --output json")(settings.version)
 settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
+herz.add_typer(audit.audit, name="audit")
 herz.add_typer(settings.config, name="config")
 herz.add_typer(runtime.runtime, name="runtime")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from herz import app
+from herz import app, journaling
+from herz.front import recorded
 from herz.front.cli.options import (
     Output,
     checked_data,
@@ -17,6 +20,8 @@ from herz.front.cli.options import (
 from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
 from herz.front.explain import Remembered, candidate_rows, notes, plain, rows
+from herz.front.recorded import Told
+from herz.model.record import Record
 
 EXAMPLE = """Examples:
 
@@ -25,6 +30,8 @@ EXAMPLE = """Examples:
     herz explain shop/web-00633 --node general-0020
 
     herz explain web-00001 --scenario shop --seed 7 --output json
+
+    herz explain shop/web-00633 --journal DIR
 """
 
 
@@ -33,6 +40,9 @@ def explain(
     *,
     node: Annotated[
         str | None, typer.Option(metavar="NAME", help="Say what the records say of this node.")
+    ] = None,
+    journal: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The journal that tells; nothing is run.")
     ] = None,
     scenario: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="The scenario in which the pod is.")
@@ -56,10 +66,16 @@ def explain(
 ) -> None:
     """Show every decision about a pod: where, why there, and what it waited for.
 
-    The run is done again: the same scenario, policy and seed give the same records.
+    From a journal; or the run is done again: the same scenario, policy and seed give the same
+    records.
     """
     asked = checked_name(pod, option="POD")
     of_node = "" if node is None else checked_name(node, option="--node")
+    if journal is not None:
+        with journaling.indexed(Path(checked_name(journal, option="--journal"))) as index:
+            key, told = recorded.of_pod(index, asked)
+        _show(key, [one.record for one in told], of_node, output, told)
+        return
     kept = Remembered(asked)
     with shown_progress(is_table=output is Output.TABLE) as progress:
         app.run_simulation(
@@ -73,15 +89,31 @@ def explain(
             progress=progress,
             sinks=(kept,),
         )
-    key, records = kept.records()
+    _show(*kept.records(), of_node, output)
+
+
+def _show(
+    key: str,
+    records: list[Record],
+    of_node: str,
+    output: Output,
+    told: Sequence[Told] = (),
+) -> None:
+    """Print the answer; `told` has what the journal knows beyond the records."""
+    answers = [
+        f"outcome: decision {one.record.sequence}, {recorded.said(outcome)}"
+        for one in told
+        for _, outcome in one.outcomes
+    ]
     best = next((one for one in reversed(records) if one.plugins), None)
     print_answer(
-        plain(key, records, of_node),
+        plain(key, records, of_node)
+        | ({"outcomes": [recorded.plain(one)["outcomes"] for one in told]} if told else {}),
         output,
         title=f"herz explain {key}",
         columns=("decision", "at", "decided", "node", f"of {of_node}" if of_node else "why"),
         rows=rows(records, of_node),
-        after=() if of_node else notes(records),
+        after=() if of_node else [*notes(records), *answers],
     )
     if best is not None and not of_node and output is Output.TABLE:
         columns, candidates = candidate_rows(best)

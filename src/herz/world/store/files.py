@@ -24,6 +24,7 @@ from herz.model.journal import Sealed
 from herz.world.store.frames import (
     SEGMENT,
     Batch,
+    CutOffError,
     DamageError,
     check_segment,
     encode_batch,
@@ -57,6 +58,8 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.cut = ""
+        """Where reading found the last append cut off, in words."""
         if not (folder / "segments").is_dir():
             fix = "name a folder that --journal wrote"
             raise ConfigError("no journal", where="--journal", value=str(folder), fix=fix)
@@ -69,8 +72,8 @@ class Reader:
     def batches(self, first: int = 0) -> Iterator[tuple[bytes, Batch]]:
         """The segments' bytes with the batches, from the one that holds entry `first`.
 
-        A segment that ends early, or a gap between two, is an error; where the last one ends
-        inside a batch, so is that.
+        They end before an append that was cut off (`cut`). A segment that ends early, or a gap
+        between two, is an error.
 
         Raises:
             DamageError: at the first entry that cannot be read.
@@ -86,14 +89,20 @@ class Reader:
             check_segment(data, begins)
             offset = SEGMENT.size
             while offset < len(data):
-                batch = read_batch(data, offset, expected)
+                try:
+                    batch = read_batch(data, offset, expected)
+                except CutOffError as error:
+                    if path != segments[-1][1]:
+                        raise
+                    self.cut = f"{len(data) - offset} bytes of an append that was cut off: {error}"
+                    return
                 if first < expected + batch.entries:
                     yield data, batch
                 expected += batch.entries
                 offset = batch.end
 
     def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
-        """See `herz.ports.Store.read`."""
+        """See `herz.ports.Journal.read`."""
         for data, batch in self.batches(first):
             if end is not None and batch.first >= end:
                 return
@@ -104,7 +113,7 @@ class Reader:
                     yield index, entry
 
     def read_hashes(self, level: int, first: int, count: int) -> bytes:
-        """See `herz.ports.Store.read_hashes`."""
+        """See `herz.ports.Journal.read_hashes`."""
         try:
             with open(self.folder / "tiles" / str(level), "rb") as file:
                 return os.pread(file.fileno(), count * HASH_BYTES, first * HASH_BYTES)
@@ -112,7 +121,7 @@ class Reader:
             return b""
 
     def notes(self) -> list[bytes]:
-        """See `herz.ports.Store.notes`; one that is cut off at the end was not kept."""
+        """See `herz.ports.Journal.notes`; one that is cut off at the end was not kept."""
         found: list[bytes] = []
         path, at = self.folder / "checkpoints", 0
         data = _read(path) if path.exists() else b""
@@ -128,7 +137,7 @@ class Reader:
         return found
 
     def get(self, digest: str) -> bytes:
-        """See `herz.ports.Store.get`."""
+        """See `herz.ports.Journal.get`."""
         try:
             data = (self.folder / "blobs" / digest).read_bytes()
         except OSError as error:

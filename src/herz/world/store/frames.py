@@ -49,6 +49,10 @@ class DamageError(AuditError):
         super().__init__(f"entry {index}: {what}, at byte {offset}")
 
 
+class CutOffError(DamageError):
+    """The file ends inside a batch: its append was cut off, or the file was."""
+
+
 class Batch(NamedTuple):
     """The header of a batch, and where its entries begin and end in the file."""
 
@@ -97,7 +101,7 @@ def read_batch(data: bytes | memoryview, offset: int, first: int) -> Batch:
     """
     head = bytes(data[offset : offset + BATCH.size])
     if len(head) < BATCH.size:
-        raise DamageError("the file ends inside a batch's header", first, offset)
+        raise CutOffError("the file ends inside a batch's header", first, offset)
     magic, count, begins, term, length, crc = BATCH.unpack(head)
     if magic != BATCH_MAGIC or crc != _crc(head[:-4]):
         raise DamageError("a batch's header is damaged", first, offset)
@@ -105,11 +109,20 @@ def read_batch(data: bytes | memoryview, offset: int, first: int) -> Batch:
         what = f"the batch begins with entry {begins}: entries were removed, inserted or reordered"
         raise DamageError(what, first, offset)
     start = offset + BATCH.size
+    if start + length > len(data):
+        raise CutOffError("the file ends inside the batch", first, offset)
     return Batch(count, begins, term, start, start + length)
 
 
-def entries_of(data: bytes | memoryview, batch: Batch) -> Iterator[tuple[int, Sealed]]:
+def entries_of(
+    data: bytes | memoryview, batch: Batch, *, is_part: bool = False
+) -> Iterator[tuple[int, Sealed]]:
     """Where each entry of a batch begins, and the entry.
+
+    Args:
+        data: what the batch's `start` and `end` are places in.
+        batch: the batch.
+        is_part: whether entries may follow that are not asked for.
 
     Raises:
         DamageError: at the first that is damaged or cut off.
@@ -133,7 +146,7 @@ def entries_of(data: bytes | memoryview, batch: Batch) -> Iterator[tuple[int, Se
         else:
             salt = bytes(rest[5 + LEAF_BYTES : FRAME_BYTES - 4])
             yield at, Sealed(leaf, salt, bytes(rest[FRAME_BYTES - 4 :]))
-    if offset != batch.end:
+    if offset != batch.end and not is_part:
         raise DamageError(
             "the batch is longer than its entries", batch.first + batch.entries, offset
         )
