@@ -215,5 +215,32 @@ class Signer(Protocol):
         ...
 
 
+class WitnessMemory(Protocol):
+    """What a witness remembers: the last checkpoint of each log that it cosigned."""
+
+    def latest(self, origin: str) -> bytes | None:
+        """The note with the witness' own line; None where it never cosigned that log.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        ...
+
+    def latest_by_hash(self, origin_hash: str) -> bytes | None:
+        """The same by the SHA-256 of the origin, hex."""
+        ...
+
+    def replace(self, origin: str, old: bytes | None, new: bytes) -> bool:
+        """Remember another note in the place of `old`; on the disk when it returns.
+
+        Returns:
+            Whether `old` was still the last one; if not, nothing was done.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        ...
+
+
 MachineFactory = Callable[[int, Sequence[RecordSink]], Machine]
 """Makes a machine from a seed (the tie key of a simulated log) and the sinks of its records."""

@@ -53,7 +53,8 @@ def test_a_key_counts_only_for_the_sizes_that_it_was_valid_for() -> None:
     text = f'{lines}\n[[log]]\nfrom = 10\nkey = "{new.keys[0].text}"\n'
     trust = parse_trust(text.encode())
     for size, signer in ((9, SIGNER), (10, new)):
-        assert trust.vouched(signer.sign(LOG.checkpoint(size).text).data)
+        note = signer.sign(LOG.checkpoint(size).text)
+        assert trust.vouched(note.data).checkpoint.size == size
     for size, signer in ((10, SIGNER), (9, new)):
         with pytest.raises(AuditError, match="no trusted key has signed it"):
             trust.vouched(signer.sign(LOG.checkpoint(size).text).data)
