@@ -9,11 +9,12 @@ from pathlib import Path
 
 from herz import app
 from herz.app import Wrap
+from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.entry import Engine, Start
 from herz.commit.audit.journaled import Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.replay import Replay, Replayed
-from herz.commit.audit.verify import Verification, Verified
+from herz.commit.audit.verify import Judge, Verification, Verified
 from herz.config import Policies, Policy, canonical_policy, policy_of
 from herz.engine import engine, engine_digest
 from herz.errors import ConfigError
@@ -61,13 +62,21 @@ def written(folder: Path, *, origin: str = ORIGIN, notary: Notary | None = None)
         pass  # Readers find it made.
 
 
-def verified(folder: Path, *, first: int = 0, end: int | None = None) -> Verified:
-    """Whether a journal is what was written.
+def verified(
+    folder: Path,
+    *,
+    first: int = 0,
+    end: int | None = None,
+    since: Checkpoint | None = None,
+    judge: Judge | None = None,
+) -> Verified:
+    """Whether a journal is what was written; see `Verification` for what may be asked.
 
     Raises:
         ConfigError: there is no journal.
     """
-    return Verification(Reader(folder), first=first, end=end).run()
+    reader = Reader(folder)
+    return Verification(reader, first=first, end=end, since=since, judge=judge).run()
 
 
 @contextmanager

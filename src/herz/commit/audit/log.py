@@ -177,7 +177,8 @@ class Log:
         if not notes:
             self._read(0, None)
             return
-        last = parse_signed(notes[-1])[0]
+        # Cosigned checkpoints are kept again, when newer ones may be there.
+        last = max((parse_signed(note)[0] for note in notes), key=lambda each: each.size)
         if last.size > self.store.size:
             raise AuditError(
                 f"{self.store.size} entries are there, but a checkpoint covers {last.size}: "

@@ -16,7 +16,8 @@ from typing import Final, NoReturn
 
 from herz.commit.audit.chain import NO_RECORD
 from herz.commit.audit.checkpoint import Checkpoint, parse_signed
-from herz.commit.audit.entry import Content, Erasure, Model, Start, State, opened
+from herz.commit.audit.entry import Content, Erasure, Key, Model, Start, State, opened
+from herz.commit.audit.rotation import check_key_change
 from herz.commit.audit.tree import (
     HASH_BYTES,
     TILE_WIDTH,
@@ -119,6 +120,7 @@ class Verification:
         self._head: str | None = NO_RECORD if first == 0 else None
         self._sequence: int | None = 0 if first == 0 else None
         self._record_at = first
+        self._origin = ""
         self._erased: list[int] = []
         self._erasures: list[tuple[int, int, int]] = []
         # The first entry whose kept hash is another, until a checkpoint decides which is right.
@@ -200,6 +202,7 @@ class Verification:
     def _check(self, index: int, content: Content) -> None:
         match content:
             case Start():
+                self._origin = content.origin
                 for name, digest in (("policy", content.policy_blob), *content.models):
                     self._blob(digest, name)
                 self._same(index, content.sequence, content.head)
@@ -208,6 +211,9 @@ class Verification:
                 self._same(index, content.sequence, content.head)
             case Model():
                 self._blob(content.blob, "model")
+            case Key():
+                if self._origin:  # Not known where the log's start was not looked at.
+                    check_key_change(self._origin, content)
             case Erasure():
                 self._erasures += [(*ends, index) for ends in content.ranges]
             case _:
@@ -305,13 +311,14 @@ class Verification:
     def _vouch(self) -> None:
         if self._judge is None:
             return
-        for note in reversed(self._journal.notes()):
+        for note in self._journal.notes():
+            size = min(parse_signed(note)[0].size, self.found.size)
             try:
-                self.found.by = self._judge(note)
+                by = self._judge(note)
             except AuditError:
                 continue
-            self.found.vouched = min(parse_signed(note)[0].size, self.found.size)
-            return
+            if size >= self.found.vouched:
+                self.found.vouched, self.found.by = size, by
 
     def _break(self, index: int, what: str) -> NoReturn:
         """An entry contradicts the last record: either may be at fault, or what is between."""

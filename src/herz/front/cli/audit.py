@@ -9,8 +9,9 @@ import typer
 
 from herz import journaling
 from herz.commit.audit.replay import Difference, Replayed
+from herz.commit.audit.trust import Trust, coverage
 from herz.commit.audit.verify import Verified
-from herz.front import exporting, recorded
+from herz.front import exporting, recorded, trusting
 from herz.front.cli.failure import Exit
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
@@ -53,6 +54,13 @@ def verify(
     last: Annotated[
         str | None, typer.Option("--to", metavar="N", help="The last entry to look at.")
     ] = None,
+    trust: Annotated[
+        str | None, typer.Option("--trust", metavar="FILE", help="Whose keys count.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="FILE", help="A checkpoint that you remembered."),
+    ] = None,
     integrity_only: Annotated[
         bool, typer.Option("--integrity-only", help="Ask nobody who vouches for it.")
     ] = False,
@@ -60,7 +68,14 @@ def verify(
 ) -> int:
     """Check the bytes, their form, the chain, the tree and the checkpoints; exit code 1 for no."""
     end = None if last is None else _entry(last, "--to") + 1
-    found = journaling.verified(_folder(journal), first=_entry(first, "--from"), end=end)
+    trusted = None if trust is None else trusting.read_trust(trust)
+    found = journaling.verified(
+        _folder(journal),
+        first=_entry(first, "--from"),
+        end=end,
+        since=None if since is None else trusting.read_checkpoint(since),
+        judge=None if trusted is None else trusted.judge,
+    )
     is_vouched = found.problem is None and (integrity_only or found.vouched > 0)
     verdict = "verifies" if found.problem is None else str(found.problem)
     if found.problem is None and not is_vouched:
@@ -71,7 +86,7 @@ def verify(
         f"note: entries {begin} to {until} are erased, by entry {by}"
         for begin, until, by in found.erased
     ]
-    after.append(f"note: {uncovered} entries are covered by nothing that anybody else remembers")
+    after.append(f"note: {_outside(found, trusted, _folder(journal))}")
     print_answer(
         _verified(found, verdict, uncovered),
         output,
@@ -115,6 +130,15 @@ def replay(*, journal: JournalOption, output: OutputOption = Output.TABLE) -> in
         after=after,
     )
     return Exit.DONE if found.first is None else Exit.NO
+
+
+def _outside(found: Verified, trusted: Trust | None, folder: Path) -> str:
+    """What no outside memory covers, in words."""
+    if trusted is None:
+        return f"who has the key can have rewritten all {found.size} entries: see --trust, --since"
+    if found.problem is not None:
+        return "nothing is said of outside memory: the journal does not verify"
+    return coverage(Reader(folder).notes(), found.size, trusted).statement
 
 
 def _folder(text: str) -> Path:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from herz.front.cli import audit, configuration, explain, runtime, settings, simulate
+from herz.front.cli import (
+    audit,
+    audit_keys,
+    audit_proof,
+    audit_witness,
+    configuration,
+    explain,
+    runtime,
+    settings,
+    simulate,
+)
 
 herz = typer.Typer(
     name="herz",
@@ -20,6 +30,12 @@ herz.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 herz.command("version", epilog="Example: herz version --output json")(settings.version)
 settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
+audit.audit.command("prove", epilog=audit_proof.PROVE)(audit_proof.prove)
+audit.audit.command("check", epilog=audit_proof.CHECK)(audit_proof.check)
+audit.audit.command("sign", epilog=audit_keys.SIGN)(audit_keys.sign)
+audit.audit.command("cosign", epilog=audit_witness.COSIGN)(audit_witness.cosign)
+audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witness)
+audit.audit.add_typer(audit_keys.key, name="key")
 herz.add_typer(audit.audit, name="audit")
 herz.add_typer(settings.config, name="config")
 herz.add_typer(runtime.runtime, name="runtime")

@@ -146,6 +146,38 @@ class Reader:
             raise AuditError(f"blob {digest}: its bytes have another digest")
         return data
 
+    def leader_term(self) -> int:
+        """The leader's term; 0 where none was noted.
+
+        Raises:
+            AuditError: it is damaged.
+        """
+        path = self.folder / "term"
+        return _term_of(_read(path) if path.exists() else b"", self.folder)
+
+    def make_certain(self) -> None:
+        """Put on the disk what others have appended, so that it may be signed for.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        try:
+            for _, path in self.segments()[-1:]:
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise WorldError(f"cannot sync {self.folder}: {error.strerror or error}") from error
+
+    def keep_note(self, note: bytes) -> None:
+        """See `herz.ports.Store.keep_note`."""
+        try:
+            with open(self.folder / "checkpoints", "ab") as file:
+                file.write(_NOTE.pack(len(note), zlib.crc32(note)) + note)
+                file.flush()
+                os.fdatasync(file.fileno())
+        except OSError as error:
+            raise WorldError(f"cannot write {self.folder}: {error.strerror or error}") from error
+
 
 class FileStore(Reader):
     """The writer of a journal (`herz.ports.Store`); made by `open`.
@@ -266,16 +298,6 @@ class FileStore(Reader):
         except OSError as error:
             raise WorldError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
-    def keep_note(self, note: bytes) -> None:
-        """See `herz.ports.Store.keep_note`."""
-        try:
-            with open(self.folder / "checkpoints", "ab") as file:
-                file.write(_NOTE.pack(len(note), zlib.crc32(note)) + note)
-                file.flush()
-                os.fdatasync(file.fileno())
-        except OSError as error:
-            raise WorldError(f"cannot write {self.folder}: {error.strerror or error}") from error
-
     def close(self) -> None:
         """Sync what was appended, and let the files go."""
         if self._file >= 0 and not self._failed and not self._is_synced:
@@ -299,12 +321,7 @@ class FileStore(Reader):
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _leader_term(self) -> int:
-        data = os.pread(self._term_file, _TERM_BYTES, 0)
-        if not data:
-            return 0
-        if zlib.crc32(data[:8]).to_bytes(4, "big") != data[8:]:
-            raise AuditError(f"{self.folder / 'term'} is damaged")
-        return int.from_bytes(data[:8], "big")
+        return _term_of(os.pread(self._term_file, _TERM_BYTES, 0), self.folder)
 
     def _promote(self) -> None:
         leader = self._leader_term()
@@ -400,6 +417,14 @@ class FileStore(Reader):
         self.recovered = (
             f"{len(data)} bytes of an append that was cut off were set aside as torn/{name}: {why}"
         )
+
+
+def _term_of(data: bytes, folder: Path) -> int:
+    if not data:
+        return 0
+    if zlib.crc32(data[:8]).to_bytes(4, "big") != data[8:]:
+        raise AuditError(f"{folder / 'term'} is damaged")
+    return int.from_bytes(data[:8], "big")
 
 
 def _read(path: Path) -> bytes:
