@@ -40,7 +40,6 @@ from herz.world.signer.keyfile import (
 from herz.world.signer.secret import passphrase_from
 from herz.world.signer.tpm import AUTH_BYTES, HANDLE_DEFAULT, Tpm, TpmKey
 from herz.world.store.files import FileStore, Reader
-from herz.world.witness.client import Poster
 
 P384: Final[Algorithm] = "ecdsa-p384-sha3-384"
 FILE_BYTES_MAX: Final = 16 << 20
@@ -372,6 +371,9 @@ def cosign_journal(folder: Path, trust: Trust) -> tuple[Note, list[Asked]]:
 
 
 async def _ask(witness: Witness, note: Note, read: HashReader, notes: Sequence[bytes]) -> Asked:
+    # Imported here: aiohttp would make every other command slower to start.
+    from herz.world.witness.client import Poster  # noqa: PLC0415
+
     poster = Poster(witness.url)
 
     async def post(body: bytes) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,6 @@ from herz.front.cli.failure import Exit, failure_of
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.world.signer.keyfile import open_key_file
 from herz.world.witness.memory import SqliteMemory
-from herz.world.witness.server import Witness
 
 WITNESS = """Example:
 
@@ -49,6 +49,9 @@ def witness(
 
     A witness under the administrator of the log does not count.
     """
+    # Imported here: aiohttp would make every other command slower to start.
+    from herz.world.witness.server import Witness  # noqa: PLC0415
+
     number = parsed_integer(port, option="--port", low=0, high=65_535)
     logs = trusting.read_trust(trust)
     opened = open_key_file(
@@ -64,24 +67,29 @@ def witness(
     kept = SqliteMemory(Path(checked_name(memory, option="--memory")))
     try:
         server = WitnessServer(cosigner, logs, kept)
-        asyncio.run(_serve(Witness(server.answer, server.latest), host, number, cosigner.key.text))
+        listener = Witness(server.answer, server.latest)
+        asyncio.run(_serve(listener.start, listener.stop, host, number, cosigner.key.text))
     finally:
         kept.close()
 
 
-async def _serve(listener: Witness, host: str, port: int, key: str) -> None:
+Start = Callable[[str, int], Awaitable[tuple[str, int]]]
+Stop = Callable[[], Awaitable[None]]
+
+
+async def _serve(start: Start, stop: Stop, host: str, port: int, key: str) -> None:
     """Listen until SIGINT or SIGTERM."""
     ended = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, ended.set)
-    address, number = await listener.start(host, port)
+    address, number = await start(host, port)
     # One line, so that who started it can wait for it.
     sys.stdout.write(f"witness {key} listens on http://{address}:{number}\n")
     sys.stdout.flush()
     try:
         await ended.wait()
     finally:
-        await listener.stop()
+        await stop()
 
 
 def cosign(
