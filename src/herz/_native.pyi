@@ -50,6 +50,7 @@ __all__ = [
     "demands",
     "expected_rest",
     "go",
+    "grow_tree",
     "has_room",
     "in_runtime",
     "levels",
@@ -63,8 +64,10 @@ __all__ = [
     "notify_closing",
     "now_ns",
     "on_stall",
+    "open_entries",
     "running_tasks",
     "schedtrace",
+    "seal_entries",
     "select",
     "shift_row",
     "sleep",
@@ -415,10 +418,22 @@ class ChangeLog:
 @final
 class LtHash:
     def __new__(cls) -> LtHash: ...
+    @staticmethod
+    def from_state(state: bytes) -> LtHash: ...
     def add(self, element: bytes) -> None: ...
     def remove(self, element: bytes) -> None: ...
     def state(self) -> bytes: ...
     def digest(self) -> bytes: ...
+
+def seal_entries(
+    version: int, kinds: bytes, payloads: list[bytes], salts: bytes
+) -> tuple[bytes, bytes]: ...
+def open_entries(
+    data: bytes, start: int, count: int, digested: int
+) -> tuple[list[tuple[int, bytes | None]], bytes, list[bytes | None]]: ...
+def grow_tree(
+    size: int, peaks: list[bytes], hashes: bytes
+) -> tuple[list[bytes], list[tuple[int, bytes]]]: ...
 
 @final
 class GlobalQueue:

@@ -10,15 +10,18 @@ from pathlib import Path
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
-from herz.commit.audit.entry import Engine, Start
-from herz.commit.audit.journaled import Journaled
+from herz.commit.audit.entry import Engine, Start, State, opened
+from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.replay import Replay, Replayed
 from herz.commit.audit.verify import Judge, Verification, Verified
 from herz.config import Policies, Policy, canonical_policy, policy_of
+from herz.cycle import Cycle
 from herz.engine import engine, engine_digest
 from herz.errors import ConfigError
+from herz.model.journal import Kind
 from herz.ports import Machine, RecordSink
+from herz.state import frozen, is_quiet, settle, thawed
 from herz.world.store.clockless import clockless
 from herz.world.store.files import FileStore, Reader
 from herz.world.store.index import Index
@@ -28,13 +31,20 @@ ORIGIN = "herz.dev/journal"
 
 
 @contextmanager
-def written(folder: Path, *, origin: str = ORIGIN, notary: Notary | None = None) -> Iterator[Wrap]:
+def written(
+    folder: Path,
+    *,
+    origin: str = ORIGIN,
+    notary: Notary | None = None,
+    state_every: int = STATE_EVERY,
+) -> Iterator[Wrap]:
     """What puts one machine into a new journal in the folder.
 
     Args:
         folder: where; made where it is not there.
         origin: the log's name.
         notary: signs its checkpoints; None: there are none.
+        state_every: decisions from one state to the next.
 
     Raises:
         ConfigError: there is a journal already.
@@ -48,7 +58,7 @@ def written(folder: Path, *, origin: str = ORIGIN, notary: Notary | None = None)
     made: list[Journaled] = []
 
     def wrap(policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink]) -> Machine:
-        machine = journaled(log, policy, seed, sinks)
+        machine = journaled(log, policy, seed, sinks, state_every=state_every)
         made.append(machine)
         return machine
 
@@ -94,11 +104,15 @@ def indexed(folder: Path) -> Iterator[Index]:
         index.close()
 
 
-def replayed(folder: Path) -> Replayed:
+def replayed(folder: Path, *, first: int | None = None) -> Replayed:
     """Decide everything in a journal anew, and compare.
 
+    Args:
+        folder: the journal.
+        first: begin with the last state that stands at this entry or before; None: with entry 0.
+
     Raises:
-        ConfigError: there is no journal, or another engine wrote it.
+        ConfigError: there is no journal, another engine wrote it, or there is no such state.
         AuditError: an entry is damaged.
         InvariantError: what decides asked for the time.
     """
@@ -107,8 +121,44 @@ def replayed(folder: Path) -> Replayed:
     def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
         return machine_of(reader, start, sinks)
 
+    def restore(machine: Machine, state: State) -> Machine:
+        assert isinstance(machine, Cycle), "it was made here"
+        return thawed(machine, reader.get(state.blob))
+
+    replay, begin = Replay(make, taken, restore), 0
+    if first is not None:
+        begin = _begin_before(reader, replay, first)
     with clockless():
-        return Replay(make).run(reader.read())
+        return replay.run(reader.read(begin))
+
+
+def _begin_before(reader: Reader, replay: Replay, entry: int) -> int:
+    """Put the last state before an entry into the replay; the entry to go on with."""
+    index = Index(reader)
+    try:
+        places = index.others(Kind.STATE, entry + 1)
+        if not places:
+            fix = "leave --from out: there is no state before it"
+            raise ConfigError("no state", where="--from", value=entry, fix=fix)
+        at = places[-1]
+        (start_at,) = index.others(Kind.START, at.entry)[-1:]
+        state, start = opened(index.entry(at))[1], opened(index.entry(start_at))[1]
+    finally:
+        index.close()
+    assert isinstance(state, State), "as the index says"
+    assert isinstance(start, Start), "as the index says"
+    replay.begin_with(state, start)
+    return at.entry + 1
+
+
+def taken(machine: Machine) -> bytes | None:
+    """The machine's state, if it can be taken now; whatever it keeps to be fast is forgotten."""
+    assert isinstance(machine, Cycle), "it was made here"
+    if not is_quiet(machine):
+        return None
+    data = frozen(machine)
+    settle(machine)
+    return data
 
 
 def machine_of(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Machine:
@@ -148,7 +198,12 @@ def needed(engine: Engine) -> str:
 
 
 def journaled(
-    log: Log, policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink] = ()
+    log: Log,
+    policy: Policy | Policies,
+    seed: int,
+    sinks: Sequence[RecordSink] = (),
+    *,
+    state_every: int = STATE_EVERY,
 ) -> Journaled:
     """A new machine in a journal; its chain goes on from the last record.
 
@@ -180,4 +235,4 @@ def journaled(
             term=log.store.term,
         )
 
-    return Journaled(log, start, make, sinks)
+    return Journaled(log, start, make, sinks, take=taken, state_every=state_every)

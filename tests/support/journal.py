@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from herz.app import load_policy, run_simulation
 from herz.commit.audit.checkpoint import Checkpoint
-from herz.commit.audit.journaled import Journaled
+from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.note import KeyKind, Note, NoteKey, NoteSignature
 from herz.config import Policy
@@ -84,9 +84,11 @@ class Written:
         self.store.close()
 
 
-def simulated(folder: Path, *, seed: int = 5, scenario: str = str(SMALL)) -> Summary:
+def simulated(
+    folder: Path, *, seed: int = 5, scenario: str = str(SMALL), state_every: int = STATE_EVERY
+) -> Summary:
     """A simulated day's journal."""
-    with written(folder) as wrap:
+    with written(folder, state_every=state_every) as wrap:
         return run_simulation(
             scenario=scenario,
             policy="default",

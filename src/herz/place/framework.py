@@ -143,6 +143,12 @@ class Framework:
             nominations=nominations,
         )
 
+    def forget(self) -> None:
+        """Ask the rules everything anew: nothing is kept of what they said."""
+        self._sheets.clear()
+        self._shelf = Shelf()
+        self._bytes = 0
+
     def sign(self, pod: PodInfo) -> bytes:
         """The pod's signature: a digest of what its rules say that they read of it."""
         try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Final
 
-from herz.commit.audit.entry import Content, Start, Step
+from herz.commit.audit.entry import Content, Start, State, Step
 from herz.commit.audit.log import Log
 from herz.errors import WorldError
 from herz.model.effects import Effect, WakeAt
@@ -17,6 +18,10 @@ from herz.model.events import Event
 from herz.model.journal import Kind
 from herz.model.record import Record
 from herz.ports import Machine, RecordSink
+
+Take = Callable[[Machine], bytes | None]
+"""Gives a machine's state; None where it cannot be taken now."""
+STATE_EVERY: Final = 10_000
 
 
 class Journaled:
@@ -27,6 +32,8 @@ class Journaled:
         start: what the machine is made of.
         make: makes it; its records go to the sinks.
         sinks: who else gets the records.
+        take: gives the machine's state, or None where it cannot be taken now; None: none is ever.
+        state_every: decisions from one state to the next, or a little more.
     """
 
     def __init__(
@@ -35,8 +42,15 @@ class Journaled:
         start: Start,
         make: Callable[[Sequence[RecordSink]], Machine],
         sinks: Sequence[RecordSink] = (),
+        *,
+        take: Take | None = None,
+        state_every: int = STATE_EVERY,
     ) -> None:
         self._log = log
+        self._take = take
+        self._state_every = state_every
+        self._sequence, self._head = start.sequence, start.head
+        self._state_at = start.sequence
         log.write(start)
         log.commit()
         self._machine = make((self, *sinks))
@@ -77,7 +91,23 @@ class Journaled:
             raise
         # A wake-up is the driver's own: it changes nothing outside.
         self._log.commit(sync=any(type(effect) is not WakeAt for effect in effects))
+        if self._sequence - self._state_at >= self._state_every:
+            self.keep_state()
         return effects
+
+    def keep_state(self) -> bool:
+        """Put the machine's state into the journal, if it can be taken now; whether it could.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        data = None if self._take is None else self._take(self._machine)
+        if data is None:
+            return False
+        blob = self._log.store.put(data)
+        self._log.write(State(blob=blob, head=self._head, sequence=self._sequence))
+        self._state_at = self._sequence
+        return True
 
     def tell(self, content: Content) -> int:
         """Put something into the journal that is no input: the index of its entry."""
@@ -87,7 +117,7 @@ class Journaled:
 
     def append(self, record: Record, canonical: bytes, digest: bytes) -> None:
         """Take a record from the chain (`herz.ports.RecordSink`)."""
-        del record, digest
+        self._sequence, self._head = record.sequence, digest.hex()
         self._log.add(Kind.RECORD, canonical)
 
     def close(self) -> None:

@@ -7,13 +7,14 @@ what the entries say.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from herz.commit.audit.entry import Content, Start, Step, opened
+from herz.commit.audit.entry import Content, Start, State, Step, opened
 from herz.errors import AuditError, ConfigError
 from herz.model.events import Event
 from herz.model.journal import Kind, Sealed
@@ -22,12 +23,16 @@ from herz.ports import Machine, RecordSink
 
 Make = Callable[[Start, Sequence[RecordSink]], Machine]
 """Makes the machine that a start tells of; refuses another engine."""
+Take = Callable[[Machine], bytes | None]
+"""Gives a machine's state; None where it cannot be taken now."""
+Restore = Callable[[Machine, State], Machine]
+"""Puts a state into a new machine."""
 INPUTS: Final = (Kind.INPUT, Kind.OUTCOME)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A record that replay does not give.
+    """A record, or the digest of a state, that replay does not give.
 
     Args:
         entry: the entry that stands at that place; where nothing stands there, the next one.
@@ -48,6 +53,7 @@ class Replayed:
         inputs: events and answers that were applied.
         steps: how often the machine was asked to decide.
         records: how many are the same.
+        states: how many states are the same.
         starts: how many machines there were.
         first: the first difference, where replay ends; None: there is none.
         lost: (first, last entry) of what cannot be recomputed, since an entry of it is erased.
@@ -57,6 +63,7 @@ class Replayed:
     inputs: int = 0
     steps: int = 0
     records: int = 0
+    states: int = 0
     starts: int = 0
     first: Difference | None = None
     lost: list[tuple[int, int]] = field(default_factory=list)
@@ -68,10 +75,18 @@ class Replay:
 
     Args:
         make: makes machines.
+        take: gives a machine's state, which must be the one that the journal names; None: states
+            are passed over.
+        restore: puts a state's bytes into a new machine; None: nothing begins with a state.
     """
 
-    def __init__(self, make: Make) -> None:
+    def __init__(
+        self, make: Make, take: Take | None = None, restore: Restore | None = None
+    ) -> None:
         self._make = make
+        self._take_state = take
+        self._restore = restore
+        self._start: Start | None = None
         self._machine: Machine | None = None
         # The first entry of a range that cannot be recomputed, while it lasts.
         self._lost: int | None = None
@@ -120,6 +135,11 @@ class Replay:
         if kind is Kind.START:
             assert isinstance(content, Start), "as its kind says"
             self._begin(index, content)
+        if kind is Kind.STATE and self._lost is not None and self._restore is not None:
+            assert isinstance(content, State), "as its kind says"
+            self._found_again(index)
+            self.begin_with(content)
+            return True
         if self._lost is not None:
             return True
         if kind is Kind.RECORD:
@@ -131,6 +151,9 @@ class Replay:
             assert isinstance(content, Step), "as its kind says"
             self.found.steps += 1
             self._running(index).step(content.now_ns, content.limit)
+        elif kind is Kind.STATE and self._take_state is not None:
+            assert isinstance(content, State), "as its kind says"
+            return self._compare_state(index, content)
         elif kind in INPUTS:
             self.found.inputs += 1
             # The machine refused it then, and does now: its state is unchanged.
@@ -138,9 +161,37 @@ class Replay:
                 self._running(index).apply(cast(Event, content))
         return True
 
+    def begin_with(self, state: State, start: Start | None = None) -> None:
+        """Go on from a state.
+
+        Args:
+            state: the state.
+            start: of its machine, where it is not the last one that was read.
+
+        Raises:
+            AuditError: the state is not there, or is damaged.
+        """
+        self._start = start or self._start
+        assert self._restore is not None, "who asks gave it"
+        if self._start is None:
+            raise AuditError("no machine has begun before the state")
+        machine = self._make(self._start, (self,))
+        self._machine = self._restore(machine, state)
+
+    def _compare_state(self, index: int, state: State) -> bool:
+        assert self._take_state is not None, "asked before"
+        data = self._take_state(self._running(index))
+        found = "" if data is None else hashlib.sha3_384(data).hexdigest()
+        if found != state.blob:
+            self.found.first = Difference(index, state.blob.encode(), found.encode())
+            return False
+        self.found.states += 1
+        return True
+
     def _begin(self, index: int, start: Start) -> None:
         self.found.starts += 1
         self._found_again(index)
+        self._start = start
         self._machine = self._make(start, (self,))
 
     def _compare(self, index: int, logged: bytes) -> bool:

@@ -106,9 +106,18 @@ def verify(
 
 
 @audit.command("replay", epilog=REPLAY)
-def replay(*, journal: JournalOption, output: OutputOption = Output.TABLE) -> int:
+def replay(
+    *,
+    journal: JournalOption,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="N", help="Begin with the last state up to this entry."),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> int:
     """Decide everything anew from the logged inputs; exit code 1 where a record differs."""
-    found = journaling.replayed(_folder(journal))
+    begin = None if first is None else _entry(first, "--from")
+    found = journaling.replayed(_folder(journal), first=begin)
     after = [
         f"note: entries {begin} to {until} cannot be recomputed: some of them are erased"
         for begin, until in found.lost
@@ -126,6 +135,7 @@ def replay(*, journal: JournalOption, output: OutputOption = Output.TABLE) -> in
             ("inputs", str(found.inputs)),
             ("steps", str(found.steps)),
             ("records that are the same", str(found.records)),
+            ("states that are the same", str(found.states)),
         ],
         after=after,
     )
@@ -177,6 +187,7 @@ def _replayed(found: Replayed) -> dict[str, object]:
         "inputs": found.inputs,
         "steps": found.steps,
         "records": found.records,
+        "states": found.states,
         "tail": found.tail,
         "lost": [list(ends) for ends in found.lost],
         "first": None

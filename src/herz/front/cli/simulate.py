@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from herz import app
+from herz.commit.audit.journaled import STATE_EVERY
 from herz.front.answer import answer, notes, table_rows
 from herz.front.atomic import checked_target, write_whole
 from herz.front.cli.options import (
@@ -15,6 +16,7 @@ from herz.front.cli.options import (
     checked_data,
     checked_journal,
     checked_name,
+    parsed_integer,
     parsed_load,
     parsed_runs,
     parsed_seed,
@@ -23,6 +25,8 @@ from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
 from herz.front.report import render
 from herz.journaling import written
+
+STATE_EVERY_MAX = 10**9
 
 EXAMPLE = """Examples:
 
@@ -69,14 +73,18 @@ def simulate(
         str | None,
         typer.Option(metavar="DIR", help="Write a journal: every input, every decision."),
     ] = None,
+    state_every: Annotated[
+        str, typer.Option(metavar="N", help="Decisions from one state to the next in it.")
+    ] = str(STATE_EVERY),
 ) -> None:
     """Run a scenario in virtual time: the same code that drives a live cluster."""
     target = None if report is None else checked_target(report, option="--report")
     count = parsed_runs(runs)
+    every = parsed_integer(state_every, option="--state-every", low=1, high=STATE_EVERY_MAX)
     folder = None if journal is None else checked_journal(journal, count)
     with (
         shown_progress(is_table=output is Output.TABLE) as progress,
-        nullcontext() if folder is None else written(folder) as wrap,
+        nullcontext() if folder is None else written(folder, state_every=every) as wrap,
     ):
         summary = app.run_simulation(
             scenario=checked_name(scenario, option="SCENARIO"),
