@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from herz.model.effects import Effect
 from herz.model.events import Event
-from herz.model.journal import Sealed
+from herz.model.journal import Batch, Sealed
 from herz.model.record import Record
 
 
@@ -138,11 +138,11 @@ class Store(Journal, Protocol):
         """Whether all that was appended is on the disk, whatever happens to the machine."""
         ...
 
-    def append(self, entries: Sequence[Sealed], *, expected: int, sync: bool) -> None:
+    def append(self, batch: Batch, *, expected: int, sync: bool) -> None:
         """Keep more entries.
 
         Args:
-            entries: the next ones, in order.
+            batch: the next ones; none, where only a sync is wanted.
             expected: how many the writer believes to be there.
             sync: return only when they, and all before them, are on the disk.
 

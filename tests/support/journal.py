@@ -23,7 +23,7 @@ from herz.model.objects import KubernetesObject
 from herz.ports import RecordSink
 from herz.world.sim.result import Summary
 from herz.world.store.files import FileStore, Reader
-from herz.world.store.frames import encode_batch, segment_header
+from herz.world.store.frames import batch_header, framed, segment_header
 
 SMALL = Path(__file__).parents[1] / "data" / "scenarios" / "small.toml"
 
@@ -129,7 +129,7 @@ def forge(folder: Path, entries: Sequence[Sealed], *, is_tree_kept: bool = True)
     """
     for _, path in Reader(folder).segments():
         path.unlink()
-    data = segment_header(0) + encode_batch(entries, 0, 0)
+    data = segment_header(0) + batch_header(framed(entries), 0, 0) + framed(entries).frames
     (folder / "segments" / f"{0:020}.seg").write_bytes(data)
     if not is_tree_kept:
         shutil.rmtree(folder / "tiles", ignore_errors=True)

@@ -1,16 +1,16 @@
-//! Entries of the journal: what a leaf commits to, the frames in which they are kept, and the
+//! Entries of the journal: the frames in which they are kept, the hashes of their leaves, and the
 //! growth of the tree over them.
 //!
-//! A leaf is version, kind and SHA3-384(salt ‖ payload), 50 bytes. A frame is a checksum of all
+//! A leaf is version, kind and commitment, 50 bytes; the commitment, SHA3-384(salt ‖ payload), is
+//! the caller's, whose library has Keccak in assembly. A frame is a checksum of all
 //! that follows it, the payload's length, the state, leaf, salt and payload; numbers are
 //! big-endian. The tree is RFC 6962's. docs/reference/journal.md has the format.
 
 use sha2::{Digest, Sha256};
-use sha3::Sha3_384;
 
 /// Bytes of a salt, of a commitment, of a leaf, and of a hash of the tree.
 pub const SALT: usize = 32;
-const COMMITMENT: usize = 48;
+pub const COMMITMENT: usize = 48;
 const LEAF: usize = 2 + COMMITMENT;
 pub const HASH: usize = 32;
 
@@ -25,22 +25,24 @@ pub const FRAME: usize = SALT_AT + SALT;
 ///
 /// # Panics
 ///
-/// If the salt has not [`SALT`] bytes, or the payload is longer than a length can say.
+/// If salt or commitment have not their lengths, or the payload is longer than a length can say.
 pub fn seal(
     head: [u8; 2],
+    commitment: &[u8],
     salt: &[u8],
     payload: &[u8],
     frames: &mut Vec<u8>,
     hashes: &mut Vec<u8>,
 ) {
     assert_eq!(salt.len(), SALT, "a salt has its length");
+    assert_eq!(commitment.len(), COMMITMENT, "a commitment has its length");
     let length = u32::try_from(payload.len()).expect("a payload is below 64 MiB");
     let begin = frames.len();
     frames.extend_from_slice(&[0; LENGTH_AT]);
     frames.extend_from_slice(&length.to_be_bytes());
     frames.push(0);
     frames.extend_from_slice(&head);
-    frames.extend_from_slice(&commitment(salt, payload));
+    frames.extend_from_slice(commitment);
     hashes.extend_from_slice(&leaf_hash(&frames[begin + LEAF_AT..begin + SALT_AT]));
     frames.extend_from_slice(salt);
     frames.extend_from_slice(payload);
@@ -50,14 +52,12 @@ pub fn seal(
 
 /// An entry in its frame, and what follows from its bytes.
 pub struct Opened {
-    /// Where the frame, the payload, and the next frame begin.
-    pub begin: usize,
-    pub payload: usize,
+    /// Where the leaf, the salt and the next frame begin.
+    pub leaf: usize,
+    pub salt: usize,
     pub end: usize,
     /// Whether salt and payload are gone.
     pub is_erased: bool,
-    /// Whether the leaf commits to salt and payload; true for an erased one.
-    pub is_committed: bool,
     /// The hash of the leaf.
     pub hash: [u8; HASH],
 }
@@ -75,30 +75,14 @@ pub fn open(data: &[u8], begin: usize) -> Option<Opened> {
         return None;
     }
     let is_erased = frame[STATE_AT] != 0;
-    let (salt, said) = (&frame[SALT_AT..FRAME], &frame[FRAME..]);
-    let is_committed = is_erased || frame[LEAF_AT + 2..SALT_AT] == commitment(salt, said);
     let hash = leaf_hash(&frame[LEAF_AT..SALT_AT]);
     Some(Opened {
-        begin,
-        payload,
+        leaf: begin + LEAF_AT,
+        salt: begin + SALT_AT,
         end,
         is_erased,
-        is_committed,
         hash,
     })
-}
-
-/// SHA3-384.
-#[must_use]
-pub fn digest(data: &[u8]) -> [u8; COMMITMENT] {
-    Sha3_384::digest(data).into()
-}
-
-fn commitment(salt: &[u8], payload: &[u8]) -> [u8; COMMITMENT] {
-    let mut whole = Sha3_384::new();
-    whole.update(salt);
-    whole.update(payload);
-    whole.finalize().into()
 }
 
 fn leaf_hash(leaf: &[u8]) -> [u8; HASH] {
@@ -150,11 +134,25 @@ mod tests {
     #[test]
     fn what_is_sealed_is_opened_and_every_flipped_bit_is_seen() {
         let (mut frames, mut hashes) = (Vec::new(), Vec::new());
-        seal([1, 3], &[7; SALT], b"{}", &mut frames, &mut hashes);
-        seal([1, 4], &[8; SALT], b"", &mut frames, &mut hashes);
+        seal(
+            [1, 3],
+            &[5; COMMITMENT],
+            &[7; SALT],
+            b"{}",
+            &mut frames,
+            &mut hashes,
+        );
+        seal(
+            [1, 4],
+            &[6; COMMITMENT],
+            &[8; SALT],
+            b"",
+            &mut frames,
+            &mut hashes,
+        );
         let one = open(&frames, 0).expect("it is sound");
-        assert!(one.is_committed && !one.is_erased);
-        assert_eq!(&frames[one.payload..one.end], b"{}");
+        assert!(!one.is_erased);
+        assert_eq!(&frames[one.salt + SALT..one.end], b"{}");
         let two = open(&frames, one.end).expect("it is sound");
         assert_eq!(two.end, frames.len());
         assert_eq!([one.hash, two.hash].concat(), hashes);
@@ -165,20 +163,6 @@ mod tests {
         }
         assert!(open(&frames[..one.end - 1], 0).is_none());
         assert!(open(&frames, frames.len()).is_none());
-    }
-
-    #[test]
-    fn a_leaf_commits_to_salt_and_payload() {
-        let (mut frames, mut hashes) = (Vec::new(), Vec::new());
-        seal([1, 3], &[7; SALT], b"{}", &mut frames, &mut hashes);
-        *frames.last_mut().expect("it has a payload") ^= 1;
-        let crc = crc32fast::hash(&frames[LENGTH_AT..]).to_be_bytes();
-        frames[..LENGTH_AT].copy_from_slice(&crc);
-        assert!(
-            !open(&frames, 0)
-                .expect("its checksum is right")
-                .is_committed
-        );
     }
 
     #[test]

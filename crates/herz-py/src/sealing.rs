@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use herz_core::sealing::{self, FRAME, HASH, SALT};
+use herz_core::sealing::{self, COMMITMENT, FRAME, HASH, SALT};
 
 type Hash = [u8; HASH];
 
@@ -14,73 +14,66 @@ pub fn seal_entries<'py>(
     py: Python<'py>,
     version: u8,
     kinds: &[u8],
-    payloads: Vec<Bound<'py, PyBytes>>,
+    commitments: &[u8],
     salts: &[u8],
+    payloads: Vec<Bound<'py, PyBytes>>,
 ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
-    if kinds.len() != payloads.len() || salts.len() != payloads.len() * SALT {
+    let count = payloads.len();
+    if (kinds.len(), commitments.len(), salts.len()) != (count, count * COMMITMENT, count * SALT) {
         return Err(PyValueError::new_err(
-            "as many kinds and salts as payloads are needed",
+            "each payload needs a kind, a commitment and a salt",
         ));
     }
     let said: Vec<&[u8]> = payloads.iter().map(PyBytesMethods::as_bytes).collect();
     let (frames, hashes) = py.detach(|| {
         let whole = said.iter().map(|one| one.len() + FRAME).sum();
         let mut frames = Vec::with_capacity(whole);
-        let mut hashes = Vec::with_capacity(said.len() * HASH);
-        for ((kind, salt), payload) in kinds.iter().zip(salts.chunks_exact(SALT)).zip(&said) {
-            sealing::seal([version, *kind], salt, payload, &mut frames, &mut hashes);
+        let mut hashes = Vec::with_capacity(count * HASH);
+        let given = commitments
+            .chunks_exact(COMMITMENT)
+            .zip(salts.chunks_exact(SALT));
+        for ((kind, (commitment, salt)), payload) in kinds.iter().zip(given).zip(&said) {
+            let head = [version, *kind];
+            sealing::seal(head, commitment, salt, payload, &mut frames, &mut hashes);
         }
         (frames, hashes)
     });
     Ok((PyBytes::new(py, &frames), PyBytes::new(py, &hashes)))
 }
 
-/// Entries from their frames: (kind, payload), the payload None where it is erased; their leaves'
-/// hashes; the SHA3-384 of each payload of the kind `digested`, else None; and how many are sound
-/// and committed to, from the first.
+/// An entry: its leaf, and salt ‖ payload, which is empty where they are erased.
+type Entry<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// Entries from their frames, up to the first that is damaged or cut off, and the hashes of their
+/// leaves.
 #[pyfunction]
-#[allow(clippy::type_complexity)]
 pub fn open_entries<'py>(
     py: Python<'py>,
     data: &[u8],
     start: usize,
     count: usize,
-    digested: u8,
-) -> (
-    Vec<(u8, Option<Bound<'py, PyBytes>>)>,
-    Bound<'py, PyBytes>,
-    Vec<Option<Bound<'py, PyBytes>>>,
-) {
+) -> (Vec<Entry<'py>>, Bound<'py, PyBytes>) {
     let found = py.detach(|| {
         let (mut found, mut begin) = (Vec::new(), start);
         for _ in 0..count {
             let Some(one) = sealing::open(data, begin) else {
                 break;
             };
-            if !one.is_committed {
-                break;
-            }
             begin = one.end;
-            let kind = data[one.begin + 10];
-            let digest = (kind == digested && !one.is_erased)
-                .then(|| sealing::digest(&data[one.payload..one.end]));
-            found.push((kind, one, digest));
+            found.push(one);
         }
         found
     });
-    let hashes: Vec<u8> = found.iter().flat_map(|(_, one, _)| one.hash).collect();
-    let digests = found
-        .iter()
-        .map(|(_, _, digest)| digest.as_ref().map(|one| PyBytes::new(py, one)))
-        .collect();
+    let hashes: Vec<u8> = found.iter().flat_map(|one| one.hash).collect();
     let entries = found
         .iter()
-        .map(|(kind, one, _)| {
-            let payload = (!one.is_erased).then(|| PyBytes::new(py, &data[one.payload..one.end]));
-            (*kind, payload)
+        .map(|one| {
+            let salted = if one.is_erased { one.end } else { one.salt };
+            let leaf = PyBytes::new(py, &data[one.leaf..one.salt]);
+            (leaf, PyBytes::new(py, &data[salted..one.end]))
         })
         .collect();
-    (entries, PyBytes::new(py, &hashes), digests)
+    (entries, PyBytes::new(py, &hashes))
 }
 
 /// Grows a tree by leaves' hashes: its peaks, and the hashes of higher tile levels that are

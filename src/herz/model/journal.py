@@ -46,6 +46,18 @@ class Kind(IntEnum):
     """A range must not be erased, or may be again."""
 
 
+class Batch(NamedTuple):
+    """Entries of one append, as they are kept.
+
+    Args:
+        count: how many.
+        frames: their bytes, end to end (docs/reference/journal.md).
+    """
+
+    count: int
+    frames: bytes
+
+
 class Sealed(NamedTuple):
     """An entry as it is kept.
 

@@ -19,6 +19,7 @@ from herz.errors import AuditError
 from herz.model.journal import Kind, Sealed
 from herz.model.record import Record
 from herz.world.store.files import FileStore, Reader
+from herz.world.store.frames import framed
 from tests.support.journal import ORIGIN, Written, entries_of, forge, notary
 from tests.support.objects import make_node, make_pod
 
@@ -157,7 +158,7 @@ def resigned(folder: Path, entries: Sequence[Sealed]) -> None:
     store = FileStore.open(folder)
     for digest in {path.name for path in BLOBS}:
         store.put(next(path for path in BLOBS if path.name == digest).read_bytes())
-    store.append(entries, expected=0, sync=True)
+    store.append(framed(entries), expected=0, sync=True)
     Log(store, os.urandom, ORIGIN, SIGN).sign()
     store.close()
 
@@ -283,13 +284,13 @@ def _write_erased(folder: Path, entries: Sequence[Sealed]) -> None:
         BATCH,
         FRAME_BYTES,
         SEGMENT,
-        encode_batch,
+        batch_header,
         erased,
         segment_header,
     )
 
     plain = [entry._replace(salt=b"\1" * 32) if entry.is_erased else entry for entry in entries]
-    data = bytearray(segment_header(0) + encode_batch(plain, 0, 0))
+    data = bytearray(segment_header(0) + batch_header(framed(plain), 0, 0) + framed(plain).frames)
     offset = SEGMENT.size + BATCH.size
     for entry in entries:
         size = FRAME_BYTES + len(entry.payload)

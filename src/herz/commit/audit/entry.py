@@ -8,7 +8,8 @@ A record's payload is its canonical form as it was hashed and chained (`chain`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import count
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
@@ -270,6 +271,17 @@ def seal(kind: Kind, payload: bytes, salt: bytes) -> Sealed:
     """The entry as it is kept, and its leaf."""
     commitment = hashlib.sha3_384(salt + payload).digest()
     return Sealed(_PREFIXES[kind] + commitment, salt, payload)
+
+
+def committed(payloads: Sequence[bytes], salts: bytes) -> bytes:
+    """The commitments to payloads, end to end; `salts` are theirs, end to end."""
+    sha3, size = hashlib.sha3_384, SALT_BYTES
+    return b"".join(
+        [
+            sha3(salts[at : at + size] + payload).digest()
+            for at, payload in zip(count(0, size), payloads, strict=False)
+        ]
+    )
 
 
 def leaf_kind(leaf: bytes) -> Kind:

@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+from herz._native import seal_entries
 from herz.commit.audit.chain import NO_RECORD
 from herz.commit.audit.checkpoint import Checkpoint, parse_signed
-from herz.commit.audit.entry import Content, decode, encode, kind_of, seal
+from herz.commit.audit.entry import Content, committed, decode, encode, kind_of
 from herz.commit.audit.tree import (
+    HASH_BYTES,
     TILE_WIDTH,
     Tile,
     TileHashes,
@@ -23,7 +25,7 @@ from herz.commit.audit.tree import (
     root_of,
 )
 from herz.errors import AuditError, WorldError
-from herz.model.journal import SALT_BYTES, Kind
+from herz.model.journal import SALT_BYTES, VERSION, Batch, Kind
 from herz.model.record import Record
 from herz.ports import Store
 
@@ -121,14 +123,14 @@ class Log:
         if self._failed:
             raise WorldError(f"the journal is not written any more: {self._failed}")
         pending, self._pending, self._pending_bytes = self._pending, [], 0
+        kinds = bytes([kind for kind, _ in pending])
+        payloads = [payload for _, payload in pending]
         salts = self._salts(SALT_BYTES * len(pending))
-        entries, first = [], self._tree.size
-        for number, (kind, payload) in enumerate(pending):
-            salt = salts[number * SALT_BYTES : (number + 1) * SALT_BYTES]
-            entries.append(seal(kind, payload, salt))
+        commitments = committed(payloads, salts)
+        frames, hashes = seal_entries(VERSION, kinds, commitments, salts, payloads)
         try:
-            self.store.append(entries, expected=first, sync=sync)
-            self._grow([leaf_hash(entry.leaf) for entry in entries])
+            self.store.append(Batch(len(pending), frames), expected=self._tree.size, sync=sync)
+            self._grow(hashes)
             if self._notary is not None and self._tree.size - self._signed >= CHECKPOINT_EVERY:
                 self.sign()
         except Exception as error:
@@ -146,18 +148,18 @@ class Log:
             return
         if not self.store.is_for_certain:
             # What is signed must be there after a crash, or the log forks.
-            self.store.append([], expected=size, sync=True)
+            self.store.append(Batch(0, b""), expected=size, sync=True)
         self.store.keep_note(self._notary(Checkpoint(self.origin, size, self._tree.root())))
         self._signed = size
 
     # ---- the tree ---------------------------------------------------------------------------
 
-    def _grow(self, leaves: list[bytes]) -> None:
+    def _grow(self, leaves: bytes) -> None:
+        if not leaves:
+            return
         first = self._tree.size
-        for leaf in leaves:
-            self._tree.append(leaf)
-        if leaves:
-            self.store.keep_hashes(0, first, b"".join(leaves))
+        self._tree.extend(leaves)
+        self.store.keep_hashes(0, first, leaves)
         for level, hashes in self._tiles.items():
             if hashes:
                 begins = (self._tree.size >> 8 * level) - len(hashes)
@@ -199,13 +201,13 @@ class Log:
         self._read(last.size, None)
 
     def _read(self, first: int, end: int | None) -> None:
-        leaves: list[bytes] = []
+        leaves = bytearray()
         for _, entry in self.store.read(first, end):
-            leaves.append(leaf_hash(entry.leaf))
-            if len(leaves) == _LEAVES_AT_ONCE:
-                self._grow(leaves)
+            leaves += leaf_hash(entry.leaf)
+            if len(leaves) == _LEAVES_AT_ONCE * HASH_BYTES:
+                self._grow(bytes(leaves))
                 leaves.clear()
-        self._grow(leaves)
+        self._grow(bytes(leaves))
 
     def _note(self, level: int, found: bytes) -> None:
         self._tiles.setdefault(level, []).append(found)

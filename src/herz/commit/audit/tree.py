@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from herz._native import grow_tree
 from herz.errors import AuditError
 
 HASH_BYTES: Final = 32
@@ -101,6 +102,14 @@ class Tree:
                 self._on_tile_hash(level >> 3, leaf)
         peaks.append(leaf)
         self._size += 1
+
+    def extend(self, leaves: bytes) -> None:
+        """Add entries by their `leaf_hash`es, end to end: as many times `append`."""
+        self._peaks, complete = grow_tree(self._size, self._peaks, leaves)
+        self._size += len(leaves) // HASH_BYTES
+        if self._on_tile_hash is not None:
+            for level, found in complete:
+                self._on_tile_hash(level, found)
 
     def root(self) -> bytes:
         """The root over all entries."""

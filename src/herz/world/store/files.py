@@ -13,21 +13,22 @@ import hashlib
 import os
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
 from herz.errors import AuditError, ConfigError, WorldError
+from herz.model import journal
 from herz.model.journal import Sealed
 from herz.world.store.frames import (
     SEGMENT,
     Batch,
     CutOffError,
     DamageError,
+    batch_header,
     check_segment,
-    encode_batch,
     entries_of,
     later_batch,
     read_batch,
@@ -243,16 +244,16 @@ class FileStore(Reader):
         """See `herz.ports.Store.is_for_certain`."""
         return self._is_synced
 
-    def append(self, entries: Sequence[Sealed], *, expected: int, sync: bool) -> None:
+    def append(self, batch: journal.Batch, *, expected: int, sync: bool) -> None:
         """See `herz.ports.Store.append`."""
         if self._failed:
             raise WorldError(f"the journal {self.folder} takes nothing more: {self._failed}")
         try:
             with self._locked():
                 self._check_turn(expected)
-                if entries:
-                    self._write(encode_batch(entries, self._size, self.term))
-                    self._size += len(entries)
+                if batch.count:
+                    self._write(batch)
+                    self._size += batch.count
                     self._is_synced = False
             if sync and not self._is_synced:
                 os.fdatasync(self._file)
@@ -344,15 +345,18 @@ class FileStore(Reader):
 
     # ---- the file ---------------------------------------------------------------------------
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, batch: journal.Batch) -> None:
         if self._end >= self._bytes_max:
             os.fdatasync(self._file)
             os.close(self._file)
             self._begin(self._size)
-        view = memoryview(data)
+        parts = [batch_header(batch, self._size, self.term), batch.frames]
+        length = sum(map(len, parts))
+        written = os.writev(self._file, parts)
+        view = memoryview(b"".join(parts))[written:] if written < length else memoryview(b"")
         while view:
             view = view[os.write(self._file, view) :]
-        self._end += len(data)
+        self._end += length
 
     def _begin(self, first: int) -> None:
         path = self.folder / "segments" / f"{first:020}{SUFFIX}"

@@ -17,6 +17,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from herz.errors import AuditError
+from herz.model import journal
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
 
 SEGMENT: Final = Struct(">8sQ12xI")
@@ -69,18 +70,19 @@ def segment_header(first: int) -> bytes:
     return head + _crc(head).to_bytes(4, "big")
 
 
-def encode_batch(entries: Sequence[Sealed], first: int, term: int) -> bytes:
-    """A batch as it is written."""
-    parts: list[bytes] = [b""]
-    length = 0
+def framed(entries: Sequence[Sealed]) -> journal.Batch:
+    """Entries in their frames; what `herz._native.seal_entries` does as it seals them."""
+    parts: list[bytes] = []
     for leaf, salt, payload in entries:
-        size = len(payload)
-        rest = b"".join((size.to_bytes(4, "big"), _KEPT, leaf, salt, payload))
-        length += FRAME_BYTES + size
+        rest = b"".join((len(payload).to_bytes(4, "big"), _KEPT, leaf, salt, payload))
         parts += (_crc(rest).to_bytes(4, "big"), rest)
-    head = BATCH.pack(BATCH_MAGIC, len(entries), first, term, length, 0)[:-4]
-    parts[0] = head + _crc(head).to_bytes(4, "big")
-    return b"".join(parts)
+    return journal.Batch(len(entries), b"".join(parts))
+
+
+def batch_header(batch: journal.Batch, first: int, term: int) -> bytes:
+    """What stands before the frames of a batch that begins with that entry."""
+    head = BATCH.pack(BATCH_MAGIC, batch.count, first, term, len(batch.frames), 0)[:-4]
+    return head + _crc(head).to_bytes(4, "big")
 
 
 def check_segment(data: bytes | memoryview, first: int) -> None:

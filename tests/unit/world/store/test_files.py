@@ -13,7 +13,7 @@ import pytest
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
 from herz.world.store.files import FileStore, Reader, StaleWriterError
-from herz.world.store.frames import DamageError, erased
+from herz.world.store.frames import DamageError, erased, framed
 
 
 def entries(count: int, first: int = 0, size: int = 30) -> list[Sealed]:
@@ -34,7 +34,7 @@ def filled(folder: Path, batches: Sequence[int], **options: int) -> list[Sealed]
     store = FileStore.open(folder, **options)
     for count in batches:
         more = entries(count, len(made))
-        store.append(more, expected=len(made), sync=True)
+        store.append(framed(more), expected=len(made), sync=True)
         made += more
     store.close()
     return made
@@ -64,9 +64,9 @@ def test_a_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
     made = filled(tmp_path, [2, 3])
     store = FileStore.open(tmp_path)
     assert (store.size, store.recovered) == (5, "")
-    store.append(more := entries(2, 5), expected=5, sync=False)
+    store.append(framed(more := entries(2, 5)), expected=5, sync=False)
     assert not store.is_for_certain
-    store.append([], expected=7, sync=True)
+    store.append(framed([]), expected=7, sync=True)
     assert store.is_for_certain
     store.close()
     assert read(tmp_path) == made + more
@@ -82,7 +82,7 @@ def test_a_kill_at_any_byte_of_an_append_leaves_the_prefix(tmp_path: Path) -> No
     (path,) = (tmp_path / "whole" / "segments").iterdir()
     before = path.stat().st_size
     store = FileStore.open(tmp_path / "whole")
-    store.append(entries(3, 4), expected=4, sync=True)
+    store.append(framed(entries(3, 4)), expected=4, sync=True)
     store.close()
     after = path.stat().st_size
     for length in range(before, after):
@@ -94,7 +94,7 @@ def test_a_kill_at_any_byte_of_an_append_leaves_the_prefix(tmp_path: Path) -> No
         assert store.size == 4
         assert ("cut off" in store.recovered) == (length > before)
         assert len(list((folder / "torn").glob("*"))) == (length > before)
-        store.append(more := entries(1, 4), expected=4, sync=True)
+        store.append(framed(more := entries(1, 4)), expected=4, sync=True)
         store.close()
         assert read(folder) == made + more
         shutil.rmtree(folder)
@@ -172,27 +172,27 @@ def test_a_full_disk_keeps_the_prefix_and_takes_nothing_more(tmp_path: Path) -> 
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, limits[1]))
         with pytest.raises(WorldError, match="too large"):
-            store.append(entries(2, 2), expected=2, sync=True)
+            store.append(framed(entries(2, 2)), expected=2, sync=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     with pytest.raises(WorldError, match="nothing more"):
-        store.append(entries(2, 2), expected=2, sync=True)
+        store.append(framed(entries(2, 2)), expected=2, sync=True)
     store.close()
     assert read(tmp_path) == made
 
 
 def test_a_leader_that_was_replaced_cannot_append(tmp_path: Path) -> None:
     old = FileStore.open(tmp_path, 1)
-    old.append(made := entries(2), expected=0, sync=True)
+    old.append(framed(made := entries(2)), expected=0, sync=True)
     new = FileStore.open(tmp_path, 2)
     with pytest.raises(StaleWriterError, match="term 1 is over"):
-        old.append(entries(1, 2), expected=2, sync=True)
-    new.append(more := entries(1, 2), expected=2, sync=True)
+        old.append(framed(entries(1, 2)), expected=2, sync=True)
+    new.append(framed(more := entries(1, 2)), expected=2, sync=True)
     with pytest.raises(StaleWriterError, match="leader's is 2"):
         FileStore.open(tmp_path, 1)
     with pytest.raises(WorldError, match="nothing more"):
-        old.append(entries(1, 3), expected=3, sync=True)
+        old.append(framed(entries(1, 3)), expected=3, sync=True)
     old.close()
     new.close()
     assert read(tmp_path) == made + more
@@ -200,17 +200,17 @@ def test_a_leader_that_was_replaced_cannot_append(tmp_path: Path) -> None:
 
 def test_a_writer_that_lost_count_cannot_append(tmp_path: Path) -> None:
     store = FileStore.open(tmp_path)
-    store.append(entries(2), expected=0, sync=True)
+    store.append(framed(entries(2)), expected=0, sync=True)
     with pytest.raises(StaleWriterError, match="2 entries"):
-        store.append(entries(1, 1), expected=1, sync=True)
+        store.append(framed(entries(1, 1)), expected=1, sync=True)
     store.close()
 
 
 def test_two_writers_of_one_term_cannot_both_append(tmp_path: Path) -> None:
     one, other = FileStore.open(tmp_path), FileStore.open(tmp_path)
-    one.append(made := entries(1), expected=0, sync=True)
+    one.append(framed(made := entries(1)), expected=0, sync=True)
     with pytest.raises(StaleWriterError, match="not as this writer left it"):
-        other.append(entries(1), expected=0, sync=True)
+        other.append(framed(entries(1)), expected=0, sync=True)
     one.close()
     other.close()
     assert read(tmp_path) == made
