@@ -133,3 +133,26 @@ def forge(folder: Path, entries: Sequence[Sealed], *, is_tree_kept: bool = True)
     (folder / "segments" / f"{0:020}.seg").write_bytes(data)
     if not is_tree_kept:
         shutil.rmtree(folder / "tiles", ignore_errors=True)
+
+
+GOLDEN_SCENARIO = Path(__file__).parents[1] / "data" / "scenarios" / "golden.toml"
+
+
+def golden(folder: Path, seed: int) -> None:
+    """Write a golden journal: a few pods, a refusal, a checkpoint, states."""
+    sign, key = notary(ORIGIN)
+    with written(folder, origin=ORIGIN, notary=sign, state_every=10) as wrap:
+        run_simulation(
+            scenario=str(GOLDEN_SCENARIO),
+            policy="default",
+            seed=seed,
+            runs=1,
+            data=None,
+            list_name=None,
+            load=None,
+            progress=None,
+            wrap=wrap,
+        )
+    for name in ("index.sqlite", "lock"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "key").write_text(f"{key.text}\n", encoding="utf-8")

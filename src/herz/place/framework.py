@@ -46,7 +46,7 @@ from herz.plugin import (
     View,
 )
 
-TOP: Final = 3
+TOP: Final = 5
 """How many of the best nodes a record shows."""
 
 _UNSIGNED: Final = b"unsigned\0"

@@ -70,11 +70,12 @@ class Log:
         self._tree = Tree(on_tile_hash=self._note)
         self._signed = 0
         self._resume()
+        self._next = self._tree.size
 
     @property
     def size(self) -> int:
         """How many entries there are, those that wait for the next commit included."""
-        return self._tree.size + len(self._pending)
+        return self._next
 
     @property
     def root(self) -> bytes:
@@ -85,12 +86,17 @@ class Log:
         """Number and digest (hex) of the last record that is committed; 0 and zeros: none is.
 
         Cost: reads backwards, in growing parts, to the last record.
+
+        Raises:
+            AuditError: it is erased.
         """
         end, span = self._tree.size, 256
         while end > 0:  # Bound: the log's length.
             first = max(0, end - span)
             for _, entry in reversed(list(self.store.read(first, end))):
-                if entry.leaf[1] == Kind.RECORD and not entry.is_erased:
+                if entry.leaf[1] == Kind.RECORD:
+                    if entry.is_erased:
+                        raise AuditError("the last record is erased: no chain can go on from it")
                     content = decode(Kind.RECORD, entry.payload)
                     assert isinstance(content, Record), "as its kind says"
                     return content.sequence, hashlib.sha3_384(entry.payload).hexdigest()
@@ -107,7 +113,8 @@ class Log:
         Raises:
             WorldError: the store has failed.
         """
-        index = self.size
+        index = self._next
+        self._next = index + 1
         self._pending.append((kind, payload))
         self._pending_bytes += len(payload)
         if self._pending_bytes > PENDING_BYTES_MAX:
