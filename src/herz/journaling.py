@@ -13,6 +13,7 @@ from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.entry import Engine, Start, State, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
+from herz.commit.audit.otherwise import Otherwise, Pair
 from herz.commit.audit.replay import Replay, Replayed
 from herz.commit.audit.verify import Judge, Verification, Verified
 from herz.config import Policies, Policy, canonical_policy, policy_of
@@ -130,6 +131,25 @@ def replayed(folder: Path, *, first: int | None = None) -> Replayed:
         begin = _begin_before(reader, replay, first)
     with clockless():
         return replay.run(reader.read(begin))
+
+
+def otherwise(folder: Path, policy: str) -> Iterator[Pair]:
+    """What another policy would have decided, beside what the journal says, pod by pod.
+
+    Args:
+        folder: the journal.
+        policy: a built-in name, or a path.
+
+    Raises:
+        ConfigError: there is no journal, or no such policy.
+        AuditError: an entry is damaged or erased.
+    """
+    reader, chosen = Reader(folder), app.load_policies(policy)
+
+    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        return app.build_machine(chosen, start.seed, sinks, aliases=dict(start.aliases))
+
+    return Otherwise(make).run(reader.read())
 
 
 def _begin_before(reader: Reader, replay: Replay, entry: int) -> int:

@@ -237,6 +237,7 @@ _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
         **dict.fromkeys(OUTCOMES, Kind.OUTCOME),
     }
 )
+_BY_NUMBER: Final = {int(kind): kind for kind in Kind}
 _PREFIXES: Final = {kind: bytes((VERSION, kind)) for kind in Kind}
 
 
@@ -292,10 +293,10 @@ def leaf_kind(leaf: bytes) -> Kind:
     """
     if len(leaf) != LEAF_BYTES or leaf[0] != VERSION:
         raise AuditError(f"a leaf of version {leaf[0] if leaf else 'none'}: not known here")
-    try:
-        return Kind(leaf[1])
-    except ValueError as error:
-        raise AuditError(f"an entry of kind {leaf[1]}: not known here") from error
+    kind = _BY_NUMBER.get(leaf[1])
+    if kind is None:
+        raise AuditError(f"an entry of kind {leaf[1]}: not known here")
+    return kind
 
 
 def opened(entry: Sealed) -> tuple[Kind, Content]:

@@ -35,7 +35,7 @@ from herz.ports import Journal
 Judge = Callable[[bytes], str]
 """Says who vouches for a signed checkpoint, or raises AuditError."""
 
-_HASHES_AT_ONCE: Final = 8 * TILE_WIDTH
+_LEAVES_AT_ONCE: Final = 16 * TILE_WIDTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,8 @@ class Verification:
         self._since = since
         self._judge = judge
         self._tree = Tree()
+        # The hashes of leaves that are not in the tree yet. Bound: `_LEAVES_AT_ONCE`.
+        self._leaves = bytearray()
         # Digest and number of the last record; None where they are not known.
         self._head: str | None = NO_RECORD if first == 0 else None
         self._sequence: int | None = 0 if first == 0 else None
@@ -141,17 +143,17 @@ class Verification:
         found = self.found
         roots = self._roots()
         self._tree = self._begun(roots)
-        kept = self._kept_hashes()
         found.size = self._first
+        leaves = self._leaves
         for index, entry in self._entries():
-            leaf = leaf_hash(entry.leaf)
+            leaves += leaf_hash(entry.leaf)
             self._look(index, entry)
-            self._tree.append(leaf)
             found.size = index + 1
-            if self._suspect is None and next(kept, leaf) != leaf:
-                self._suspect = index
-            for root, is_given in roots.get(index + 1, ()):
-                self._compare(index + 1, root, is_given=is_given)
+            if found.size in roots or len(leaves) == _LEAVES_AT_ONCE * HASH_BYTES:
+                self._grow()
+                for root, is_given in roots.get(found.size, ()):
+                    self._compare(found.size, root, is_given=is_given)
+        self._grow()
         if self._suspect is not None:
             self._fail(self._suspect, "it is not the entry whose hash the tree was made of")
         if self._end is None:
@@ -279,12 +281,18 @@ class Verification:
     def _tile(self, tile: Tile) -> bytes:
         return self._journal.read_hashes(tile.level, tile.index * TILE_WIDTH, tile.width)
 
-    def _kept_hashes(self) -> Iterator[bytes]:
-        first = self._first
-        while hashes := self._journal.read_hashes(0, first, _HASHES_AT_ONCE):
-            for at in range(0, len(hashes) - HASH_BYTES + 1, HASH_BYTES):
-                yield hashes[at : at + HASH_BYTES]
-            first += _HASHES_AT_ONCE
+    def _grow(self) -> None:
+        """Put the leaves that wait into the tree; the first whose kept hash is another."""
+        leaves, first = bytes(self._leaves), self._tree.size
+        kept = self._journal.read_hashes(0, first, len(leaves) // HASH_BYTES)
+        if self._suspect is None and not leaves.startswith(kept):
+            self._suspect = first + next(
+                at // HASH_BYTES
+                for at in range(0, len(kept), HASH_BYTES)
+                if kept[at : at + HASH_BYTES] != leaves[at : at + HASH_BYTES]
+            )
+        self._tree.extend(leaves)
+        self._leaves.clear()
 
     def _compare(self, size: int, root: bytes, *, is_given: bool) -> None:
         if self._tree.root() == root:
@@ -322,11 +330,13 @@ class Verification:
 
     def _break(self, index: int, what: str) -> NoReturn:
         """An entry contradicts the last record: either may be at fault, or what is between."""
+        self._grow()
         if self._suspect is not None:
             self._fail(index, what)
         raise _FoundError(Problem(self._record_at, index, what))
 
     def _fail(self, index: int, what: str) -> NoReturn:
+        self._grow()
         if self._suspect is not None and self._suspect < index:
             index, what = self._suspect, f"it was changed: of entry {index}, {what}"
         raise _FoundError(Problem(index, index, what))

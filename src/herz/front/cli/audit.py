@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from herz import journaling
+from herz.commit.audit.otherwise import Pair
 from herz.commit.audit.replay import Difference, Replayed
 from herz.commit.audit.trust import Trust, coverage
 from herz.commit.audit.verify import Verified
+from herz.errors import ConfigError
 from herz.front import exporting, recorded, trusting
 from herz.front.cli.failure import Exit
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.front.exporting import Format
+from herz.model.record import Decided, Record
 from herz.world.store.files import Reader
 
 VERIFY = """Examples:
@@ -31,8 +34,15 @@ SHOW = """Examples:
     herz audit show shop/web-00633 --journal DIR --output json
 """
 EXPORT = "Example: herz audit export --journal DIR --format csv --to decisions.csv"
-REPLAY = "Example: herz audit replay --journal DIR"
+REPLAY = """Examples:
+
+    herz audit replay --journal DIR
+
+    herz audit replay --journal DIR --policy bestfit
+"""
 ENTRY_MAX = 2**62
+DIFFERENCES_MAX = 1_000
+"""Bound: of more differences, the first are shown."""
 
 audit = typer.Typer(
     help="The journal: verify it, decide everything in it anew, and show what it says.",
@@ -113,9 +123,16 @@ def replay(
         str | None,
         typer.Option("--from", metavar="N", help="Begin with the last state up to this entry."),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Show what another policy would have decided."),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Decide everything anew from the logged inputs; exit code 1 where a record differs."""
+    if policy is not None:
+        _other(journal, checked_name(policy, option="--policy"), first, output)
+        return Exit.DONE
     begin = None if first is None else _entry(first, "--from")
     found = journaling.replayed(_folder(journal), first=begin)
     after = [
@@ -149,6 +166,61 @@ def _outside(found: Verified, trusted: Trust | None, folder: Path) -> str:
     if found.problem is not None:
         return "nothing is said of outside memory: the journal does not verify"
     return coverage(Reader(folder).notes(), found.size, trusted).statement
+
+
+def _other(journal: str, policy: str, first: str | None, output: Output) -> None:
+    """Print what another policy would have decided."""
+    if first is not None:
+        fix = "leave one of them out: another policy has no state of its own to begin with"
+        raise ConfigError("--from with --policy", where="--from", value=first, fix=fix)
+    counts = {"decisions": 0, "same": 0, "placed": 0, "placed_otherwise": 0}
+    shown: list[Pair] = []
+    for pair in journaling.otherwise(_folder(journal), policy):
+        counts["decisions"] += 1
+        counts["same"] += pair.is_same
+        counts["placed"] += pair.logged is not None and pair.logged.decided is Decided.PLACE
+        other = pair.other
+        counts["placed_otherwise"] += other is not None and other.decided is Decided.PLACE
+        if not pair.is_same and len(shown) < DIFFERENCES_MAX:
+            shown.append(pair)
+    plain = [
+        {
+            "time_ns": pair.time_ns,
+            "pod": pair.pod,
+            "logged": _verdict(pair.logged),
+            "other": _verdict(pair.other),
+        }
+        for pair in shown
+    ]
+    left = counts["decisions"] - counts["same"] - len(shown)
+    print_answer(
+        {**counts, "differences": plain},
+        output,
+        title=f"what {policy} would have decided",
+        columns=("at", "pod", "the journal", policy),
+        rows=[
+            (f"{pair.time_ns / 1e9:.3f} s", pair.pod, _said(pair.logged), _said(pair.other))
+            for pair in shown
+        ],
+        after=[
+            f"{counts['same']} of {counts['decisions']} decisions are the same; "
+            f"{counts['placed']} pods placed, and {counts['placed_otherwise']} by {policy}",
+            *([f"note: {left} more differ"] if left else []),
+        ],
+    )
+
+
+def _verdict(record: Record | None) -> dict[str, object] | None:
+    if record is None:
+        return None
+    decided, node = str(record.decided), record.node
+    return {"decided": decided, "node": node, "message": record.message}
+
+
+def _said(record: Record | None) -> str:
+    if record is None:
+        return "nothing"
+    return " ".join(part for part in (str(record.decided), record.node, record.message) if part)
 
 
 def _folder(text: str) -> Path:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
+from herz._native import open_entries
 from herz.errors import AuditError
 from herz.model import journal
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
@@ -29,7 +30,6 @@ FRAME_BYTES: Final = 9 + LEAF_BYTES + SALT_BYTES
 PAYLOAD_BYTES_MAX: Final = 64 << 20
 """Bound of one entry; an object of the API has at most 1.5 MiB."""
 
-_STATE_AT: Final = 4
 _KEPT: Final = b"\0"
 _ERASED: Final = b"\1"
 _crc = zlib.crc32
@@ -85,7 +85,7 @@ def batch_header(batch: journal.Batch, first: int, term: int) -> bytes:
     return head + _crc(head).to_bytes(4, "big")
 
 
-def check_segment(data: bytes | memoryview, first: int) -> None:
+def check_segment(data: bytes, first: int) -> None:
     """Check a segment's header.
 
     Raises:
@@ -95,7 +95,7 @@ def check_segment(data: bytes | memoryview, first: int) -> None:
         raise DamageError("the segment's header is damaged", first, 0)
 
 
-def read_batch(data: bytes | memoryview, offset: int, first: int) -> Batch:
+def read_batch(data: bytes, offset: int, first: int) -> Batch:
     """The header of the batch at an offset; `first` is the entry that it must begin with.
 
     Raises:
@@ -116,9 +116,7 @@ def read_batch(data: bytes | memoryview, offset: int, first: int) -> Batch:
     return Batch(count, begins, term, start, start + length)
 
 
-def entries_of(
-    data: bytes | memoryview, batch: Batch, *, is_part: bool = False
-) -> Iterator[tuple[int, Sealed]]:
+def entries_of(data: bytes, batch: Batch, *, is_part: bool = False) -> Iterator[tuple[int, Sealed]]:
     """Where each entry of a batch begins, and the entry.
 
     Args:
@@ -129,29 +127,23 @@ def entries_of(
     Raises:
         DamageError: at the first that is damaged or cut off.
     """
-    offset = batch.start
-    for index in range(batch.first, batch.first + batch.entries):
-        at = offset
-        head = offset + FRAME_BYTES
-        if head > batch.end or head > len(data):
-            raise DamageError("the file ends inside the entry", index, at)
-        size = int.from_bytes(data[at + 4 : at + 8], "big")
-        offset = head + size
-        if offset > batch.end or offset > len(data):
-            raise DamageError("the file ends inside the entry, or its length is wrong", index, at)
-        rest = data[at + 4 : offset]
-        if _crc(rest) != int.from_bytes(data[at : at + 4], "big"):
-            raise DamageError("its checksum is wrong", index, at)
-        leaf = bytes(rest[5 : 5 + LEAF_BYTES])
-        if rest[_STATE_AT]:
-            yield at, Sealed(leaf, b"", b"")
-        else:
-            salt = bytes(rest[5 + LEAF_BYTES : FRAME_BYTES - 4])
-            yield at, Sealed(leaf, salt, bytes(rest[FRAME_BYTES - 4 :]))
+    offset, index = batch.start, batch.first
+    for leaf, salted in open_entries(data, batch.start, batch.entries)[0]:
+        at, offset = offset, offset + FRAME_BYTES + _payload_bytes(data, offset)
+        if offset > batch.end:
+            raise DamageError("its length is beyond the batch's", index, at)
+        yield at, Sealed(leaf, salted[:SALT_BYTES], salted[SALT_BYTES:])
+        index += 1
+    if index < batch.first + batch.entries:
+        beyond = offset + FRAME_BYTES + _payload_bytes(data, offset) > min(batch.end, len(data))
+        what = "its length is wrong, or the file ends" if beyond else "its checksum is wrong"
+        raise DamageError(what, index, offset)
     if offset != batch.end and not is_part:
-        raise DamageError(
-            "the batch is longer than its entries", batch.first + batch.entries, offset
-        )
+        raise DamageError("the batch is longer than its entries", index, offset)
+
+
+def _payload_bytes(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset + 4 : offset + 8], "big")
 
 
 def erased(frame: bytes) -> bytes:
@@ -162,7 +154,7 @@ def erased(frame: bytes) -> bytes:
     return _crc(rest).to_bytes(4, "big") + rest
 
 
-def later_batch(data: bytes | memoryview, offset: int, first: int) -> int | None:
+def later_batch(data: bytes, offset: int, first: int) -> int | None:
     """The first entry of a sound batch header beyond an offset, which begins later; None: none."""
     whole = bytes(data[offset + 1 :])
     at = whole.find(BATCH_MAGIC)
