@@ -8,7 +8,7 @@ A record's payload is its canonical form as it was hashed and chained (`chain`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
@@ -17,7 +17,15 @@ import msgspec
 
 from herz.commit.audit.chain import canonical
 from herz.errors import AuditError
-from herz.model.events import BindFinished, Event, PatchRefused, RemovalRefused
+from herz.model.events import (
+    BindFinished,
+    Event,
+    ObjectApplied,
+    ObjectDeleted,
+    OrderLimited,
+    PatchRefused,
+    RemovalRefused,
+)
 from herz.model.journal import COMMITMENT_BYTES, LEAF_BYTES, SALT_BYTES, VERSION, Kind, Sealed
 from herz.model.record import Record
 
@@ -203,24 +211,26 @@ OUTCOMES: Final = (BindFinished, PatchRefused, RemovalRefused)
 """The events that are answers of the API."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
-_event = msgspec.json.Decoder(Event, float_hook=str)
-_DECODERS: Final[Mapping[Kind, msgspec.json.Decoder[Any]]] = MappingProxyType(
-    {
-        Kind.START: msgspec.json.Decoder(Start),
-        Kind.INPUT: _event,
-        Kind.STEP: msgspec.json.Decoder(Step),
-        Kind.RECORD: msgspec.json.Decoder(Record),
-        Kind.OUTCOME: _event,
-        Kind.STATE: msgspec.json.Decoder(State),
-        Kind.CONFIGURATION: msgspec.json.Decoder(Configuration),
-        Kind.MODEL: msgspec.json.Decoder(Model),
-        Kind.KEY: msgspec.json.Decoder(Key),
-        Kind.ERASURE: msgspec.json.Decoder(Erasure),
-        Kind.MODE: msgspec.json.Decoder(Mode),
-        Kind.CLOCK: msgspec.json.Decoder(Clock),
-        Kind.HOLD: msgspec.json.Decoder(Hold),
-    }
-)
+_encode = _encoder.encode
+_sha3 = hashlib.sha3_384
+_DECODERS: Final[dict[Kind, Callable[[bytes], Any]]] = {
+    kind: msgspec.json.Decoder(shape, float_hook=hook).decode
+    for kind, shape, hook in (
+        (Kind.START, Start, None),
+        (Kind.INPUT, ObjectApplied | ObjectDeleted | OrderLimited, str),
+        (Kind.STEP, Step, None),
+        (Kind.RECORD, Record, None),
+        (Kind.OUTCOME, BindFinished | PatchRefused | RemovalRefused, str),
+        (Kind.STATE, State, None),
+        (Kind.CONFIGURATION, Configuration, None),
+        (Kind.MODEL, Model, None),
+        (Kind.KEY, Key, None),
+        (Kind.ERASURE, Erasure, None),
+        (Kind.MODE, Mode, None),
+        (Kind.CLOCK, Clock, None),
+        (Kind.HOLD, Hold, None),
+    )
+}
 _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
     {
         Start: Kind.START,
@@ -239,6 +249,7 @@ _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
 )
 _BY_NUMBER: Final = {int(kind): kind for kind in Kind}
 _PREFIXES: Final = {kind: bytes((VERSION, kind)) for kind in Kind}
+_KNOWN: Final = {prefix: kind for kind, prefix in _PREFIXES.items()}
 
 
 def kind_of(content: Content) -> Kind:
@@ -260,10 +271,10 @@ def decode(kind: Kind, payload: bytes) -> Content:
         AuditError: it is not the canonical form of anything of that kind.
     """
     try:
-        content: Content = _DECODERS[kind].decode(payload)
+        content: Content = _DECODERS[kind](payload)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise AuditError(f"not an entry of the kind {kind.name.lower()}: {error}") from error
-    if encode(content) != payload or (kind_of(content) is not kind):
+    if (canonical(content) if type(content) is Record else _encode(content)) != payload:
         raise AuditError(f"not the canonical form of an entry of the kind {kind.name.lower()}")
     return content
 
@@ -305,9 +316,11 @@ def opened(entry: Sealed) -> tuple[Kind, Content]:
     Raises:
         AuditError: it is not, it is erased, or its payload is not canonical.
     """
-    kind = leaf_kind(entry.leaf)
-    check_commitment(entry)
-    return kind, decode(kind, entry.payload)
+    leaf, salt, payload = entry
+    if _sha3(salt + payload).digest() != leaf[2:] or len(salt) != SALT_BYTES:
+        check_commitment(entry)
+    kind = _KNOWN.get(leaf[:2]) or leaf_kind(leaf)
+    return kind, decode(kind, payload)
 
 
 def check_commitment(entry: Sealed) -> None:

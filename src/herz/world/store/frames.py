@@ -129,7 +129,8 @@ def entries_of(data: bytes, batch: Batch, *, is_part: bool = False) -> Iterator[
     """
     offset, index = batch.start, batch.first
     for leaf, salted in open_entries(data, batch.start, batch.entries)[0]:
-        at, offset = offset, offset + FRAME_BYTES + _payload_bytes(data, offset)
+        size = len(salted) - SALT_BYTES if salted else _payload_bytes(data, offset)
+        at, offset = offset, offset + FRAME_BYTES + size
         if offset > batch.end:
             raise DamageError("its length is beyond the batch's", index, at)
         yield at, Sealed(leaf, salted[:SALT_BYTES], salted[SALT_BYTES:])
