@@ -33,6 +33,7 @@ ROUNDS = 7
 ENTRIES = 200_000
 SIGNATURES = 200
 
+Sign = Callable[[bytes], bytes]
 LEAVES = [index.to_bytes(50, "big") for index in range(ENTRIES)]
 
 
@@ -81,9 +82,9 @@ def proof_case() -> tuple[Callable[[], None], Callable[[], None], Callable[[], N
 
 
 @contextmanager
-def signing_cases() -> Iterator[dict[str, Callable[[bytes], bytes]]]:
+def signing_cases() -> Iterator[dict[str, Sign]]:
     """What signs a message, by name."""
-    signers = {
+    signers: dict[str, Sign] = {
         "sign Ed25519, key file": soft_key(1).sign,
         "sign P-384, key file": soft_key(1, "ecdsa-p384-sha3-384").sign,
     }
@@ -134,7 +135,7 @@ def main() -> None:
     with signing_cases() as signers:
         for name, sign in signers.items():
 
-            def work(sign: Callable[[bytes], bytes] = sign) -> None:
+            def work(sign: Sign = sign) -> None:
                 for number in range(SIGNATURES):
                     sign(b"%d" % number)
 

@@ -41,6 +41,10 @@ Notary = Callable[[Checkpoint], bytes]
 """Signs a checkpoint: the note."""
 
 
+class SignerError(WorldError):
+    """The signer cannot sign now; the journal itself is sound."""
+
+
 class Log:
     """A journal that is being written.
 
@@ -69,6 +73,8 @@ class Log:
         self._tiles: dict[int, list[bytes]] = {}
         self._tree = Tree(on_tile_hash=self._note)
         self._signed = 0
+        # The size at which signing was tried last.
+        self._tried = 0
         self._resume()
         self._next = self._tree.size
 
@@ -76,6 +82,16 @@ class Log:
     def size(self) -> int:
         """How many entries there are, those that wait for the next commit included."""
         return self._next
+
+    @property
+    def committed(self) -> int:
+        """How many entries are committed."""
+        return self._tree.size
+
+    @property
+    def signed(self) -> int:
+        """How many entries, from the first, a checkpoint covers."""
+        return self._signed
 
     @property
     def root(self) -> bytes:
@@ -138,17 +154,35 @@ class Log:
         try:
             self.store.append(Batch(len(pending), frames), expected=self._tree.size, sync=sync)
             self._grow(hashes)
-            if self._notary is not None and self._tree.size - self._signed >= CHECKPOINT_EVERY:
-                self.sign()
+            if self._tree.size - max(self._signed, self._tried) >= CHECKPOINT_EVERY:
+                self.try_to_sign()
         except Exception as error:
             self._failed = str(error)
             raise
+
+    def try_to_sign(self) -> str:
+        """Sign a checkpoint, if the signer can now.
+
+        Returns:
+            Why it could not; empty where it could, or nothing is to be signed. How long a signer
+            may be away is the proof mode's matter (`exposure`).
+
+        Raises:
+            WorldError: the store failed.
+        """
+        self._tried = self._tree.size
+        try:
+            self.sign()
+        except SignerError as error:
+            return str(error)
+        return ""
 
     def sign(self) -> None:
         """Sign a checkpoint over what is committed, if there is anything new and a signer.
 
         Raises:
-            WorldError: the signer or the store failed.
+            SignerError: the signer failed.
+            WorldError: the store failed.
         """
         size = self._tree.size
         if self._notary is None or size == self._signed:
@@ -156,7 +190,11 @@ class Log:
         if not self.store.is_for_certain:
             # What is signed must be there after a crash, or the log forks.
             self.store.append(Batch(0, b""), expected=size, sync=True)
-        self.store.keep_note(self._notary(Checkpoint(self.origin, size, self._tree.root())))
+        try:
+            note = self._notary(Checkpoint(self.origin, size, self._tree.root()))
+        except WorldError as error:
+            raise SignerError(str(error), is_retryable=error.is_retryable) from error
+        self.store.keep_note(note)
         self._signed = size
 
     # ---- the tree ---------------------------------------------------------------------------
