@@ -50,11 +50,11 @@ class Batch(NamedTuple):
     """Entries of one append, as they are kept.
 
     Args:
-        count: how many.
+        entries: how many.
         frames: their bytes, end to end (docs/reference/journal.md).
     """
 
-    count: int
+    entries: int
     frames: bytes
 
 

@@ -16,7 +16,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from struct import Struct
 from typing import Final
 
 from herz.errors import AuditError, ConfigError, WorldError
@@ -34,13 +33,13 @@ from herz.world.store.frames import (
     read_batch,
     segment_header,
 )
+from herz.world.store.notes import NoteFile
 
 SEGMENT_BYTES_MAX: Final = 64 << 20
 """A segment that has reached this is followed by another."""
 SUFFIX: Final = ".seg"
 HASH_BYTES: Final = 32
 _TERM_BYTES: Final = 12
-_NOTE: Final = Struct(">II")
 
 
 class StaleWriterError(WorldError):
@@ -59,6 +58,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._notes = NoteFile(folder / "checkpoints")
         self.cut = ""
         """Where reading found the last append cut off, in words."""
         if not (folder / "segments").is_dir():
@@ -122,20 +122,8 @@ class Reader:
             return b""
 
     def notes(self) -> list[bytes]:
-        """See `herz.ports.Journal.notes`; one that is cut off at the end was not kept."""
-        found: list[bytes] = []
-        path, at = self.folder / "checkpoints", 0
-        data = _read(path) if path.exists() else b""
-        while at + 8 <= len(data):
-            length, crc = _NOTE.unpack_from(data, at)
-            note = data[at + 8 : at + 8 + length]
-            if len(note) < length:
-                break
-            if zlib.crc32(note) != crc:
-                raise AuditError(f"checkpoint {len(found)} is damaged, at byte {at} of {path}")
-            found.append(note)
-            at += 8 + length
-        return found
+        """See `herz.ports.Journal.notes`."""
+        return self._notes.read()
 
     def get(self, digest: str) -> bytes:
         """See `herz.ports.Journal.get`."""
@@ -171,13 +159,7 @@ class Reader:
 
     def keep_note(self, note: bytes) -> None:
         """See `herz.ports.Store.keep_note`."""
-        try:
-            with open(self.folder / "checkpoints", "ab") as file:
-                file.write(_NOTE.pack(len(note), zlib.crc32(note)) + note)
-                file.flush()
-                os.fdatasync(file.fileno())
-        except OSError as error:
-            raise WorldError(f"cannot write {self.folder}: {error.strerror or error}") from error
+        self._notes.append(note)
 
 
 class FileStore(Reader):
@@ -251,9 +233,9 @@ class FileStore(Reader):
         try:
             with self._locked():
                 self._check_turn(expected)
-                if batch.count:
+                if batch.entries:
                     self._write(batch)
-                    self._size += batch.count
+                    self._size += batch.entries
                     self._is_synced = False
             if sync and not self._is_synced:
                 os.fdatasync(self._file)

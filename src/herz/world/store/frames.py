@@ -81,7 +81,7 @@ def framed(entries: Sequence[Sealed]) -> journal.Batch:
 
 def batch_header(batch: journal.Batch, first: int, term: int) -> bytes:
     """What stands before the frames of a batch that begins with that entry."""
-    head = BATCH.pack(BATCH_MAGIC, batch.count, first, term, len(batch.frames), 0)[:-4]
+    head = BATCH.pack(BATCH_MAGIC, batch.entries, first, term, len(batch.frames), 0)[:-4]
     return head + _crc(head).to_bytes(4, "big")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -58,3 +59,20 @@ def test_other_threads_keep_their_clocks() -> None:
         thread.start()
         thread.join()
     assert found
+
+
+def test_who_looks_at_the_garbage_collector_is_left_out_and_comes_back() -> None:
+    asked: list[float] = []
+
+    def look(phase: str, info: dict[str, int]) -> None:
+        asked.append(time.perf_counter())
+
+    gc.callbacks.append(look)
+    try:
+        with clockless():
+            gc.collect()
+        assert asked == []
+        gc.collect()
+        assert asked
+    finally:
+        gc.callbacks.remove(look)
