@@ -17,7 +17,7 @@ import pytest
 from herz.front.cli import main
 from herz.front.cli.failure import Exit
 from herz.world.store.files import Reader
-from tests.support.journal import simulated
+from tests.support.journal import SMALL, simulated
 from tests.support.tpm import missing, software_tpm
 
 pytestmark = pytest.mark.slow
@@ -121,6 +121,18 @@ def test_signed_cosigned_proved_and_checked(here: Path, witness: str, capsys: Ca
     told = asked(capsys, "check", "a.proof", "--trust", "trust.toml")
     assert json.loads(told["payload"])["sequence"] == 5
     assert told["witnesses"][0]["name"] == "w.example"
+
+
+def test_a_simulated_day_is_signed_as_it_is_written(here: Path, capsys: Captured) -> None:
+    write_trust(capsys, quorum=0)
+    shutil.rmtree("journal")
+    sign = ("--key", "log.key", *SECRET)
+    assert main(["simulate", str(SMALL), "--journal", "journal", *sign]) == Exit.DONE
+    found = asked(capsys, *VERIFY)
+    assert (found["verdict"], found["vouched"]) == ("verifies", found["size"])
+    assert found["checkpoints"] >= found["size"] // 2000
+    assert main(["simulate", str(SMALL), *sign]) == Exit.USAGE
+    assert "there is no journal to sign" in capsys.readouterr().err
 
 
 def test_a_changed_proof_or_other_keys_do_not_hold(here: Path, capsys: Captured) -> None:
