@@ -8,6 +8,7 @@ Source: c2sp.org/tlog-checkpoint.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,3 +82,28 @@ def parse_signed(data: bytes) -> tuple[Checkpoint, Note]:
     """
     note = parse_note(data)
     return parse_checkpoint(note.text), note
+
+
+def size_of(note: bytes) -> int:
+    """The size that a signed checkpoint names, without reading the rest of it.
+
+    Raises:
+        AuditError: it names none.
+    """
+    lines = note.split(b"\n", 2)
+    text = lines[1].decode("ascii", "replace") if len(lines) == 3 else ""
+    if SIZE.fullmatch(text) is None:
+        raise AuditError("a signed checkpoint names no size")
+    return int(text)
+
+
+def largest_first(notes: Iterable[bytes]) -> list[bytes]:
+    """Signed checkpoints by size; of one size, those that were kept later first.
+
+    There is one each second: who looks for the last that deserves trust must not check them all.
+
+    Raises:
+        AuditError: one names no size.
+    """
+    numbered = [(size_of(note), number, note) for number, note in enumerate(notes)]
+    return [note for _, _, note in sorted(numbered, reverse=True)]

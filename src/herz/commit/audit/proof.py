@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha3_384
 from typing import Final
 
-from herz.commit.audit.checkpoint import parse_signed
+from herz.commit.audit.checkpoint import largest_first, parse_signed, size_of
 from herz.commit.audit.note import from_base64, to_base64
 from herz.commit.audit.tree import (
     PROOF_HASHES_MAX,
@@ -31,6 +31,7 @@ PROOF_BYTES_MAX: Final = 16 << 20
 """Bound of a proof that is read."""
 
 _HEAD_BYTES: Final = 2
+_LINE: Final = "\n\u2014 ".encode()
 _INDEX: Final = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
 
@@ -121,31 +122,28 @@ def make_proof(index: int, entry: Sealed, read: HashReader, note: bytes) -> Proo
 
 
 def covering(notes: Sequence[bytes], index: int, trust: Trust | None) -> bytes:
-    """The checkpoint to prove an entry with: vouched for if one is, then the smallest.
+    """The smallest checkpoint to prove an entry with.
 
     Args:
         notes: the log's signed checkpoints, in any order.
         index: the entry.
-        trust: whose keys count; None: the checkpoint with most signatures is taken.
+        trust: whose keys count; None: of those with most signatures, the smallest is taken.
 
     Raises:
         AuditError: no checkpoint covers it.
     """
-    found: list[tuple[int, int, bytes]] = []
-    for note in notes:
-        checkpoint, parsed = parse_signed(note)
-        if checkpoint.size <= index:
+    found = [note for note in largest_first(notes)[::-1] if size_of(note) > index]
+    if trust is None:
+        if found:
+            return max(found, key=lambda note: note.count(_LINE))
+        raise AuditError(f"no checkpoint covers entry {index}: sign one")
+    for note in found:
+        try:
+            trust.vouched(note)
+        except AuditError:
             continue
-        rank = -len(parsed.signatures)
-        if trust is not None:
-            try:
-                rank = -len(trust.vouched(note).witnesses)
-            except AuditError:
-                continue
-        found.append((rank, checkpoint.size, note))
-    if not found:
-        whom = "" if trust is None else " that the trust file vouches for"
-        raise AuditError(
-            f"no checkpoint{whom} covers entry {index}: sign one, and have it cosigned"
-        )
-    return min(found)[2]
+        return note
+    raise AuditError(
+        f"no checkpoint that the trust file vouches for covers entry {index}: sign one, and have "
+        "it cosigned"
+    )

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from herz.commit.audit.checkpoint import Checkpoint, parse_signed
+from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed
 from herz.commit.audit.note import KeyKind, Note, NoteKey, parse_key
 from herz.commit.audit.tree import SIZE_MAX
 from herz.errors import AuditError, ConfigError
@@ -123,7 +123,7 @@ class Trust:
             AuditError: it does not deserve trust, with the reason.
         """
         checkpoint, parsed = parse_signed(note)
-        log = self.signed(checkpoint, parsed)
+        # First, because most checkpoints are cosigned by nobody, and it costs nothing to see.
         cosigned: dict[str, int] = {}
         for each in parsed.verified(witness.key for witness in self.witnesses):
             cosigned[each.key.name] = max(each.time_s, cosigned.get(each.key.name, 0))
@@ -132,6 +132,7 @@ class Trust:
                 f"checkpoint of {checkpoint.size} entries: cosigned by {len(cosigned)} known "
                 f"witnesses, {self.quorum} are asked for"
             )
+        log = self.signed(checkpoint, parsed)
         return Vouched(checkpoint, log, tuple(sorted(cosigned.items())))
 
     def judge(self, note: bytes) -> str:
@@ -193,7 +194,7 @@ class Coverage:
         signed: how many of them, from the first, a trusted key has signed for.
         vouched: how many a quorum of witnesses vouches for, too.
         last: the checkpoint that does; None where none does.
-        refused: why checkpoints deserve no trust, each once, largest checkpoint first.
+        refused: why larger checkpoints than `last` deserve no trust, each reason once.
     """
 
     size: int
@@ -230,20 +231,20 @@ def coverage(notes: Sequence[bytes], size: int, trust: Trust) -> Coverage:
         trust: whose keys count.
     """
     signed, last = 0, None
-    refused: dict[str, int] = {}
-    for note in notes:
+    refused: dict[str, None] = {}
+    for note in largest_first(notes):  # Until one is found that is vouched for.
         try:
             checkpoint, parsed = parse_signed(note)
-            trust.signed(checkpoint, parsed)
-            signed = max(signed, min(checkpoint.size, size))
-            found = trust.vouched(note)
+            if not signed:
+                trust.signed(checkpoint, parsed)
+                signed = min(checkpoint.size, size)
+            if trust.quorum:
+                last = trust.vouched(note)
+            break
         except AuditError as error:
-            refused[str(error)] = 0
-            continue
-        if trust.quorum and (last is None or found.checkpoint.size >= last.checkpoint.size):
-            last = found
+            refused[str(error)] = None
     covered = 0 if last is None else min(last.checkpoint.size, size)
-    return Coverage(size, signed, covered, last, tuple(refused)[::-1])
+    return Coverage(size, signed, covered, last, tuple(refused))
 
 
 def parse_trust(data: bytes, *, where: str = "--trust") -> Trust:

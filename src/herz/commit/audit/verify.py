@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from herz.commit.audit.chain import NO_RECORD
-from herz.commit.audit.checkpoint import Checkpoint, parse_signed
+from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed, size_of
 from herz.commit.audit.entry import Content, Erasure, Key, Model, Start, State, opened
 from herz.commit.audit.rotation import check_key_change
 from herz.commit.audit.tree import (
@@ -319,14 +319,13 @@ class Verification:
     def _vouch(self) -> None:
         if self._judge is None:
             return
-        for note in self._journal.notes():
-            size = min(parse_signed(note)[0].size, self.found.size)
+        for note in largest_first(self._journal.notes()):
             try:
-                by = self._judge(note)
+                self.found.by = self._judge(note)
             except AuditError:
                 continue
-            if size >= self.found.vouched:
-                self.found.vouched, self.found.by = size, by
+            self.found.vouched = min(size_of(note), self.found.size)
+            return
 
     def _break(self, index: int, what: str) -> NoReturn:
         """An entry contradicts the last record: either may be at fault, or what is between."""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from herz.commit.audit.checkpoint import SIZE, Checkpoint, parse_signed
+from herz.commit.audit.checkpoint import SIZE, Checkpoint, largest_first, parse_signed
 from herz.commit.audit.note import (
     Note,
     NoteKey,
@@ -237,9 +237,8 @@ def _cosignature(body: bytes, note: Note, key: NoteKey) -> NoteSignature:
 
 def sized(notes: Sequence[bytes], key: NoteKey) -> int:
     """The largest size that a witness has cosigned among these checkpoints; 0 where none."""
-    sizes = [0]
-    for data in notes:
+    for data in largest_first(notes):  # Until one is found.
         checkpoint, note = parse_signed(data)
         if note.verified([key]):
-            sizes.append(checkpoint.size)
-    return max(sizes)
+            return checkpoint.size
+    return 0
