@@ -8,6 +8,7 @@ from herz.front.cli import (
     audit,
     audit_keys,
     audit_proof,
+    audit_reconcile,
     audit_witness,
     configuration,
     explain,
@@ -32,6 +33,7 @@ settings.config.command("validate", epilog=configuration.VALIDATE)(configuration
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
 audit.audit.command("prove", epilog=audit_proof.PROVE)(audit_proof.prove)
 audit.audit.command("check", epilog=audit_proof.CHECK)(audit_proof.check)
+audit.audit.command("reconcile", epilog=audit_reconcile.RECONCILE)(audit_reconcile.reconcile)
 audit.audit.command("sign", epilog=audit_keys.SIGN)(audit_keys.sign)
 audit.audit.command("cosign", epilog=audit_witness.COSIGN)(audit_witness.cosign)
 audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witness)
