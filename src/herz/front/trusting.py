@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,7 +26,7 @@ from herz.commit.audit.tree import (
     leaf_hash,
     root_of,
 )
-from herz.commit.audit.trust import Trust, Witness, parse_trust
+from herz.commit.audit.trust import Bracket, Trust, Witness, bracket, parse_trust
 from herz.commit.audit.witness import Answer, cosign, sized
 from herz.errors import AuditError, ConfigError, HerzError, WorldError
 from herz.ports import Algorithm, Signer
@@ -110,6 +111,26 @@ def read_checkpoint(path: str) -> Checkpoint:
             value=path,
             fix="give a file with a checkpoint, as herz audit sign prints one",
         ) from error
+
+
+def logged(reader: Reader, index: int, trust: Trust) -> Bracket:
+    """Between which times an entry was logged, by the clocks of witnesses."""
+    return bracket(index, reader.notes(), trust)
+
+
+def logged_text(times: Bracket) -> str:
+    """The same in words."""
+    after, before = (_utc(time_s) for time_s in (times.after_s, times.before_s))
+    return f"logged after {after} and before {before}, by witnesses' clocks"
+
+
+def _utc(time_s: int) -> str:
+    if not time_s:
+        return "an unknown time"
+    try:
+        return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return f"{time_s} s since 1970"
 
 
 # ---- keys -----------------------------------------------------------------------------------

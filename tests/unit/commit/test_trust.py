@@ -100,11 +100,12 @@ def test_without_a_quorum_a_signature_is_no_outside_memory() -> None:
 
 def test_the_time_of_an_entry_lies_between_cosignatures() -> None:
     trust = parse_trust(trust_text(SIGNER, W1).encode())
-    notes = [signed(5, 100, by=1), signed(9, 200, by=1), signed(15, 300, by=1)]
-    vouched = [trust.vouched(note) for note in notes]
-    for index, expected in ((0, (0, 100)), (5, (100, 200)), (8, (100, 200)), (16, (300, 0))):
-        found = bracket(index, vouched)
+    notes = [signed(at, by=by, time_s=at * 10) for at, by in ((5, 1), (9, 1), (12, 0), (15, 1))]
+    for index, expected in ((0, (0, 50)), (5, (50, 90)), (8, (50, 90)), (13, (90, 150))):
+        found = bracket(index, notes, trust)
         assert (found.after_s, found.before_s) == expected
+    last = bracket(16, notes, trust)
+    assert (last.after_s, last.before_s) == (150, 0)
 
 
 GOOD = trust_text(SIGNER, W1)

@@ -115,6 +115,12 @@ def test_signed_cosigned_proved_and_checked(here: Path, witness: str, capsys: Ca
     assert "— w.example " in cosigned["checkpoint"]
     after = asked(capsys, *VERIFY)
     assert (after["verdict"], after["vouched"]) == ("verifies", signed["size"])
+    (shown,) = asked(capsys, "show", "5", "--journal", "journal", "--trust", "trust.toml")
+    assert shown["logged"]["after_s"] == 0
+    assert shown["logged"]["before_s"] > 1_700_000_000
+    pod = shown["record"]["pod"]["name"]
+    assert main(["explain", pod, "--journal", "journal", "--trust", "trust.toml"]) == Exit.DONE
+    assert "logged after an unknown time and before 20" in capsys.readouterr().out
     prove = ("prove", "5", "--journal", "journal", "--trust", "trust.toml", "--to", "a.proof")
     assert asked(capsys, *prove)["decision"] == 5
     shutil.rmtree("journal")
@@ -182,6 +188,18 @@ def test_nothing_is_signed_over_a_log_that_was_changed(here: Path, capsys: Captu
     assert path.read_bytes() != data
     said = asked(capsys, *SIGN, code=Exit.NO)
     assert "nothing is signed over a changed log" in said["error"]["what"]
+
+
+def test_a_checkpoint_of_another_log_among_the_journals_is_found(
+    here: Path, capsys: Captured
+) -> None:
+    write_trust(capsys, quorum=0)
+    asked(capsys, *SIGN)
+    reader = Reader(Path("journal"))
+    (note,) = reader.notes()
+    reader.keep_note(note.replace(b"herz.dev/journal\n", b"other.example\n", 1))
+    said = asked(capsys, *VERIFY, code=Exit.NO)
+    assert "a checkpoint is of the log 'other.example'" in said["problem"]["what"]
 
 
 def test_a_remembered_checkpoint_finds_another_log(here: Path, capsys: Captured) -> None:

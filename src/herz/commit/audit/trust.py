@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed
+from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed, size_of
 from herz.commit.audit.note import KeyKind, Note, NoteKey, parse_key
 from herz.commit.audit.tree import SIZE_MAX
 from herz.errors import AuditError, ConfigError
@@ -173,16 +173,31 @@ class Bracket:
     before_s: int
 
 
-def bracket(index: int, vouched: Iterable[Vouched]) -> Bracket:
-    """Between which times entry `index` came into the log."""
-    after, before = 0, 0
-    for each in vouched:
-        times = [time_s for _, time_s in each.witnesses]
-        if times and each.checkpoint.size <= index:
-            after = max(after, *times)
-        elif times:
-            before = min([*times, *([before] if before else [])])
-    return Bracket(after, before)
+def bracket(index: int, notes: Sequence[bytes], trust: Trust) -> Bracket:
+    """Between which times entry `index` came into the log.
+
+    Args:
+        index: the entry.
+        notes: the log's signed checkpoints, in any order.
+        trust: whose clocks count.
+    """
+    ordered = largest_first(notes)
+    without = [note for note in ordered if size_of(note) <= index]
+    having = [note for note in reversed(ordered) if size_of(note) > index]
+    after, before = _times(without, trust), _times(having, trust)
+    return Bracket(max(after, default=0), min(before, default=0))
+
+
+def _times(notes: Iterable[bytes], trust: Trust) -> list[int]:
+    """When the first checkpoint that is vouched for by a witness was cosigned."""
+    for note in notes:
+        try:
+            times = [time_s for _, time_s in trust.vouched(note).witnesses]
+        except AuditError:
+            continue
+        if times:
+            return times
+    return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ class Verification:
         self._sequence: int | None = 0 if first == 0 else None
         self._record_at = first
         self._origin = ""
+        # By the origin that a checkpoint names, the size of the last one.
+        self._origins: dict[str, int] = {}
         self._erased: list[int] = []
         self._erasures: list[tuple[int, int, int]] = []
         # The first entry whose kept hash is another, until a checkpoint decides which is right.
@@ -158,6 +160,7 @@ class Verification:
             self._fail(self._suspect, "it is not the entry whose hash the tree was made of")
         if self._end is None:
             self._check_end(roots)
+        self._check_origins()
         self._check_erasures()
         self._vouch()
 
@@ -259,11 +262,19 @@ class Verification:
             for note in self._journal.notes():
                 checkpoint = parse_signed(note)[0]
                 roots.setdefault(checkpoint.size, []).append((checkpoint.root, False))
+                self._origins[checkpoint.origin] = checkpoint.size
         except AuditError as error:
             self._fail(0, str(error))
         if self._since is not None:
             roots.setdefault(self._since.size, []).append((self._since.root, True))
+            self._origins[self._since.origin] = self._since.size
         return roots
+
+    def _check_origins(self) -> None:
+        for origin, size in self._origins.items():
+            if self._origin and origin != self._origin:
+                what = f"a checkpoint is of the log {origin!r}, the entries are of {self._origin!r}"
+                raise _FoundError(Problem(0, max(0, size - 1), what))
 
     def _begun(self, roots: dict[int, list[tuple[bytes, bool]]]) -> Tree:
         """The tree over what stands before the first entry."""

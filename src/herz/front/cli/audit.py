@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -290,9 +291,13 @@ def show(
     ],
     *,
     journal: JournalOption,
+    trust: Annotated[
+        str | None, typer.Option("--trust", metavar="FILE", help="Say when, by these witnesses.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show decisions as they are kept, with the API's answers."""
+    trusted = None if trust is None else trusting.read_trust(trust)
     asked = checked_name(what, option="DECISION|POD")
     with journaling.indexed(_folder(journal)) as index:
         if asked.isascii() and asked.isdigit():
@@ -303,16 +308,23 @@ def show(
             ]
         else:
             _, told = recorded.of_pod(index, asked)
+    reader = Reader(_folder(journal))
+    logged = [None if trusted is None else trusting.logged(reader, e.entry, trusted) for e in told]
     if output is not Output.TABLE:
-        print_answer([recorded.plain(one) for one in told], output, title="", columns=(), rows=())
+        plain = [
+            recorded.plain(one) | ({} if times is None else {"logged": asdict(times)})
+            for one, times in zip(told, logged, strict=True)
+        ]
+        print_answer(plain, output, title="", columns=(), rows=())
         return
-    for one in told:
+    for one, times in zip(told, logged, strict=True):
         print_answer(
             None,
             output,
             title=f"decision {one.record.sequence}",
             columns=("field", "value"),
             rows=recorded.rows(one),
+            after=[] if times is None else [trusting.logged_text(times)],
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from herz import app, journaling
-from herz.front import recorded
+from herz.commit.audit.trust import Bracket
+from herz.front import recorded, trusting
 from herz.front.cli.options import (
     Output,
     checked_data,
@@ -22,6 +24,7 @@ from herz.front.cli.progress import shown_progress
 from herz.front.explain import Remembered, candidate_rows, notes, plain, rows
 from herz.front.recorded import Told
 from herz.model.record import Record
+from herz.world.store.files import Reader
 
 EXAMPLE = """Examples:
 
@@ -43,6 +46,10 @@ def explain(
     ] = None,
     journal: Annotated[
         str | None, typer.Option(metavar="DIR", help="The journal that tells; nothing is run.")
+    ] = None,
+    trust: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --journal: say when, by these witnesses."),
     ] = None,
     scenario: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="The scenario in which the pod is.")
@@ -72,9 +79,11 @@ def explain(
     asked = checked_name(pod, option="POD")
     of_node = "" if node is None else checked_name(node, option="--node")
     if journal is not None:
-        with journaling.indexed(Path(checked_name(journal, option="--journal"))) as index:
+        folder = Path(checked_name(journal, option="--journal"))
+        with journaling.indexed(folder) as index:
             key, told = recorded.of_pod(index, asked)
-        _show(key, [one.record for one in told], of_node, output, told)
+        when = None if trust is None else _logged(folder, told, trust)
+        _show(key, [one.record for one in told], of_node, output, told, when)
         return
     kept = Remembered(asked)
     with shown_progress(is_table=output is Output.TABLE) as progress:
@@ -92,12 +101,19 @@ def explain(
     _show(*kept.records(), of_node, output)
 
 
+def _logged(folder: Path, told: Sequence[Told], trust: str) -> list[Bracket]:
+    """When each decision was logged, by the clocks of witnesses."""
+    trusted, reader = trusting.read_trust(trust), Reader(folder)
+    return [trusting.logged(reader, one.entry, trusted) for one in told]
+
+
 def _show(
     key: str,
     records: list[Record],
     of_node: str,
     output: Output,
     told: Sequence[Told] = (),
+    when: Sequence[Bracket] | None = None,
 ) -> None:
     """Print the answer; `told` has what the journal knows beyond the records."""
     answers = [
@@ -105,10 +121,16 @@ def _show(
         for one in told
         for _, outcome in one.outcomes
     ]
+    if when is not None:
+        answers += [
+            f"decision {one.record.sequence}: {trusting.logged_text(times)}"
+            for one, times in zip(told, when, strict=True)
+        ]
     best = next((one for one in reversed(records) if one.plugins), None)
     print_answer(
         plain(key, records, of_node)
-        | ({"outcomes": [recorded.plain(one)["outcomes"] for one in told]} if told else {}),
+        | ({"outcomes": [recorded.plain(one)["outcomes"] for one in told]} if told else {})
+        | ({} if when is None else {"logged": [asdict(times) for times in when]}),
         output,
         title=f"herz explain {key}",
         columns=("decision", "at", "decided", "node", f"of {of_node}" if of_node else "why"),
