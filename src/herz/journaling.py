@@ -54,23 +54,25 @@ def written(
     if (folder / "segments").is_dir():
         fix = "name a folder that is not there, or remove the journal"
         raise ConfigError("there is a journal", where="--journal", value=str(folder), fix=fix)
-    store = FileStore.open(folder)
-    log = Log(store, os.urandom, origin, notary)
-    made: list[Journaled] = []
+    made: list[tuple[FileStore, Journaled]] = []
 
     def wrap(policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink]) -> Machine:
-        machine = journaled(log, policy, seed, sinks, state_every=state_every)
-        made.append(machine)
-        return machine
+        # Made here: bad input is found before, and nothing is written then.
+        assert not made, "a journal is one machine's"
+        store = FileStore.open(folder)
+        log = Log(store, os.urandom, origin, notary)
+        made.append((store, journaled(log, policy, seed, sinks, state_every=state_every)))
+        return made[0][1]
 
     try:
         yield wrap
-        for machine in made:
+        for _, machine in made:
             machine.close()
     finally:
-        store.close()
-    with indexed(folder):
-        pass  # Readers find it made.
+        for store, _ in made:
+            store.close()
+    for _ in made:
+        Index(Reader(folder)).close()  # Readers find it made.
 
 
 def verified(
@@ -131,6 +133,25 @@ def replayed(folder: Path, *, first: int | None = None) -> Replayed:
         begin = _begin_before(reader, replay, first)
     with clockless():
         return replay.run(reader.read(begin))
+
+
+@contextmanager
+def reopened(folder: Path) -> Iterator[Log]:
+    """The journal's writer, for an entry that no machine makes; under the last leader's term.
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: it is damaged.
+        WorldError: the disk refused.
+    """
+    reader = Reader(folder)
+    start = opened(next(reader.read())[1])[1]
+    assert isinstance(start, Start), "a journal begins so"
+    store = FileStore.open(folder, reader.leader_term())
+    try:
+        yield Log(store, os.urandom, start.origin)
+    finally:
+        store.close()
 
 
 def otherwise(folder: Path, policy: str) -> Iterator[Pair]:

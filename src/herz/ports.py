@@ -167,6 +167,18 @@ class Store(Journal, Protocol):
         """
         ...
 
+    def erase(self, entries: Sequence[int], blobs: Sequence[str]) -> None:
+        """Put zeros over payloads and salts, and remove blobs; both may be gone already.
+
+        Args:
+            entries: indexes, ascending.
+            blobs: digests.
+
+        Raises:
+            WorldError: the disk refused: some may be erased, and some not.
+        """
+        ...
+
     def put(self, data: bytes) -> str:
         """Keep a blob on the disk; its SHA3-384, hex.
 

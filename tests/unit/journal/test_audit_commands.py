@@ -66,6 +66,11 @@ def test_simulate_writes_a_journal_that_verifies(run: Run, tmp_path: Path) -> No
     assert (code, "there is a journal" in err) == (Exit.USAGE, True)
 
 
+def test_bad_input_leaves_no_journal(run: Run, tmp_path: Path) -> None:
+    code, _, _ = run("simulate", "nothing", "--journal", tmp_path / "j")
+    assert (code, list(tmp_path.iterdir())) == (Exit.USAGE, [])
+
+
 def test_several_runs_have_no_journal(run: Run, tmp_path: Path) -> None:
     code, _, err = run("simulate", SMALL, "--journal", tmp_path / "j", "--runs", "2")
     assert (code, "several runs" in err) == (Exit.USAGE, True)

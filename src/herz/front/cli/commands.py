@@ -6,6 +6,7 @@ import typer
 
 from herz.front.cli import (
     audit,
+    audit_erase,
     audit_keys,
     audit_proof,
     audit_reconcile,
@@ -38,6 +39,8 @@ audit.audit.command("sign", epilog=audit_keys.SIGN)(audit_keys.sign)
 audit.audit.command("cosign", epilog=audit_witness.COSIGN)(audit_witness.cosign)
 audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witness)
 audit.audit.add_typer(audit_keys.key, name="key")
+audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
+audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
 herz.add_typer(audit.audit, name="audit")
 herz.add_typer(settings.config, name="config")
 herz.add_typer(runtime.runtime, name="runtime")

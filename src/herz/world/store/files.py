@@ -13,7 +13,7 @@ import hashlib
 import os
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,8 @@ from herz.world.store.frames import (
     batch_header,
     check_segment,
     entries_of,
+    erased,
+    frames_of,
     later_batch,
     read_batch,
     segment_header,
@@ -280,6 +282,33 @@ class FileStore(Reader):
             os.pwrite(self._tiles[level], hashes, first * HASH_BYTES)
         except OSError as error:
             raise WorldError(f"cannot write {self.folder}: {error.strerror or error}") from error
+
+    def erase(self, entries: Sequence[int], blobs: Sequence[str]) -> None:
+        """See `herz.ports.Store.erase`. The index, which has names, goes, too."""
+        wanted, at = list(entries), 0
+        segments = self.segments()
+        begins = [first for first, _ in segments]
+        try:
+            with self._locked():
+                self._check_turn(self._size)
+                for data, batch in self.batches(wanted[0] if wanted else 0):
+                    if at == len(wanted):
+                        break
+                    path = segments[bisect_right(begins, batch.first) - 1][1]
+                    frames = list(frames_of(data, batch))
+                    with open(path, "r+b") as file:
+                        while at < len(wanted) and wanted[at] < batch.first + batch.entries:
+                            start, end = frames[wanted[at] - batch.first]
+                            os.pwrite(file.fileno(), erased(data[start:end]), start)
+                            at += 1
+                        os.fsync(file.fileno())
+                for digest in blobs:
+                    (self.folder / "blobs" / digest).unlink(missing_ok=True)
+                _sync_folder(self.folder / "blobs")
+                (self.folder / "index.sqlite").unlink(missing_ok=True)
+        except OSError as error:
+            raise WorldError(f"cannot erase in {self.folder}: {error.strerror or error}") from error
+        assert at == len(wanted), "what is erased is there"
 
     def close(self) -> None:
         """Sync what was appended, and let the files go."""

@@ -143,6 +143,16 @@ def entries_of(data: bytes, batch: Batch, *, is_part: bool = False) -> Iterator[
         raise DamageError("the batch is longer than its entries", index, offset)
 
 
+def frames_of(data: bytes, batch: Batch) -> Iterator[tuple[int, int]]:
+    """Where each entry of a batch begins and ends, in the order of the entries.
+
+    Raises:
+        DamageError: at the first that is damaged.
+    """
+    for offset, _ in entries_of(data, batch):
+        yield offset, offset + FRAME_BYTES + _payload_bytes(data, offset)
+
+
 def _payload_bytes(data: bytes, offset: int) -> int:
     return int.from_bytes(data[offset + 4 : offset + 8], "big")
 
