@@ -13,25 +13,33 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha3_384, sha256
+from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 
 from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.entry import Step, encode, seal
-from herz.commit.audit.proof import check_proof, make_proof
+from herz.commit.audit.proof import check_proof, covering, make_proof
 from herz.commit.audit.tree import Nodes, Tree, inclusion_proof, leaf_hash, root_of
 from herz.commit.audit.trust import parse_trust
+from herz.front.trusting import checkpoint_of, hashes_of
 from herz.model.journal import Kind
 from herz.world.signer.tpm import HANDLE_DEFAULT, Tpm
+from herz.world.store.files import Reader
+from herz.world.store.notes import framed
 from tests.support.tpm import missing, software_tpm
 from tests.support.trust import ORIGIN, cosigned, cosigner, log_signer, soft_key, trust_text
 
 ROUNDS = 7
 ENTRIES = 200_000
 SIGNATURES = 200
+JOURNAL = 1_000_000
+CHECKPOINTS = 10_000
+PROOFS = 20
 
 Sign = Callable[[bytes], bytes]
 LEAVES = [index.to_bytes(50, "big") for index in range(ENTRIES)]
@@ -79,6 +87,46 @@ def proof_case() -> tuple[Callable[[], None], Callable[[], None], Callable[[], N
             note.verified(keys)
 
     return make, check, verify
+
+
+@contextmanager
+def journal_case() -> Iterator[Callable[[], None]]:
+    """Proving entries of a journal of JOURNAL entries and CHECKPOINTS checkpoints from its files.
+
+    A checkpoint in a hundred is cosigned. Each proof begins with nothing in memory but the entry.
+    """
+    signer, witness = log_signer(1), cosigner(101)
+    trust = parse_trust(trust_text(signer, witness).encode())
+    chosen = range(17, JOURNAL - JOURNAL // 100, JOURNAL // PROOFS)
+    entries = {at: seal(Kind.STEP, encode(Step(limit=1, now_ns=at)), b"s" * 32) for at in chosen}
+    levels: dict[int, list[bytes]] = {0: []}
+    tree = Tree(on_tile_hash=lambda level, found: levels.setdefault(level, []).append(found))
+    notes: list[bytes] = []
+    for at in range(JOURNAL):
+        leaf = leaf_hash(entries[at].leaf if at in entries else at.to_bytes(50, "big"))
+        levels[0].append(leaf)
+        tree.append(leaf)
+        if tree.size % (JOURNAL // CHECKPOINTS) == 0:
+            note = signer.sign(Checkpoint(ORIGIN, tree.size, tree.root()).text)
+            is_cosigned = len(notes) % 100 == 99
+            notes.append((cosigned(note, witness) if is_cosigned else note).data)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("segments", "tiles"):
+            (folder / part).mkdir()
+        for level, hashes in levels.items():
+            (folder / "tiles" / str(level)).write_bytes(b"".join(hashes))
+        (folder / "checkpoints").write_bytes(b"".join(map(framed, notes)))
+
+        def prove() -> None:
+            for at, entry in entries.items():
+                reader = Reader(folder)
+                note = covering(reader.notes(), at, trust)
+                checkpoint = checkpoint_of(note)
+                read = hashes_of(reader, checkpoint.size, checkpoint.root)
+                make_proof(at, entry, read, note)
+
+        yield prove
 
 
 @contextmanager
@@ -132,7 +180,8 @@ def main() -> None:
         "its four signatures alone": (verify, 100),
         "check the proof": (check, 100),
     }
-    with signing_cases() as signers:
+    with signing_cases() as signers, journal_case() as prove:
+        cases[f"prove one of {JOURNAL:,} from files"] = (prove, PROOFS)
         for name, sign in signers.items():
 
             def work(sign: Sign = sign) -> None:

@@ -90,20 +90,28 @@ def size_of(note: bytes) -> int:
     Raises:
         AuditError: it names none.
     """
-    lines = note.split(b"\n", 2)
-    text = lines[1].decode("ascii", "replace") if len(lines) == 3 else ""
-    if SIZE.fullmatch(text) is None:
+    start = note.find(b"\n") + 1
+    text = note[start : note.find(b"\n", start)]
+    if not start or not text.isdigit():
         raise AuditError("a signed checkpoint names no size")
     return int(text)
+
+
+def by_size(notes: Iterable[bytes]) -> list[tuple[int, int, bytes]]:
+    """Signed checkpoints as (size, place among the given ones, note), smallest first.
+
+    There is one each second: who looks for one that deserves trust must not check them all.
+
+    Raises:
+        AuditError: one names no size.
+    """
+    return sorted((size_of(note), number, note) for number, note in enumerate(notes))
 
 
 def largest_first(notes: Iterable[bytes]) -> list[bytes]:
     """Signed checkpoints by size; of one size, those that were kept later first.
 
-    There is one each second: who looks for the last that deserves trust must not check them all.
-
     Raises:
         AuditError: one names no size.
     """
-    numbered = [(size_of(note), number, note) for number, note in enumerate(notes)]
-    return [note for _, _, note in sorted(numbered, reverse=True)]
+    return [note for _, _, note in reversed(by_size(notes))]

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed, size_of
+from herz.commit.audit.checkpoint import Checkpoint, by_size, largest_first, parse_signed
 from herz.commit.audit.note import KeyKind, Note, NoteKey, parse_key
 from herz.commit.audit.tree import SIZE_MAX
 from herz.errors import AuditError, ConfigError
@@ -181,9 +181,9 @@ def bracket(index: int, notes: Sequence[bytes], trust: Trust) -> Bracket:
         notes: the log's signed checkpoints, in any order.
         trust: whose clocks count.
     """
-    ordered = largest_first(notes)
-    without = [note for note in ordered if size_of(note) <= index]
-    having = [note for note in reversed(ordered) if size_of(note) > index]
+    ordered = by_size(notes)
+    without = [note for size, _, note in reversed(ordered) if size <= index]
+    having = [note for size, _, note in ordered if size > index]
     after, before = _times(without, trust), _times(having, trust)
     return Bracket(max(after, default=0), min(before, default=0))
 

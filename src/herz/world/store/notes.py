@@ -67,12 +67,17 @@ class NoteFile:
                 self._end = _notes(file.readall(), self._path)[1]
                 file.truncate(self._end)
             file.seek(self._end)
-            head = _HEADER.pack(len(note), zlib.crc32(note), 0)[:8]
-            data = head + zlib.crc32(head).to_bytes(4, "big") + note
+            data = framed(note)
             if file.write(data) != len(data):
                 raise OSError(0, "the disk took only a part")
             os.fdatasync(descriptor)
             self._end += len(data)
+
+
+def framed(note: bytes) -> bytes:
+    """The note as it stands in the file."""
+    head = _HEADER.pack(len(note), zlib.crc32(note), 0)[:8]
+    return head + zlib.crc32(head).to_bytes(4, "big") + note
 
 
 def _notes(data: bytes, path: Path) -> tuple[list[bytes], int]:
@@ -85,13 +90,14 @@ def _notes(data: bytes, path: Path) -> tuple[list[bytes], int]:
     at = 0
     while at + _HEADER.size <= len(data):
         length, checksum, of_head = _HEADER.unpack_from(data, at)
-        if not any(data[at:]):
-            break  # A crash can leave the file longer than what reached it.
-        is_sound = zlib.crc32(data[at : at + 8]) == of_head
+        if zlib.crc32(data[at : at + 8]) != of_head:
+            if not any(data[at:]):
+                break  # A crash can leave the file longer than what reached it.
+            raise AuditError(f"checkpoint {len(found)} is damaged, at byte {at} of {path}")
         note = data[at + _HEADER.size : at + _HEADER.size + length]
-        if is_sound and len(note) < length:
+        if len(note) < length:
             break
-        if not is_sound or zlib.crc32(note) != checksum:
+        if zlib.crc32(note) != checksum:
             raise AuditError(f"checkpoint {len(found)} is damaged, at byte {at} of {path}")
         found.append(note)
         at += _HEADER.size + length
