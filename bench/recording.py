@@ -31,6 +31,7 @@ from herz.model.events import BindFinished, BindOutcome, ObjectApplied
 from herz.model.journal import Kind
 from herz.model.record import Record
 from herz.ports import Machine
+from herz.state import frozen, thawed
 from herz.world.store.files import FileStore, Reader
 from herz.world.store.index import Index
 
@@ -175,6 +176,29 @@ def reading(pods: int = PODS) -> dict[str, float]:
         "replay_decisions_a_second": pods / replaying,
         "replay_of_live_percent": 100 * live / replaying,
         "microseconds_a_decision": replaying / pods * 1e6,
+    }
+
+
+def state(pods: int = PODS) -> dict[str, float]:
+    """The whole state of 5,000 nodes and of pods on them: taken, and put into a new machine."""
+    machine = build_machine(load_policy("default"), 1, [], aliases=ALIASES)
+    decide(machine, pods)
+    machine.step(2, 1)
+    taking, beginning, clock = [], [], time.perf_counter
+    for _ in range(ROUNDS):
+        started = clock()
+        data = frozen(machine)
+        taking.append(clock() - started)
+        other = build_machine(load_policy("default"), 1, [], aliases=ALIASES)
+        started = clock()
+        thawed(other, data)
+        beginning.append(clock() - started)
+    return {
+        "decisions": float(pods),
+        "megabytes": len(data) / 1e6,
+        "taking_seconds": min(taking),
+        "beginning_seconds": min(beginning),
+        "microseconds_a_decision": min(taking) / pods * 1e6,
     }
 
 

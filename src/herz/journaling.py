@@ -21,7 +21,9 @@ from herz.cycle import Cycle
 from herz.engine import engine, engine_digest
 from herz.errors import ConfigError
 from herz.model.journal import Kind
+from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
+from herz.profiles import profiles_of
 from herz.state import frozen, is_quiet, settle, thawed
 from herz.world.store.clockless import clockless
 from herz.world.store.files import FileStore, Reader
@@ -154,6 +156,20 @@ def reopened(folder: Path) -> Iterator[Log]:
         store.close()
 
 
+def annotations_of(policy: Policy | Policies) -> frozenset[str]:
+    """The keys of annotations that the policy's rules say they read.
+
+    Raises:
+        ConfigError: the policy names what is not there.
+    """
+    rules = [
+        rule
+        for profile in profiles_of(policy)
+        for rule, _ in app.build_plugins(profile.policy, ReasonBook())
+    ]
+    return frozenset(key for rule in rules for key in getattr(rule, "annotations", ()))
+
+
 def otherwise(folder: Path, policy: str) -> Iterator[Pair]:
     """What another policy would have decided, beside what the journal says, pod by pod.
 
@@ -276,4 +292,12 @@ def journaled(
             term=log.store.term,
         )
 
-    return Journaled(log, start, make, sinks, take=taken, state_every=state_every)
+    return Journaled(
+        log,
+        start,
+        make,
+        sinks,
+        take=taken,
+        state_every=state_every,
+        annotations=annotations_of(policy),
+    )

@@ -13,10 +13,13 @@ of value is refused. Nothing but classes of `herz` is ever made, and no code is 
 
 from __future__ import annotations
 
+import gc
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -75,10 +78,27 @@ def frozen(machine: Cycle) -> bytes:
     Raises:
         InvariantError: the machine is not quiet, or has a kind of value that no state can hold.
 
-    Cost: O(nodes + pods + objects): `python -m bench journal-state`.
+    Cost: O(nodes + pods + objects), by `python -m bench journal-state`.
     """
     if not is_quiet(machine):
         raise InvariantError("a state is taken of a quiet machine only")
+    with _uncollected():
+        return _frozen(machine)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without collections of garbage: there is none, and each would look at the whole machine."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _frozen(machine: Cycle) -> bytes:
     writer = _Writer()
     cluster = machine._cluster
     nodes = sorted((node for node in cluster.nodes.nodes if node is not None), key=_name)
@@ -86,7 +106,7 @@ def frozen(machine: Cycle) -> bytes:
         [name, [[writer.pod(one.pod), list(one.devices)] for one in cluster.ledger.on(name)]]
         for name in sorted({one.node for one in cluster.ledger.placed.values()})
     ]
-    remembered = {name: writer.value(part, name) for name, part in _parts(machine)}
+    remembered = {name: writer.part(name, part) for name, part in _parts(machine)}
     state = {
         "version": VERSION,
         "nodes": [_raw(node) for node in nodes],
@@ -114,6 +134,11 @@ def thawed(machine: Cycle, data: bytes) -> Cycle:
     Raises:
         AuditError: the bytes are no state of this release, or not of this engine.
     """
+    with _uncollected():
+        return _thawed(machine, data)
+
+
+def _thawed(machine: Cycle, data: bytes) -> Cycle:
     try:
         state = msgspec.json.decode(data, type=_State)
     except msgspec.MsgspecError as error:
@@ -208,6 +233,17 @@ class _Writer:
         self._objects: dict[int, int] = {}
         # Bound: the objects of one state; kept so that no address is used twice.
         self._kept: list[object] = []
+        # The attributes and keys that lead to the value that is written.
+        self._path: list[object] = []
+
+    def part(self, name: str, value: Any) -> Any:
+        """A part of the machine as JSON.
+
+        Raises:
+            InvariantError: no state can hold something in it.
+        """
+        self._path[:] = [name]
+        return self.value(value)
 
     def pod(self, pod: PodInfo) -> int:
         """The number of the pod as it was read."""
@@ -218,52 +254,112 @@ class _Writer:
             self.pods.append({"pod": msgspec.Raw(key[0]), "unlisted": pod.unlisted})
         return number
 
-    def value(self, value: Any, where: str) -> Any:
+    def value(self, value: Any) -> Any:
         """The value as JSON.
 
         Raises:
             InvariantError: no state can hold it.
         """
-        if value is None or isinstance(value, bool | str):
+        kind = type(value)
+        if kind is str or kind is bool or value is None:
             return value
-        if isinstance(value, Enum):
-            return ["enum", _class(value), value.name]
-        if isinstance(value, int):
+        if kind is int:
             return value if -(2**63) <= value < 2**63 else ["int", str(value)]
-        if isinstance(value, bytes):
-            return ["bytes", value.hex()]
-        if isinstance(value, PodInfo):
-            return ["pod", self.pod(value)]
-        if isinstance(value, History):
-            return ["history", [move.code for move in value.moves]]
-        if isinstance(value, KubernetesObject):
-            return ["object", _raw(value)]
-        return self._many(value, where)
+        act = _ACTS.get(kind)
+        if act is None:
+            act = _ACTS[kind] = _act(kind)
+        return act(self, value)
 
-    def _many(self, value: Any, where: str) -> Any:
-        if isinstance(value, dict):
-            pairs = [
-                [self.value(key, where), self.value(one, f"{where}[{key!r}]")]
-                for key, one in value.items()
-            ]
-            return ["dict", pairs]
-        if isinstance(value, set | frozenset):
-            found = [self.value(one, where) for one in value]
-            return [type(value).__name__, sorted(found, key=msgspec.json.encode)]
-        if isinstance(value, list | deque) or type(value) is tuple:
-            return [type(value).__name__, [self.value(one, where) for one in value]]
-        if not type(value).__module__.startswith("herz."):
-            raise InvariantError(f"{where}: no state can hold a {type(value).__name__}")
+    def text(self, value: str) -> Any:
+        """A text of a class of its own."""
+        return str(value)
+
+    def enum(self, value: Enum) -> Any:
+        """A member of an enumeration."""
+        return ["enum", _class(type(value)), value.name]
+
+    def bytes(self, value: bytes) -> Any:
+        """Bytes."""
+        return ["bytes", value.hex()]
+
+    def known_pod(self, value: PodInfo) -> Any:
+        """A pod."""
+        return ["pod", self.pod(value)]
+
+    def history(self, value: History) -> Any:
+        """The moves of a pod."""
+        return ["history", [move.code for move in value.moves]]
+
+    def api_object(self, value: KubernetesObject) -> Any:
+        """An object of the API."""
+        return ["object", _raw(value)]
+
+    def mapping(self, value: dict[Any, Any]) -> Any:
+        """A dict, in its order."""
+        to = self.value
+        pairs = []
+        for key, one in value.items():
+            self._path.append(key)
+            pairs.append([to(key), to(one)])
+            self._path.pop()
+        return ["dict", pairs]
+
+    def members(self, value: set[Any] | frozenset[Any]) -> Any:
+        """A set, in an order of its own."""
+        found = [self.value(one) for one in value]
+        return [type(value).__name__, sorted(found, key=msgspec.json.encode)]
+
+    def items(self, value: list[Any] | deque[Any] | tuple[Any, ...]) -> Any:
+        """A list, deque or tuple."""
+        return [type(value).__name__, [self.value(one) for one in value]]
+
+    def thing(self, value: Any) -> Any:
+        """An object of ours, attribute by attribute; the second time by its number."""
         known = self._objects.get(id(value))
         if known is not None:
             return ["same", known]
         number = self._objects[id(value)] = len(self._kept)
         self._kept.append(value)
-        attributes = [
-            [name, self.value(getattr(value, name), f"{where}.{name}")]
-            for name in _attributes(value)
-        ]
-        return ["new", number, _class(value), attributes]
+        attributes = []
+        for name in _attributes(value):
+            self._path.append(name)
+            attributes.append([name, self.value(getattr(value, name))])
+            self._path.pop()
+        return ["new", number, _class(type(value)), attributes]
+
+    def refuse(self, value: Any) -> Any:
+        """What no state can hold.
+
+        Raises:
+            InvariantError: always; it says where the value is.
+        """
+        where = ".".join(map(str, self._path))
+        raise InvariantError(f"{where}: no state can hold a {type(value).__name__}")
+
+
+def _act(kind: type) -> Callable[[_Writer, Any], Any]:
+    """How values of a type are written."""
+    for base, act in (
+        (PodInfo, _Writer.known_pod),
+        (History, _Writer.history),
+        (KubernetesObject, _Writer.api_object),
+        (Enum, _Writer.enum),
+        (int, lambda writer, value: writer.value(int(value))),
+        (str, _Writer.text),
+        (bytes, _Writer.bytes),
+        (dict, _Writer.mapping),
+        (set | frozenset, _Writer.members),
+        (list | deque, _Writer.items),
+    ):
+        if issubclass(kind, base):
+            return act
+    if kind is tuple:
+        return _Writer.items
+    return _Writer.thing if kind.__module__.startswith("herz.") else _Writer.refuse
+
+
+_ACTS: Final[dict[type, Callable[[_Writer, Any], Any]]] = {}
+"""By type, what `_act` said."""
 
 
 class _Reader:
@@ -356,31 +452,43 @@ class _Reader:
         return made
 
 
-def _attributes(value: Any) -> list[str]:
+def _attributes(value: Any) -> tuple[str, ...]:
     """The names of what the object holds and has not from its making."""
-    kind: Any = type(value)
-    if isinstance(value, msgspec.Struct):
-        return list(value.__struct_fields__)
-    if isinstance(value, tuple):
-        return list(kind._fields)
-    names = [field.name for field in fields(value)] if is_dataclass(value) else []
+    kind = type(value)
+    names = _ATTRIBUTES.get(kind)
+    if names is None:
+        names = _ATTRIBUTES[kind] = _declared(kind)
+    if hasattr(value, "__dict__"):
+        wiring = _WIRING.get(kind.__name__, frozenset())
+        names += tuple(one for one in vars(value) if one not in wiring and one not in names)
+    return tuple(name for name in names if hasattr(value, name))
+
+
+def _declared(kind: Any) -> tuple[str, ...]:
+    """The attributes that a class declares, but for its wiring."""
+    if issubclass(kind, msgspec.Struct):
+        return tuple(kind.__struct_fields__)
+    if issubclass(kind, tuple):
+        return tuple(kind._fields)
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else []
     for base in reversed(kind.__mro__):
         slots = base.__dict__.get("__slots__", ())
         names += [slots] if isinstance(slots, str) else list(slots)
-    names += vars(value) if hasattr(value, "__dict__") else ()
     wiring = _WIRING.get(kind.__name__, frozenset())
-    return [
-        name
-        for name in dict.fromkeys(names)
-        if name not in wiring and not name.startswith("__") and hasattr(value, name)
-    ]
+    return tuple(
+        name for name in dict.fromkeys(names) if name not in wiring and not name.startswith("__")
+    )
 
 
-def _class(value: Any) -> str:
-    kind = type(value)
+_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {}
+"""By class, what `_declared` said."""
+
+
+def _class(kind: type) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
+@cache
 def _named(name: str) -> Any:
     """The class of ours that has the name.
 

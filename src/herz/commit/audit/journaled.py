@@ -6,12 +6,13 @@ If that fails, the step gives no effects, and neither does any later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from herz.commit.audit.entry import Content, Start, State, Step
 from herz.commit.audit.log import Log
+from herz.commit.audit.projection import projected
 from herz.errors import WorldError
 from herz.model.effects import Effect, WakeAt
 from herz.model.events import Event
@@ -21,7 +22,7 @@ from herz.ports import Machine, RecordSink
 
 Take = Callable[[Machine], bytes | None]
 """Gives a machine's state; None where it cannot be taken now."""
-STATE_EVERY: Final = 10_000
+STATE_EVERY: Final = 100_000
 
 
 class Journaled:
@@ -34,6 +35,8 @@ class Journaled:
         sinks: who else gets the records.
         take: gives the machine's state, or None where it cannot be taken now; None: none is ever.
         state_every: decisions from one state to the next, or a little more.
+        annotations: keys of annotations that rules read, beside those that all may
+            (`projection`).
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Journaled:
         *,
         take: Take | None = None,
         state_every: int = STATE_EVERY,
+        annotations: Collection[str] = (),
     ) -> None:
         self._log = log
+        self._annotations = frozenset(annotations)
         self._take = take
         self._state_every = state_every
         self._sequence, self._head = start.sequence, start.head
@@ -66,12 +71,13 @@ class Journaled:
         return self._machine.held
 
     def apply(self, event: Event) -> None:
-        """Take one event in; it is in the journal, too, if the machine refuses it.
+        """Take one event in, as far as rules read it; in the journal, too, if it is refused.
 
         Raises:
             ConfigError: the machine refuses the object.
             WorldError: the journal cannot be written.
         """
+        event = projected(event, self._annotations)
         self._log.write(event)
         self._machine.apply(event)
 
