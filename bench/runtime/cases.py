@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.runtime.peers import Peers
+from bench.runtime.peers import Peers, apart
 from herz import runtime
 from herz.runtime import Channel, go, sleep, yield_now
 
@@ -169,30 +169,35 @@ async def settled(tasks: list[Any], pause: Callable[[], Awaitable[Any]], base: i
     return [grown, collection_ms]
 
 
-def parked(peers: Peers) -> dict[str, float]:
+def parked(_peers: Peers) -> dict[str, float]:
     """Coroutines that sleep, all in all."""
-
-    async def own() -> list[float]:
-        base = resident_bytes()
-        return await settled([go(long(sleep)) for _ in range(PARKED)], yield_now, base)
-
-    async def long(pause: Callable[[float], Awaitable[Any]]) -> None:
-        await pause(3_600)
-
-    async def theirs() -> float:
-        base = resident_bytes()
-        tasks = [asyncio.create_task(long(asyncio.sleep)) for _ in range(PARKED)]
-        found["asyncio"] = await settled(tasks, zero, base)
-        return 0.0
-
-    found = {"herz": runtime.run(own())}
-    gc.collect()
-    peers.loops["asyncio"](theirs())
-    gc.collect()
     values: dict[str, float] = {}
-    for name, (grown, collection_ms) in found.items():
+    for name, measure in (("herz", _own_parked), ("asyncio", _their_parked)):
+        grown, collection_ms = apart(measure)
         values |= {f"{name}: bytes": grown, f"{name}: full collection, ms": collection_ms}
     return values
+
+
+async def _long(pause: Callable[[float], Awaitable[Any]]) -> None:
+    await pause(3_600)
+
+
+def _own_parked() -> list[float]:
+    async def own() -> list[float]:
+        base = resident_bytes()
+        return await settled([go(_long(sleep)) for _ in range(PARKED)], yield_now, base)
+
+    found: list[float] = runtime.run(own())
+    return found
+
+
+def _their_parked() -> list[float]:
+    async def theirs() -> list[float]:
+        base = resident_bytes()
+        tasks = [asyncio.create_task(_long(asyncio.sleep)) for _ in range(PARKED)]
+        return await settled(tasks, zero, base)
+
+    return asyncio.run(theirs())
 
 
 def judge_parked(verdicts: Verdicts, medians: dict[str, float]) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import multiprocessing
 import shlex
 import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Runner = Callable[[Coroutine[Any, Any, float]], float]
 
 
@@ -25,14 +29,30 @@ class Peers:
     floor: ModuleType | None
 
 
+def find_loops() -> dict[str, Runner]:
+    """The loops that are there, by name."""
+    loops: dict[str, Runner] = {"asyncio": asyncio.run}
+    if importlib.util.find_spec("uvloop") is not None:
+        loops["uvloop"] = importlib.import_module("uvloop").run
+    return loops
+
+
 def find_peers() -> Peers:
     """Looks for uvloop and a C compiler; says what is missing."""
-    loops: dict[str, Runner] = {"asyncio": asyncio.run}
-    if importlib.util.find_spec("uvloop") is None:
+    loops = find_loops()
+    if "uvloop" not in loops:
         print("note: uvloop is not installed and is not measured: pip install uvloop")
-    else:
-        loops["uvloop"] = importlib.import_module("uvloop").run
     return Peers(loops, _build_floor())
+
+
+def apart(measure: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function gives in a process of its own.
+
+    For what memory tells: what an allocator keeps of one measurement hides what the next one takes.
+    """
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+        return pool.submit(measure, *args, **kwargs).result()
 
 
 def _build_floor() -> ModuleType | None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.runtime.cases import Judge, resident_bytes, zero
-from bench.runtime.peers import Peers
+from bench.runtime.peers import Peers, apart, find_loops
 from herz import runtime
 from herz.runtime import Timer, sleep, stats, yield_now
 
@@ -81,16 +81,27 @@ async def costs(name: str, insert: Insert, cancel: Callable[[Any], Any], pause: 
 
 def cost(peers: Peers) -> dict[str, float]:
     """The costs of all contenders."""
-    values: dict[str, float] = runtime.run(costs("herz", Timer, Timer.stop, yield_now))
+    values = apart(_own_cost)
+    for name in peers.loops:
+        values |= apart(_their_cost, name)
+    return values
 
-    async def theirs(name: str) -> float:
+
+def _own_cost() -> dict[str, float]:
+    values: dict[str, float] = runtime.run(costs("herz", Timer, Timer.stop, yield_now))
+    return values
+
+
+def _their_cost(name: str) -> dict[str, float]:
+    values: dict[str, float] = {}
+
+    async def theirs() -> float:
         loop = asyncio.get_running_loop()
         cancel = asyncio.TimerHandle.cancel if name == "asyncio" else _cancel
         values.update(await costs(name, loop.call_later, cancel, zero))
         return 0.0
 
-    for name, run in peers.loops.items():
-        run(theirs(name))
+    find_loops()[name](theirs())
     return values
 
 
@@ -157,15 +168,26 @@ def lateness(peers: Peers, seconds: float) -> dict[str, float]:
         "floor: lateness of a wait, ms": (time.monotonic_ns() - waited_ns) / WAITS / 1e6
         - WAIT_S * 1e3,
     }
-    values |= runtime.run(late("herz", Timer, sleep, seconds))
+    values |= apart(_own_lateness, seconds)
+    for name in peers.loops:
+        values |= apart(_their_lateness, name, seconds)
+    return values
 
-    async def theirs(name: str) -> float:
+
+def _own_lateness(seconds: float) -> dict[str, float]:
+    values: dict[str, float] = runtime.run(late("herz", Timer, sleep, seconds))
+    return values
+
+
+def _their_lateness(name: str, seconds: float) -> dict[str, float]:
+    values: dict[str, float] = {}
+
+    async def theirs() -> float:
         loop = asyncio.get_running_loop()
         values.update(await late(name, loop.call_later, asyncio.sleep, seconds))
         return 0.0
 
-    for name, run in peers.loops.items():
-        run(theirs(name))
+    find_loops()[name](theirs())
     return values
 
 

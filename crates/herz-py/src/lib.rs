@@ -56,7 +56,7 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::face::{
         Runtime, after_fork, breakpointhook, clock_ns, current_runtime, current_task, go,
-        in_runtime, sleep, yield_now,
+        in_runtime, sleep,
     };
     #[pymodule_export]
     use crate::runtime::locks::{Gate, Semaphore};
@@ -89,6 +89,6 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::runtime::prepare(module.py())
+        crate::runtime::prepare(module)
     }
 }

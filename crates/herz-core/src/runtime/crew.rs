@@ -15,6 +15,8 @@ pub enum Errand<T> {
     Taken(WorkerId),
     /// Run this function, without a processor.
     Function(T),
+    /// Ask for the interpreter: the processor may follow, see [`Crew::end_attendance`].
+    Attend,
     /// End the thread.
     Stop,
 }
@@ -26,6 +28,8 @@ pub struct Seat<T> {
     thread: AtomicU32,
     /// Its step lost the processor and has not ended.
     pub is_detached: AtomicBool,
+    /// It was told to attend and has not come back.
+    is_attending: AtomicBool,
 }
 
 /// What keeps tasks on one worker.
@@ -43,7 +47,8 @@ struct Roster<T> {
     seats: Vec<Arc<Seat<T>>>,
     // Invariant: as long as `seats`.
     bonds: Vec<Bond<T>>,
-    // Invariant: a worker in `idle` has no errand, and whoever takes it out gives it one.
+    // Invariant: a worker in `idle` has no errand but to attend, and whoever takes it out gives it
+    // one.
     idle: Vec<WorkerId>,
     /// Threads that were asked for and have no seat yet.
     recruits: usize,
@@ -110,6 +115,7 @@ impl<T> Crew<T> {
             spin: Spin::default(),
             thread: AtomicU32::new(0),
             is_detached: AtomicBool::new(false),
+            is_attending: AtomicBool::new(false),
         })
     }
 
@@ -185,6 +191,63 @@ impl<T> Crew<T> {
         at.map(|at| roster.idle.swap_remove(at)).is_some()
     }
 
+    /// Tells an idle worker to attend, if there is one beside worker 0, whose wait is another.
+    pub fn prompt(&self) -> Option<WorkerId> {
+        let worker = {
+            let mut roster = self.roster.lock();
+            let is_free = |&worker: &WorkerId| worker != 0 && !roster.is_locked(worker);
+            let at = roster.idle.iter().rposition(is_free)?;
+            roster.idle.swap_remove(at)
+        };
+        self.seat_of(worker)
+            .is_attending
+            .store(true, Ordering::Relaxed);
+        self.tell(worker, Errand::Attend);
+        Some(worker)
+    }
+
+    pub fn is_attending(&self, worker: WorkerId) -> bool {
+        self.seat_of(worker).is_attending.load(Ordering::Relaxed)
+    }
+
+    /// Asked by the worker once it has the interpreter, and by the monitor when it has an errand
+    /// for it: true for the first of the two. The monitor then owes it the errand, and the
+    /// worker, if it comes second, waits for it.
+    pub fn end_attendance(&self, worker: WorkerId) -> bool {
+        // ORDERING: Relaxed: one word decides; the errand itself comes through the bell.
+        self.seat_of(worker)
+            .is_attending
+            .swap(false, Ordering::Relaxed)
+    }
+
+    /// The worker has what it was to ask for; gives what it was told meanwhile. None: nothing, it
+    /// goes back and waits. `await_errand` calls the method of that name as one that may block.
+    pub fn attended(
+        &self,
+        worker: WorkerId,
+        await_errand: impl Fn() -> Option<Errand<T>>,
+    ) -> Option<Errand<T>> {
+        // Bound: once for each time that it was told to attend.
+        while !self.end_attendance(worker) {
+            // The processor, mostly. But where the step ended just now, this worker is idle again,
+            // and may even be told to attend to the next.
+            let at_once = self
+                .seat_of(worker)
+                .bell
+                .wait(Some(Duration::ZERO), Option::take);
+            match at_once.or_else(&await_errand) {
+                Some(Errand::Attend) => {}
+                errand => return errand,
+            }
+        }
+        None
+    }
+
+    /// Waits for the next errand: the worker is idle, or one is on its way.
+    pub fn await_errand(&self, worker: WorkerId) -> Option<Errand<T>> {
+        self.seat_of(worker).bell.wait(None, Option::take)
+    }
+
     /// Undoes `pick`; what came for idle workers meanwhile is not lost. True: the worker has bound
     /// tasks and wants the processor.
     pub fn put_back(&self, worker: WorkerId) -> bool {
@@ -208,7 +271,9 @@ impl<T> Crew<T> {
     /// Tells a picked worker what to do.
     pub fn tell(&self, worker: WorkerId, errand: Errand<T>) {
         self.seat_of(worker).bell.ring(|slot| {
-            assert!(slot.is_none(), "a worker has two errands");
+            // It may not even have begun to attend.
+            let is_free = matches!(slot, None | Some(Errand::Attend));
+            assert!(is_free, "a worker has two errands");
             *slot = Some(errand);
         });
     }
@@ -437,73 +502,5 @@ impl<T> Seat<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::runtime::poller::now_ns;
-
-    #[test]
-    fn the_end_waits_for_visitors_that_leave_and_not_for_ever_for_others() {
-        let crew = Crew::<()>::new(1);
-        let (one, other) = (crew.admit(), crew.admit());
-        let leaving = std::thread::spawn(move || drop(one));
-        let began = now_ns();
-        crew.wait_for_visitors(Duration::from_millis(20));
-        assert!(now_ns() >= began + 20_000_000, "the other one has not left");
-        leaving.join().unwrap();
-        drop(other);
-        crew.wait_for_visitors(Duration::from_secs(3600));
-    }
-
-    #[test]
-    fn a_function_waits_for_a_worker_when_none_is_idle() {
-        let crew = Crew::new(3);
-        crew.submit('f');
-        assert!(crew.wants(0));
-        let worker = crew.join();
-        assert_eq!(crew.wait(worker, None, |_| ()), Some(Errand::Function('f')));
-        assert!(!crew.wants(0));
-    }
-
-    #[test]
-    fn no_more_workers_are_wanted_than_the_bound_allows() {
-        let crew = Crew::<()>::new(3);
-        assert!(crew.wants(9) && crew.wants(9));
-        assert!(!crew.wants(9));
-        crew.dismiss();
-        assert!(crew.wants(9));
-    }
-
-    #[test]
-    fn a_bound_task_waits_for_its_worker_and_a_locked_worker_gets_nothing_else() {
-        let crew = Crew::new(3);
-        let worker = crew.join();
-        assert!(!crew.bind(worker, 'b'), "it is not idle yet");
-        let wants = std::cell::Cell::new(false);
-        crew.wait(worker, Some(Duration::ZERO), |is| wants.set(is));
-        assert!(wants.get());
-        assert_eq!((crew.pop_bound(0), crew.bound()), (None, 1));
-        assert_eq!((crew.pop_bound(worker), crew.bound()), (Some('b'), 0));
-        crew.lock(worker, 1);
-        crew.submit('f');
-        assert_eq!(crew.wait(worker, Some(Duration::ZERO), |_| ()), None);
-        crew.unlock_all();
-        let errand = crew.wait(worker, None, |_| ());
-        assert_eq!(errand, Some(Errand::Function('f')));
-    }
-
-    #[test]
-    fn a_wait_that_ends_by_its_limit_leaves_nobody_idle() {
-        let crew = Crew::<()>::new(3);
-        assert_eq!(crew.wait(0, Some(Duration::ZERO), |_| ()), None);
-        assert_eq!(crew.pick(), None);
-    }
-
-    #[test]
-    fn the_cpu_clock_of_a_thread_is_read_from_another() {
-        let crew = Crew::<()>::new(1);
-        crew.sit(0);
-        let seat = crew.seat_of(0);
-        let read = std::thread::spawn(move || seat.cpu_ns()).join().unwrap();
-        assert!(read.is_some_and(|ns| ns > 0));
-    }
-}
+#[path = "crew_tests.rs"]
+mod tests;

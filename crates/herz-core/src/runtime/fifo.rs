@@ -70,6 +70,7 @@ impl<T> Local<T> {
         self.ticks.is_multiple_of(GLOBAL_EVERY)
     }
 
+    #[inline]
     pub fn pop(&mut self) -> Option<T> {
         if let Some(lot) = &mut self.lot
             && !self.queue.is_empty()
@@ -87,6 +88,11 @@ impl<T> Local<T> {
         }
         self.inherited = 0;
         self.queue.pop_front()
+    }
+
+    /// The two that come after the next `pop`'s, most likely, the nearer one first.
+    pub fn upcoming(&self) -> [Option<&T>; 2] {
+        [self.queue.front(), self.queue.get(1)]
     }
 
     pub fn len(&self) -> usize {

@@ -214,12 +214,26 @@ impl<T: Task> Machine<T> {
 
     /// Queues a runnable task from a thread that does not have the processor.
     pub fn inject(&self, task: T) {
-        {
-            let mut global = self.global.lock();
-            global.push(task);
-            self.global_len.store(global.len(), Ordering::Relaxed);
-        }
+        self.queue(task);
         self.poller.wake();
+    }
+
+    fn queue(&self, task: T) {
+        let mut global = self.global.lock();
+        global.push(task);
+        self.global_len.store(global.len(), Ordering::Relaxed);
+    }
+
+    /// A function ended that runs without the processor: those whom it woke are runnable. The owner
+    /// is told of all this once.
+    pub fn end_function(&self, woken: impl IntoIterator<Item = T>) {
+        for task in woken {
+            self.trace.ready(None, task.id());
+            self.queue(task);
+        }
+        self.crew.done();
+        // The owner may have found itself stuck but for this function.
+        self.tell_news();
     }
 
     /// What may end the run, or leave it stuck, has changed: the owner of the processor asks again
@@ -300,6 +314,7 @@ impl<T: Task> Machine<T> {
     // ---- what the owner of the processor does between steps --------------------------------
 
     /// The next task to run.
+    #[inline]
     pub fn find(&self, claim: &mut Claim<'_, T>) -> Option<T> {
         if self.crew.bound() > 0
             && let Some(task) = self.crew.pop_bound(claim.owner())
@@ -324,6 +339,7 @@ impl<T: Task> Machine<T> {
         local.pop()
     }
 
+    #[inline(never)]
     fn pop_global(&self) -> Option<T> {
         let mut global = self.global.lock();
         let task = global.pop();
@@ -346,6 +362,7 @@ impl<T: Task> Machine<T> {
     }
 
     /// Looks at the kernel and the clock: ready descriptors wake their tasks, due timers fire.
+    #[inline(never)]
     pub fn look(&self, claim: &mut Claim<'_, T>, pace: &mut Pace<T>, probe: &mut Probe<'_>) {
         let from = probe.now();
         if self.is_overdue() {
@@ -405,7 +422,9 @@ impl<T: Task> Machine<T> {
             self.rest_spin.until(REST_SPIN_NS, has_work);
         }
         self.poller.prepare();
-        if has_work() || self.news.swap(false, Ordering::Relaxed) {
+        // News that came with work are seen with it.
+        let has_news = self.news.swap(false, Ordering::Relaxed);
+        if has_work() || has_news {
             self.poller.call_off();
             return;
         }

@@ -42,31 +42,36 @@ pub struct Seen {
 
 const PHASE_BITS: u32 = 2;
 const OWNER_BITS: u32 = 16;
+const PHASE: u64 = (1 << PHASE_BITS) - 1;
+const OWNER: u64 = ((1 << OWNER_BITS) - 1) << PHASE_BITS;
+/// 46 bits of steps last two months at a step every 75 ns, and may then wrap: only two readings
+/// within milliseconds are compared.
+const STEP: u64 = 1 << (PHASE_BITS + OWNER_BITS);
+
+fn with_phase(word: u64, phase: Phase) -> u64 {
+    word & !PHASE | phase as u64
+}
+
+fn with_owner(word: u64, owner: WorkerId) -> u64 {
+    word & !OWNER | u64::from(owner) << PHASE_BITS
+}
 
 impl Seen {
     fn pack(self) -> u64 {
-        // 46 bits of steps last two months at a step every 75 ns, and may then wrap: only two
-        // readings within milliseconds are compared.
-        self.steps << (PHASE_BITS + OWNER_BITS)
-            | u64::from(self.owner) << PHASE_BITS
-            | self.phase as u64
+        with_owner(with_phase(self.steps * STEP, self.phase), self.owner)
     }
 
     fn unpack(word: u64) -> Self {
         Self {
             owner: (word >> PHASE_BITS) as WorkerId,
-            phase: match word & ((1 << PHASE_BITS) - 1) {
+            phase: match word & PHASE {
                 0 => Phase::Granted,
                 1 => Phase::Core,
                 2 => Phase::Step,
                 _ => Phase::Parked,
             },
-            steps: word >> (PHASE_BITS + OWNER_BITS),
+            steps: word / STEP,
         }
-    }
-
-    fn with(self, phase: Phase) -> Self {
-        Self { phase, ..self }
     }
 }
 
@@ -86,7 +91,9 @@ unsafe impl<T: Send> Sync for Processor<T> {}
 #[must_use = "the processor stays claimed until the claim is given up by name"]
 pub struct Claim<'a, T> {
     processor: &'a Processor<T>,
-    seen: Seen,
+    /// What the processor's word says.
+    // Two words in all: a claim, or none, comes and goes in registers.
+    word: u64,
 }
 
 impl<T> Processor<T> {
@@ -116,23 +123,24 @@ impl<T> Processor<T> {
         self.queued.load(Ordering::Relaxed)
     }
 
-    fn exchange(&self, from: Seen, to: Seen) -> bool {
+    fn exchange(&self, from: u64, to: u64) -> bool {
         // ORDERING: Acquire takes what the last owner left in `local`; Release gives ours on.
         self.word
-            .compare_exchange(from.pack(), to.pack(), Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
+    #[inline]
     fn claim(&self, worker: WorkerId, from: Phase) -> Option<Claim<'_, T>> {
         // ORDERING: Relaxed: a guess, which the exchange confirms.
-        let seen = Seen::unpack(self.word.load(Ordering::Relaxed));
-        if seen.owner != worker || seen.phase != from {
+        let seen = self.word.load(Ordering::Relaxed);
+        if seen != with_owner(with_phase(seen, from), worker) {
             return None;
         }
-        let core = seen.with(Phase::Core);
-        self.exchange(seen, core).then_some(Claim {
+        let word = with_phase(seen, Phase::Core);
+        self.exchange(seen, word).then_some(Claim {
             processor: self,
-            seen: core,
+            word,
         })
     }
 
@@ -163,7 +171,7 @@ impl<T> Processor<T> {
             phase: Phase::Granted,
             steps: seen.steps,
         };
-        self.exchange(seen, granted)
+        self.exchange(seen.pack(), granted.pack())
     }
 }
 
@@ -181,57 +189,48 @@ impl<T> Claim<'_, T> {
 
     #[must_use]
     pub fn owner(&self) -> WorkerId {
-        self.seen.owner
+        Seen::unpack(self.word).owner
     }
 
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.seen.steps
+        Seen::unpack(self.word).steps
     }
 
-    fn release(mut self, to: Seen) {
+    fn release(mut self, to: u64) {
         let queued = self.local().len();
         self.processor.queued.store(queued, Ordering::Relaxed);
         // ORDERING: Release: the next claim, maybe another worker's, sees the queue as left here.
-        self.processor.word.store(to.pack(), Ordering::Release);
+        self.processor.word.store(to, Ordering::Release);
     }
 
     /// A new step begins.
     pub fn begin_step(self) {
-        let to = Seen {
-            steps: (self.seen.steps + 1) & (u64::MAX >> (PHASE_BITS + OWNER_BITS)),
-            ..self.seen.with(Phase::Step)
-        };
+        let to = with_phase(self.word, Phase::Step).wrapping_add(STEP);
         self.release(to);
     }
 
     /// The step that called the runtime goes on.
     pub fn resume(self) {
-        let to = self.seen.with(Phase::Step);
+        let to = with_phase(self.word, Phase::Step);
         self.release(to);
     }
 
     /// The owner begins to wait and stays the owner.
     pub fn park(self) {
-        let to = self.seen.with(Phase::Parked);
+        let to = with_phase(self.word, Phase::Parked);
         self.release(to);
     }
 
     /// The step that the processor was taken from has it again, as if nothing had happened.
     pub fn give_back(self, owner: WorkerId) {
-        let to = Seen {
-            owner,
-            ..self.seen.with(Phase::Step)
-        };
+        let to = with_owner(with_phase(self.word, Phase::Step), owner);
         self.release(to);
     }
 
     /// Another worker owns the processor now; it must be told.
     pub fn give(self, owner: WorkerId) {
-        let to = Seen {
-            owner,
-            ..self.seen.with(Phase::Granted)
-        };
+        let to = with_owner(with_phase(self.word, Phase::Granted), owner);
         self.release(to);
     }
 }
@@ -263,6 +262,21 @@ mod tests {
         processor.accept(7).unwrap().give_back(0);
         assert!(processor.accept(7).is_none());
         assert!(processor.enter(0).is_some());
+    }
+
+    #[test]
+    fn the_count_of_steps_wraps_and_leaves_the_rest() {
+        let last = Seen {
+            owner: 3,
+            phase: Phase::Granted,
+            steps: u64::MAX / STEP,
+        };
+        let processor = Processor::<()>::default();
+        processor.word.store(last.pack(), Ordering::Relaxed);
+        assert_eq!(processor.seen(), last);
+        processor.accept(3).unwrap().begin_step();
+        let seen = processor.seen();
+        assert_eq!((seen.owner, seen.phase, seen.steps), (3, Phase::Step, 0));
     }
 
     #[test]

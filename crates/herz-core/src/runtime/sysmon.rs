@@ -19,7 +19,7 @@ use super::trace::stalls::Stall;
 /// The time between two looks while steps are detached.
 const SHORT_NS: u64 = 250_000;
 /// The same for so long after a hand-off: one blocked step is often the first of many.
-const SHORTEST_NS: u64 = 100_000;
+const SHORTEST_NS: u64 = 50_000;
 const MANY_NS: u64 = 10_000_000;
 /// The burning ones are counted at most this often.
 const COUNT_NS: u64 = 1_000_000;
@@ -60,6 +60,8 @@ pub struct Watch {
     counted_ns: u64,
     burners: Vec<Burner>,
     recruit: Option<Arc<Recruit>>,
+    /// Who was told to attend.
+    attending: Option<WorkerId>,
     schedule: Option<Schedule>,
 }
 
@@ -70,6 +72,13 @@ impl Watch {
         } else {
             SHORT_NS
         }
+    }
+
+    /// Until the step that was seen has lasted so long; longer where it has already.
+    fn left_ns(&self, now_ns: u64, allowed_ns: u64) -> u64 {
+        let until_ns = self.step.as_ref().map(|step| step.since_ns + allowed_ns);
+        let until_ns = until_ns.filter(|&until| until > now_ns);
+        until_ns.map_or(u64::MAX, |until| (until - now_ns).max(SHORTEST_NS))
     }
 }
 
@@ -191,6 +200,9 @@ impl<T: Task> Machine<T> {
             is_paused,
             at_ns: now_ns,
         };
+        if !is_off_cpu && !is_paused && self.has_work() {
+            self.prompt(watch);
+        }
         // Ready descriptors are work that waits, too; finding out costs a call, so it comes last.
         let is_due = lasted >= SHORTEST_NS
             && (self.has_work() || self.descriptors.is_armed())
@@ -234,12 +246,30 @@ impl<T: Task> Machine<T> {
         }
     }
 
+    /// A step that burns may soon lose its processor, and keeps the interpreter for a switch
+    /// interval after somebody asked for it: an idle worker asks now.
+    fn prompt(&self, watch: &mut Watch) {
+        // While steps are detached the interval is short.
+        let is_short = self.crew.detached.load(Ordering::Relaxed) > 0;
+        let is_attended = |worker| self.crew.is_attending(worker);
+        if !self.settings.hand_off || is_short || watch.attending.is_some_and(is_attended) {
+            return;
+        }
+        watch.attending = self.crew.prompt();
+    }
+
+    /// The worker that was prompted, if it still waits for the interpreter; it is owed an errand.
+    fn attending(&self, watch: &mut Watch) -> Option<WorkerId> {
+        let worker = watch.attending.take()?;
+        self.crew.end_attendance(worker).then_some(worker)
+    }
+
     /// Gives the processor of that step to an idle worker; false when there is none.
     fn hand_off(&self, watch: &mut Watch, seen: Seen, stall: Stall) -> bool {
         if !self.settings.hand_off || seen.steps == self.spared.load(Ordering::Relaxed) {
             return false;
         }
-        let spare = self.crew.pick();
+        let spare = self.attending(watch).or_else(|| self.crew.pick());
         if let Some(to) = spare {
             let seat = self.crew.seat_of(seen.owner);
             // Before the exchange: the worker that finds its processor gone takes these back.
@@ -296,7 +326,9 @@ impl<T: Task> Machine<T> {
         let again_ns = if self.crew.detached.load(Ordering::Relaxed) > 0 {
             watch.short_ns(now_ns)
         } else {
-            (self.settings.stall_ns / 5).max(SHORT_NS)
+            let often_ns = (self.settings.stall_ns / 5).max(SHORT_NS);
+            // Not later than the step that goes on may last.
+            often_ns.min(watch.left_ns(now_ns, self.settings.stall_ns))
         };
         let again_ns = again_ns.min(line_ns.unwrap_or(u64::MAX));
         Pulse::Busy { again_ns }

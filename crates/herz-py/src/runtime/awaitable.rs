@@ -64,7 +64,14 @@ pub enum Sent {
     Suspended,
     /// It suspended with an object that is not ours.
     Foreign(Py<PyAny>),
-    Raised(PyErr),
+    /// On the heap: so that all else comes back in registers.
+    Raised(Box<PyErr>),
+}
+
+impl Sent {
+    pub fn raised(error: PyErr) -> Self {
+        Self::Raised(Box::new(error))
+    }
 }
 
 struct Types {
@@ -175,7 +182,7 @@ unsafe fn advance<'py>(object: *mut ffi::PyObject, is_traced: bool) -> (Python<'
     let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         waits::step(py, wait, is_traced)
     }));
-    let step = step.unwrap_or_else(|_| Step::Raise(super::broken("an await")));
+    let step = step.unwrap_or_else(|_| Step::raise(super::broken("an await")));
     (py, step)
 }
 
@@ -196,7 +203,7 @@ unsafe extern "C" fn send_slot(
             Err(error) => return raise(py, error, result),
         },
         Step::Give(value) => (value.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
-        Step::Raise(error) => return raise(py, error, result),
+        Step::Raise(error) => return raise(py, *error, result),
     };
     // SAFETY: the interpreter gave the place; it takes over the reference.
     unsafe { *result = given };
@@ -226,7 +233,7 @@ unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
             Ok(stop) => PyErr::from_value(stop),
             Err(error) => error,
         },
-        Step::Raise(error) => error,
+        Step::Raise(error) => *error,
     };
     error.restore(py);
     ptr::null_mut()
@@ -242,11 +249,50 @@ pub fn send(py: Python<'_>, coroutine: &Bound<'_, PyAny>) -> Sent {
         (kind, Bound::from_owned_ptr_or_opt(py, result))
     };
     let Some(result) = result else {
-        return Sent::Raised(PyErr::fetch(py));
+        return Sent::raised(PyErr::fetch(py));
     };
     match kind {
         ffi::PySendResult::PYGEN_RETURN => Sent::Returned(result.unbind()),
         _ => suspended(py, result),
+    }
+}
+
+// SAFETY: called by the interpreter.
+unsafe extern "C" fn yield_now(
+    _module: *mut ffi::PyObject,
+    _nothing: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as above, which holds its lock.
+    let py = unsafe { Python::assume_attached() };
+    match types(py) {
+        Ok(types) => types.yielding.clone_ref(py).into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            ptr::null_mut()
+        }
+    }
+}
+
+/// The function `yield_now`. By hand: a generated one costs more than all else that a yield costs
+/// before it suspends.
+pub fn make_yield_now(module: &Bound<'_, PyModule>) -> PyResult<Py<PyAny>> {
+    let definition = ffi::PyMethodDef {
+        ml_name: c"yield_now".as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunction: yield_now,
+        },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: c"yield_now()\n--\n\nAn awaitable that lets all other runnable tasks run first."
+            .as_ptr(),
+    };
+    // Once a process: the function keeps a pointer to it.
+    let definition = Box::leak(Box::new(definition));
+    let name = module.name()?;
+    // SAFETY: the definition lives for ever, and the function has the signature that its flags
+    // ask for. The result is a new reference or null with an error.
+    unsafe {
+        let function = ffi::PyCFunction_NewEx(definition, ptr::null_mut(), name.as_ptr());
+        Bound::from_owned_ptr_or_err(module.py(), function).map(Bound::unbind)
     }
 }
 
@@ -379,8 +425,10 @@ impl Entered {
     ///
     /// # Errors
     /// Another thread has entered it: a detached task that shares it is still inside its step.
-    pub fn change(&mut self, py: Python<'_>, context: &Py<PyAny>) -> PyResult<()> {
-        if self.0.as_ref().is_some_and(|entered| entered.is(context)) {
+    #[inline]
+    pub fn change(&mut self, py: Python<'_>, context: Py<PyAny>) -> PyResult<()> {
+        if self.0.as_ref().is_some_and(|entered| entered.is(&context)) {
+            context.drop_ref(py);
             return Ok(());
         }
         self.leave(py);
@@ -388,17 +436,19 @@ impl Entered {
         if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
             return Err(PyErr::fetch(py));
         }
-        self.0 = Some(context.clone_ref(py));
+        self.0 = Some(context);
         Ok(())
     }
 
     /// Leaves the context; must come before the task can run elsewhere.
+    #[inline]
     pub fn leave(&mut self, py: Python<'_>) {
         if let Some(context) = self.0.take() {
             // SAFETY: this worker entered it, and everything entered inside has been left.
             if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
                 PyErr::fetch(py).write_unraisable(py, None);
             }
+            context.drop_ref(py);
         }
     }
 }

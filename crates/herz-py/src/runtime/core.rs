@@ -99,7 +99,7 @@ impl Core {
                 name: options.name,
                 tickets: Tickets::None,
                 case: NO_CASE,
-                waits_for: "",
+                waits_for: &"",
                 since_ns: 0,
                 born_ms: self.now_ms(),
                 cancels: 0,
@@ -263,14 +263,24 @@ impl Core {
 
     /// Wakes those who awaited a task. Needs no interpreter.
     pub fn wake(&self, worker: Option<WorkerId>, joiners: Vec<Waiter>) {
-        for waiter in joiners {
+        for woken in self.woken(joiners) {
+            self.machine.ready(worker, woken, Place::Next);
+        }
+    }
+
+    /// Ends the waits of those who awaited a task, and gives those that are to be queued.
+    pub fn woken(&self, joiners: Vec<Waiter>) -> impl Iterator<Item = Runnable> {
+        joiners.into_iter().filter_map(|waiter| {
             let wake = waiter.task.get().word.wake(waiter.generation);
             let queued = Runnable::Task(waiter.task);
             match wake {
-                Wake::Queue => self.machine.ready(worker, queued, Place::Next),
-                Wake::Noted | Wake::Stale => self.machine.bury(queued),
+                Wake::Queue => Some(queued),
+                Wake::Noted | Wake::Stale => {
+                    self.machine.bury(queued);
+                    None
+                }
             }
-        }
+        })
     }
 
     /// Cancels what lives; the run ends when all of it has ended, or after the grace.
@@ -289,7 +299,7 @@ impl Core {
     pub fn calls(&self, py: Python<'_>, entered: &mut Entered) -> PyResult<()> {
         let context = self.context.get(py).as_ref().map(|it| it.clone_ref(py));
         if let Some(context) = context
-            && entered.change(py, &context).is_ok()
+            && entered.change(py, context).is_ok()
         {
             return Ok(());
         }
@@ -298,7 +308,7 @@ impl Core {
         let context = copy_context(py)?;
         let before = self.context.get_mut(py).replace(context.clone_ref(py));
         drop(before);
-        entered.change(py, &context)
+        entered.change(py, context)
     }
 
     /// The call of a timer raised: nobody awaits it.

@@ -64,6 +64,12 @@ thread_local! {
 }
 
 impl Current {
+    /// The task whose step or function has just ended.
+    pub fn take(&self) -> Py<Task> {
+        let task = self.task.borrow_mut().take();
+        task.expect("the step's task stays in its place")
+    }
+
     /// The calling worker's number, when it runs tasks.
     pub fn worker(&self) -> Option<WorkerId> {
         match self.role.get() {

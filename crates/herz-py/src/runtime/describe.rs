@@ -59,7 +59,7 @@ impl Task {
         let wait = chain.last().and_then(awaitable::wait);
         let described = wait.and_then(|wait| describe(py, wait));
         // A chain that something foreign interrupts says at least what kind of wait it is.
-        Some(described.unwrap_or_else(|| self.body.get(py).waits_for.to_owned()))
+        Some(described.unwrap_or_else(|| self.body.get(py).waits_for.to_string()))
     }
 }
 

@@ -40,14 +40,31 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
         let from = probe.now();
         let (errand, woke, waiting) = py.detach(|| {
             let errand = next_errand(core, id, left);
-            (errand, clock.now(), Waiting::begin())
+            // Only asked of who was given the processor; a function does without the cost.
+            let is_given = matches!(
+                errand,
+                Some(Errand::Processor | Errand::Taken(_) | Errand::Attend)
+            );
+            (errand, clock.now(), is_given.then(Waiting::begin))
         });
         probe.waited(Kind::Idle, from, woke);
+        let errand = match errand {
+            Some(Errand::Attend) => {
+                let crew = &core.machine.crew;
+                match crew.attended(id, || py.detach(|| crew.await_errand(id))) {
+                    None => continue,
+                    errand => errand,
+                }
+            }
+            errand => errand,
+        };
         match errand {
             Some(Errand::Taken(from)) if must_give_back(py, core, id, from) => {}
             Some(Errand::Processor | Errand::Taken(_)) => {
                 let _slack = Slack::least();
-                seeing::attached(py, core, waiting);
+                if let Some(waiting) = waiting {
+                    seeing::attached(py, core, waiting);
+                }
                 CURRENT.with(|current| current.role.set(Role::Worker(id)));
                 interval::shorten(py, &core.machine);
                 drive(py, core, id);
@@ -64,7 +81,7 @@ pub fn work(py: Python<'_>, core: &Arc<Core>) {
                     return;
                 }
             }
-            Some(Errand::Stop) | None => break,
+            Some(Errand::Attend | Errand::Stop) | None => break,
         }
     }
     // From here on nobody interrupts it.
@@ -104,10 +121,7 @@ fn next_errand(core: &Core, id: WorkerId, left: Option<Vec<Waiter>>) -> Option<E
             machine.want();
         }
         if let Some(joiners) = left {
-            core.wake(None, joiners);
-            machine.crew.done();
-            // The owner may have found itself stuck but for this function.
-            machine.tell_news();
+            machine.end_function(core.woken(joiners));
         }
     });
     if matches!(errand, Some(Errand::Function(_))) {
@@ -136,11 +150,15 @@ fn call(py: Python<'_>, core: &Arc<Core>, id: WorkerId, task: &Py<Task>) -> Vec<
         unreachable!("a dead task was queued");
     };
     let mut entered = Entered::default();
-    let outcome = entered.change(py, &context).and_then(|()| {
-        let (_, sent) = as_current(py, task.clone_ref(py), &payload);
+    let outcome = entered.change(py, context).and_then(|()| {
+        let sent = CURRENT.with(|current| {
+            let sent = as_current(py, current, task.clone_ref(py), &payload);
+            current.take().drop_ref(py);
+            sent
+        });
         entered.leave(py);
         match sent {
-            Sent::Raised(error) => Err(error),
+            Sent::Raised(error) => Err(*error),
             Sent::Returned(value) => Ok(value),
             Sent::Suspended | Sent::Foreign(_) => Err(super::broken("a function")),
         }
@@ -175,7 +193,7 @@ pub fn preside(py: Python<'_>, core: &Arc<Core>) {
                         seeing::attached(py, core, waiting);
                         break;
                     }
-                    Errand::Function(_) | Errand::Stop => {
+                    Errand::Function(_) | Errand::Attend | Errand::Stop => {
                         unreachable!("worker 0 only runs tasks")
                     }
                 }

@@ -366,12 +366,6 @@ pub fn go(
     core.spawn(py, payload(target, args)?, options)
 }
 
-/// An awaitable that lets all other runnable tasks run first.
-#[pyfunction]
-pub fn yield_now(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    awaitable::new(py, Wait::Yield)
-}
-
 /// An awaitable that waits so many seconds; never ends early.
 #[pyfunction]
 #[pyo3(signature = (seconds, /))]

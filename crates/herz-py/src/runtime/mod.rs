@@ -15,6 +15,7 @@
 
 mod abandon;
 mod affinity;
+mod ahead;
 mod awaitable;
 mod cell;
 pub mod channel;
@@ -60,9 +61,11 @@ create_exception!(
     "The channel, connection or listener is closed; a channel for a receiver also empty."
 );
 
-/// What the classes need beyond their definitions, before the first use.
-pub fn prepare(py: Python<'_>) -> PyResult<()> {
+/// What the module needs beyond its definitions, before the first use.
+pub fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
     awaitable::hasten_timers(py);
+    module.add("yield_now", awaitable::make_yield_now(module)?)?;
     // Which case of a select it was; outside of one, None.
     py.get_type::<Closed>().setattr("index", py.None())
 }

@@ -143,7 +143,7 @@ impl Select {
                 _ => Ok(py.None()),
             },
             None if is_cancelled => {
-                return Step::Raise(Cancelled::new_err("the task was cancelled"));
+                return Step::raise(Cancelled::new_err("the task was cancelled"));
             }
             None => return self.slept(py),
         };
@@ -163,7 +163,7 @@ impl Select {
         // Tie: the first of those that are over first.
         match sleeps.min() {
             Some((_, at)) => step(given(py, at, py.None())),
-            None => Step::Raise(super::broken("a select")),
+            None => Step::raise(super::broken("a select")),
         }
     }
 }
@@ -171,8 +171,8 @@ impl Select {
 fn step(tried: Tried) -> Step {
     match tried {
         Tried::Done(value) => Step::Give(value),
-        Tried::Failed(error) => Step::Raise(error),
-        Tried::Later => Step::Raise(super::broken("a select")),
+        Tried::Failed(error) => Step::raise(error),
+        Tried::Later => Step::raise(super::broken("a select")),
     }
 }
 

@@ -20,7 +20,7 @@ use super::cell::GilCell;
 use super::connection::Connection;
 use super::core::Core;
 use super::current;
-use super::task::{Runnable, Task};
+use super::task::{Runnable, Task, Words};
 use super::waits::{Step, suspend_to_yield};
 
 /// At most so many bytes are read or written by one call: about 50 µs without the interpreter
@@ -342,14 +342,14 @@ impl Act {
         }
     }
 
-    fn waits_for(&self) -> &'static str {
+    fn waits_for(&self) -> Words {
         match self {
             Self::Receive(_) | Self::ReceiveExactly(_) | Self::ReceiveInto(_) => {
-                "bytes of a connection"
+                &"bytes of a connection"
             }
-            Self::Send(_) | Self::SendBuffer(_) => "room to send in",
-            Self::Accept { .. } => "a connection",
-            Self::Connect => "the other side of a connection",
+            Self::Send(_) | Self::SendBuffer(_) => &"room to send in",
+            Self::Accept { .. } => &"a connection",
+            Self::Connect => &"the other side of a connection",
         }
     }
 }
@@ -442,9 +442,9 @@ impl Operation {
     fn raise(&self, py: Python<'_>, error: PyErr) -> Step {
         let is_end = matches!(self.act, Act::Accept { is_next: true, .. });
         if is_end && error.is_instance_of::<Closed>(py) {
-            return Step::Raise(PyStopAsyncIteration::new_err(()));
+            return Step::raise(PyStopAsyncIteration::new_err(()));
         }
-        Step::Raise(error)
+        Step::raise(error)
     }
 
     fn try_or_arm(

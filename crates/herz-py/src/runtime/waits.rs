@@ -11,25 +11,32 @@ use pyo3::prelude::*;
 use super::awaitable::Wait;
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, Current, FORKED, Resumed, forked};
-use super::task::{BOUND, CANCELLED, NO_CASE, Runnable, Task, Tickets, Waiter};
+use super::task::{BOUND, CANCELLED, NO_CASE, Runnable, Task, Tickets, Waiter, Words};
 use super::{Cancelled, Closed};
 
 /// What an awaitable does next.
 pub enum Step {
     Suspend,
     Give(Py<PyAny>),
-    Raise(PyErr),
+    /// On the heap: so that all else comes back in registers.
+    Raise(Box<PyErr>),
+}
+
+impl Step {
+    pub fn raise(error: PyErr) -> Self {
+        Self::Raise(Box::new(error))
+    }
 }
 
 /// Begins the wait, or ends it when the task has come back.
 pub fn step(py: Python<'_>, wait: &Wait, is_traced: bool) -> Step {
     if FORKED.load(Ordering::Relaxed) {
-        return Step::Raise(forked());
+        return Step::raise(forked());
     }
     CURRENT.with(|current| {
         let slot = current.task.borrow();
         let Some(task) = slot.as_ref() else {
-            return Step::Raise(PyRuntimeError::new_err(
+            return Step::raise(PyRuntimeError::new_err(
                 "await outside a task: start it with herz.runtime.run(…) or go(…)",
             ));
         };
@@ -37,10 +44,10 @@ pub fn step(py: Python<'_>, wait: &Wait, is_traced: bool) -> Step {
         match own.word.state() {
             State::Running => {}
             State::Dead => {
-                return Step::Raise(Cancelled::new_err("the task was left inside a call"));
+                return Step::raise(Cancelled::new_err("the task was left inside a call"));
             }
             _ => {
-                return Step::Raise(PyRuntimeError::new_err(
+                return Step::raise(PyRuntimeError::new_err(
                     "a function or a suspended task cannot await",
                 ));
             }
@@ -49,14 +56,19 @@ pub fn step(py: Python<'_>, wait: &Wait, is_traced: bool) -> Step {
             own.trace(py, current.worker(), is_traced);
         }
         match (current.resumed.replace(Resumed::Not), wait) {
-            // The most frequent way through here: nothing else of the task is looked at.
+            // The two most frequent ways through here; what is rarer is not inlined beside them.
             (Resumed::Yielded, Wait::Yield) => Step::Give(py.None()),
+            (Resumed::Not, Wait::Yield) if !own.has(CANCELLED) => {
+                own.disarm();
+                suspend_to_yield(own)
+            }
             (Resumed::Woken, _) => resume(py, task, wait),
             _ => begin(py, current, task, wait),
         }
     })
 }
 
+#[inline(never)]
 fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Step {
     let own = task.get();
     match wait {
@@ -66,7 +78,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         _ => {}
     }
     if own.has(CANCELLED) {
-        return Step::Raise(Cancelled::new_err("the task was cancelled"));
+        return Step::raise(Cancelled::new_err("the task was cancelled"));
     }
     // Of a wait that was begun by hand and never suspended.
     own.disarm();
@@ -75,20 +87,20 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         Wait::Sleep { ns } => {
             own.word.prepare();
             arm(py, task, *ns);
-            own.body.get_mut(py).waits_for = "a timer";
+            own.body.get_mut(py).waits_for = &"a timer";
             Step::Suspend
         }
         Wait::Join(other) if other.is(task) => {
-            Step::Raise(PyRuntimeError::new_err("a task cannot await itself"))
+            Step::raise(PyRuntimeError::new_err("a task cannot await itself"))
         }
-        wait if !is_at_home(py, own, wait) => Step::Raise(foreign()),
+        wait if !is_at_home(py, own, wait) => Step::raise(foreign()),
         _ if must_suspend(current, own) => suspend_to_yield(own),
         Wait::Select(select) => match select.attempt(py, own) {
             Tried::Done(value) => Step::Give(value),
-            Tried::Failed(error) => Step::Raise(error),
+            Tried::Failed(error) => Step::raise(error),
             Tried::Later => {
                 let generation = own.word.prepare();
-                own.body.get_mut(py).waits_for = "one of several";
+                own.body.get_mut(py).waits_for = &"one of several";
                 select.queue(py, task, |case| Waiter {
                     task: task.clone_ref(py),
                     generation,
@@ -101,7 +113,7 @@ fn begin(py: Python<'_>, current: &Current, task: &Py<Task>, wait: &Wait) -> Ste
         Wait::Descriptor(watch) => watch.advance(py, task),
         wait => match attempt(py, own, wait) {
             Tried::Done(value) => Step::Give(value),
-            Tried::Failed(error) => Step::Raise(ended(wait, py, error)),
+            Tried::Failed(error) => Step::raise(ended(wait, py, error)),
             Tried::Later => {
                 let generation = own.word.prepare();
                 let waiter = Waiter {
@@ -186,23 +198,23 @@ pub fn attempt(py: Python<'_>, own: &Task, wait: &Wait) -> Tried {
 }
 
 /// Queues the task where it waits, and names that.
-pub fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> (&'static str, Option<Ticket>) {
+pub fn queue(py: Python<'_>, wait: &Wait, waiter: Waiter) -> (Words, Option<Ticket>) {
     match wait {
         Wait::Join(other) => {
             other.get().body.get_mut(py).joiners.push(waiter);
-            ("a task", None)
+            (&"a task", None)
         }
         Wait::Receive(channel) | Wait::Next(channel) => {
             let ticket = channel.get().queue_receiver(py, waiter);
-            ("a value of a channel", Some(ticket))
+            (&"a value of a channel", Some(ticket))
         }
         Wait::Send(channel, value) => {
             let value = value.clone_ref(py);
             let ticket = channel.get().queue_sender(py, waiter, value);
-            ("a receiver of a channel", Some(ticket))
+            (&"a receiver of a channel", Some(ticket))
         }
-        Wait::Acquire(semaphore) => ("a permit", Some(semaphore.get().queue_task(py, waiter))),
-        Wait::Pass(gate) => ("an event", Some(gate.get().queue_task(py, waiter))),
+        Wait::Acquire(semaphore) => (&"a permit", Some(semaphore.get().queue_task(py, waiter))),
+        Wait::Pass(gate) => (&"an event", Some(gate.get().queue_task(py, waiter))),
         _ => unreachable!("waits for nobody"),
     }
 }
@@ -242,6 +254,7 @@ fn ended(wait: &Wait, py: Python<'_>, error: PyErr) -> PyErr {
     }
 }
 
+#[inline(never)]
 fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
     let own = task.get();
     own.disarm();
@@ -258,11 +271,11 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
         (Some(Ok(value)), _) => Step::Give(value),
         (Some(Err(error)), wait) => {
             let error = PyErr::from_value(error.bind(py).clone());
-            Step::Raise(ended(wait, py, error))
+            Step::raise(ended(wait, py, error))
         }
         (None, Wait::Join(other)) if other.get().is_dead() => match other.get().outcome(py) {
             Ok(value) => Step::Give(value),
-            Err(error) => Step::Raise(error),
+            Err(error) => Step::raise(error),
         },
         // Cancelled while it waited, and nothing was on its way.
         (None, wait) if own.has(CANCELLED) => {
@@ -271,7 +284,7 @@ fn resume(py: Python<'_>, task: &Py<Task>, wait: &Wait) -> Step {
                 Tickets::None | Tickets::Many(_) => None,
             };
             withdraw(py, wait, ticket, task);
-            Step::Raise(Cancelled::new_err("the task was cancelled"))
+            Step::raise(Cancelled::new_err("the task was cancelled"))
         }
         // An event only says that it is worth trying.
         (None, Wait::Socket(operation)) => operation.advance(py, task),

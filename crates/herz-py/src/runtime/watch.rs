@@ -47,7 +47,7 @@ impl Watch {
             Ok(false) => Step::Suspend,
             Err(error) => {
                 self.forget(py);
-                Step::Raise(error)
+                Step::raise(error)
             }
         }
     }
@@ -91,7 +91,7 @@ impl Watch {
             let Err((refusal, waiter)) = armed else {
                 held.armed = Some(generation);
                 self.held.set(Some(held));
-                own.body.get_mut(py).waits_for = "a descriptor";
+                own.body.get_mut(py).waits_for = &"a descriptor";
                 return Ok(false);
             };
             own.word.call_off();

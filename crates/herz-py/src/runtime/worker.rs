@@ -14,9 +14,10 @@ use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::ahead;
 use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
-use super::current::{BUDGET, CURRENT, FORKED, Resumed, forked};
+use super::current::{BUDGET, CURRENT, Current, FORKED, Resumed, forked};
 use super::task::{ABANDON, CANCELLED, Payload, Runnable, THROWS, Task, WAITED, YIELDED};
 use super::timer::Timer;
 use super::{Cancelled, interval};
@@ -41,13 +42,19 @@ struct Worker<'a> {
     entered: Entered,
     pace: Pace<Runnable>,
     probe: Probe<'a>,
+    current: &'a Current,
 }
 
 /// Runs tasks until the processor, which was granted to this worker, is gone or all is over.
 pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
+    CURRENT.with(|current| drive_as(py, current, core, id))
+}
+
+fn drive_as(py: Python<'_>, current: &Current, core: &Arc<Core>, id: WorkerId) -> Left {
     let mut worker = Worker {
         core,
         id,
+        current,
         entered: Entered::default(),
         pace: Pace::new(core.machine.clock.now_ns()),
         probe: core.machine.trace.probe(id),
@@ -99,6 +106,7 @@ pub fn drive(py: Python<'_>, core: &Arc<Core>, id: WorkerId) -> Left {
 
 impl<'a> Worker<'a> {
     /// What has to be done now and then, and may run Python: so it counts as a step.
+    #[cold]
     fn look_around(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
         let machine = &self.core.machine;
         let dead = machine.exhume();
@@ -124,6 +132,7 @@ impl<'a> Worker<'a> {
 
     /// A task has locked this thread, and it is not its turn: another worker has the processor
     /// meanwhile. Where `max_workers` leaves none, the thread is not left idle for it.
+    #[cold]
     fn stand_aside(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>) -> Seat<'a> {
         let core = self.core;
         let machine = &core.machine;
@@ -148,6 +157,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Nothing is runnable: end, report a deadlock, or wait.
+    #[cold]
     fn idle(&mut self, py: Python<'_>, mut claim: Claim<'a, Runnable>) -> Result<Seat<'a>, Left> {
         let core = self.core;
         let machine = &core.machine;
@@ -223,7 +233,12 @@ impl<'a> Worker<'a> {
     }
 
     /// One step of a task, here or on the worker that it is bound to.
-    fn start(&mut self, py: Python<'_>, claim: Claim<'a, Runnable>, task: Py<Task>) -> Seat<'a> {
+    fn start(
+        &mut self,
+        py: Python<'_>,
+        mut claim: Claim<'a, Runnable>,
+        task: Py<Task>,
+    ) -> Seat<'a> {
         let bound = task.get().worker(py);
         if let Some(other) = bound.filter(|&worker| worker != self.id) {
             self.entered.leave(py);
@@ -231,10 +246,12 @@ impl<'a> Worker<'a> {
             return self.core.machine.divert(claim, queued, other);
         }
         self.probe.begin(task.get().mark());
+        ahead::fetch(py, claim.local().upcoming());
         claim.begin_step();
         self.run(py, task)
     }
 
+    #[inline]
     fn run(&mut self, py: Python<'_>, task: Py<Task>) -> Seat<'a> {
         let own = task.get();
         own.word.start();
@@ -253,12 +270,13 @@ impl<'a> Worker<'a> {
         let Some(context) = context else {
             unreachable!("a dead task was queued");
         };
-        if let Err(error) = self.entered.change(py, &context) {
+        if let Err(error) = self.entered.change(py, context) {
             // Another step has this context entered: the task is told at its await.
             own.set(THROWS);
             own.body.get_mut(py).inbox = Some(Err(error.into_value(py).into_any()));
         }
-        let (task, sent) = as_current(py, task, &payload);
+        let sent = as_current(py, self.current, task, &payload);
+        let task = self.current.take();
         let own = task.get();
         if FORKED.load(Ordering::Relaxed) {
             // Nothing of the copy is touched any more, not even to release it.
@@ -270,19 +288,24 @@ impl<'a> Worker<'a> {
             return self.leave(py, task, payload);
         }
         match sent {
-            Sent::Suspended => return self.settle(py, task, payload),
+            Sent::Suspended => {
+                let claim = self.settle(py, task, &payload);
+                payload.drop_ref(py);
+                return claim;
+            }
             Sent::Foreign(object) => refuse(py, own, &object),
             Sent::Returned(value) => self.finish(py, &task, Ok(value)),
-            Sent::Raised(error) => self.finish(py, &task, Err(error)),
+            Sent::Raised(error) => self.finish(py, &task, Err(*error)),
         }
         if own.is_dead() {
             drop((task, payload));
             return self.core.machine.processor.enter(self.id);
         }
-        self.settle(py, task, payload)
+        self.settle(py, task, &payload)
     }
 
     /// The task was left while its step was detached: what came of it is nobody's.
+    #[cold]
     fn leave(&mut self, py: Python<'_>, task: Py<Task>, payload: Payload) -> Seat<'a> {
         // With the last reference the coroutine is closed: its `finally` blocks run here.
         drop((task, payload));
@@ -291,12 +314,14 @@ impl<'a> Worker<'a> {
         self.core.machine.processor.enter(self.id)
     }
 
+    #[inline(never)]
     fn finish(&self, py: Python<'_>, task: &Py<Task>, outcome: PyResult<Py<PyAny>>) {
         let joiners = self.core.finish(py, task, outcome);
         self.core.wake(Some(self.id), joiners);
     }
 
     /// A timer is due: a step that is no task's.
+    #[inline(never)]
     fn fire(&mut self, py: Python<'_>, timer: Py<Timer>) -> Seat<'a> {
         let fired = self
             .core
@@ -319,7 +344,8 @@ impl<'a> Worker<'a> {
     }
 
     /// The step suspended: the task waits, or is queued again.
-    fn settle(&mut self, py: Python<'_>, task: Py<Task>, payload: Payload) -> Seat<'a> {
+    #[inline]
+    fn settle(&mut self, py: Python<'_>, task: Py<Task>, payload: &Payload) -> Seat<'a> {
         let machine = &self.core.machine;
         let own = task.get();
         let claim = machine.processor.enter(self.id);
@@ -338,7 +364,7 @@ impl<'a> Worker<'a> {
                 true
             }
             Settled::Unknown => {
-                if let Payload::Coroutine(coroutine) = &payload
+                if let Payload::Coroutine(coroutine) = payload
                     && !own.has(THROWS)
                 {
                     refuse(py, own, coroutine);
@@ -364,8 +390,10 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// One step of a coroutine, or the call of a function, as this thread's task.
-pub fn as_current(py: Python<'_>, task: Py<Task>, payload: &Payload) -> (Py<Task>, Sent) {
+/// One step of a coroutine, or the call of a function, as this thread's task, which stays it: the
+/// caller takes it back.
+#[inline]
+pub fn as_current(py: Python<'_>, current: &Current, task: Py<Task>, payload: &Payload) -> Sent {
     let own = task.get();
     let thrown = if own.has(THROWS) {
         own.clear(THROWS);
@@ -383,25 +411,22 @@ pub fn as_current(py: Python<'_>, task: Py<Task>, payload: &Payload) -> (Py<Task
         Resumed::Not
     };
     let is_cancelled = own.has(CANCELLED);
-    CURRENT.with(|current| {
-        current.resumed.set(resumed);
-        current.budget.set(BUDGET);
-        *current.task.borrow_mut() = Some(task);
-        let sent = match (payload, thrown) {
-            (Payload::Coroutine(coroutine), None) => awaitable::send(py, coroutine.bind(py)),
-            (Payload::Coroutine(coroutine), Some(error)) => throw(py, coroutine.bind(py), error),
-            (Payload::Function(_), Some(error)) => {
-                Sent::Raised(PyErr::from_value(error.into_bound(py)))
-            }
-            (Payload::Function(call), None) => perform(py, call, is_cancelled),
-            (Payload::Gone, _) => unreachable!("a dead task was queued"),
-        };
-        let task = current.task.borrow_mut().take();
-        (task.expect("the step's task stays in its place"), sent)
-    })
+    current.resumed.set(resumed);
+    current.budget.set(BUDGET);
+    *current.task.borrow_mut() = Some(task);
+    match (payload, thrown) {
+        (Payload::Coroutine(coroutine), None) => awaitable::send(py, coroutine.bind(py)),
+        (Payload::Coroutine(coroutine), Some(error)) => throw(py, coroutine.bind(py), error),
+        (Payload::Function(_), Some(error)) => {
+            Sent::raised(PyErr::from_value(error.into_bound(py)))
+        }
+        (Payload::Function(call), None) => perform(py, call, is_cancelled),
+        (Payload::Gone, _) => unreachable!("a dead task was queued"),
+    }
 }
 
 /// Calls a function, unless it was cancelled before it began.
+#[inline(never)]
 fn perform(py: Python<'_>, call: &(Py<PyAny>, Py<PyTuple>), is_cancelled: bool) -> Sent {
     let outcome = if is_cancelled {
         Err(Cancelled::new_err(
@@ -412,24 +437,26 @@ fn perform(py: Python<'_>, call: &(Py<PyAny>, Py<PyTuple>), is_cancelled: bool) 
     };
     match outcome {
         Ok(value) => Sent::Returned(value.unbind()),
-        Err(error) => Sent::Raised(error),
+        Err(error) => Sent::raised(error),
     }
 }
 
+#[cold]
 fn throw(py: Python<'_>, coroutine: &Bound<'_, PyAny>, error: Py<PyAny>) -> Sent {
     match coroutine.call_method1("throw", (error,)) {
         Ok(yielded) => awaitable::suspended(py, yielded),
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
             match error.value(py).getattr("value") {
                 Ok(value) => Sent::Returned(value.unbind()),
-                Err(error) => Sent::Raised(error),
+                Err(error) => Sent::raised(error),
             }
         }
-        Err(error) => Sent::Raised(error),
+        Err(error) => Sent::raised(error),
     }
 }
 
 /// The task awaited something that is not ours: it is told so where it did.
+#[cold]
 fn refuse(py: Python<'_>, own: &Task, object: &Py<PyAny>) {
     let kind = object.bind(py).get_type();
     let kind = kind.fully_qualified_name();

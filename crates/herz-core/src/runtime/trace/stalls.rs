@@ -3,6 +3,9 @@
 //! The monitor must never wait for the interpreter, so it only leaves a note, and has a thread
 //! started that takes the notes and writes them where the user's log goes.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use super::super::poller::now_ns;
 use super::super::processor::WorkerId;
 use super::super::sync::{Arc, Lock};
@@ -123,9 +126,17 @@ impl Waiting {
     }
 }
 
+thread_local! {
+    /// Opened once a thread: opening costs more than reading.
+    static SCHEDSTAT: Option<File> = File::open("/proc/thread-self/schedstat").ok();
+}
+
 /// Nanoseconds that this thread has waited for a CPU; 0 where the kernel does not say.
 fn run_delay_ns() -> u64 {
-    delay_of(&std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default())
+    let mut text = [0; 64];
+    let read = SCHEDSTAT.with(|stat| stat.as_ref()?.read_at(&mut text, 0).ok());
+    let text = std::str::from_utf8(&text[..read.unwrap_or(0)]);
+    delay_of(text.unwrap_or_default())
 }
 
 /// The second of the kernel's three numbers: time on a CPU, time without one, turns.
