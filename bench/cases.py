@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench import preempting, storing, worlds
+from bench import preempting, recording, storing, worlds
 from herz.app import SHEET_BYTES, build_machine, load_policy
 from herz.cycle import Cycle
 from herz.model.events import ObjectApplied
@@ -245,6 +245,10 @@ CASES: dict[str, Callable[[], dict[str, float]]] = {
     "affinity-150000-there": lambda: like_kubernetes("affinity", there=150_000),
     "affinity-preferred-150000-there": lambda: like_kubernetes("affinity-preferred", there=150_000),
     "full-50000": full,
+    "journal-on": recording.recording,
+    "journal-read": recording.reading,
+    "journal-lookup": recording.looking_up,
+    "journal-state": recording.state,
     "preemption-5000": preemption,
     "volumes-made-5000": lambda: volumes(storing.MADE),
     "volumes-there-5000": lambda: volumes(storing.THERE),

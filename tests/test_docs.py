@@ -24,7 +24,7 @@ import msgspec
 import pytest
 import yaml
 
-from herz import app
+from herz import app, engine
 from herz.config import (
     BackoffPolicy,
     OrderPolicy,
@@ -149,6 +149,11 @@ def test_command_in_the_docs_runs(page: Path, command: str, tmp_path: Path) -> N
         "PYTHONPATH": os.pathsep.join(paths),
         "XDG_RUNTIME_DIR": str(tmp_path),
     }
+    if "--journal" in command and "herz simulate" not in command:
+        # What the page wrote before.
+        for earlier in commands(page):
+            if "herz simulate" in earlier and "--journal" in earlier:
+                herz(shlex.split(earlier)[1:], tmp_path, environment)
     arguments = shlex.split(command)[1:]
     if arguments[:2] == ["runtime", "top"]:
         arguments = list(dict.fromkeys([*arguments, "--once"]))  # it would go on until Ctrl-C
@@ -156,14 +161,7 @@ def test_command_in_the_docs_runs(page: Path, command: str, tmp_path: Path) -> N
         assert until_ctrl_c(arguments, tmp_path, environment) == 0
         return
     with live_runtime(environment):
-        done = subprocess.run(
-            [sys.executable, "-m", "herz.front.cli", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = herz(arguments, tmp_path, environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -177,6 +175,18 @@ def until_ctrl_c(arguments: list[str], folder: Path, environment: dict[str, str]
         assert any("Ctrl-C" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         return process.wait(20)
+def herz(
+    arguments: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """The end of a command of ours."""
+    return subprocess.run(
+        [sys.executable, "-m", "herz.front.cli", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @contextlib.contextmanager
@@ -346,8 +356,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def _forget_packages() -> None:
-    app.third_party.cache_clear()
-    app.engine_digest.cache_clear()
+    engine.third_party.cache_clear()
+    engine.engine_digest.cache_clear()
 
 
 def node(name: str, **labels: str) -> ObjectApplied:
@@ -402,12 +412,12 @@ def test_howto_rule_says_why_not(installed: Path) -> None:
 
 
 def test_howto_package_is_part_of_the_engine(installed: Path) -> None:
-    assert set(app.third_party()) >= {"NoSpotForBatch", "PreferCold"}
-    with_it = app.engine_digest()
+    assert set(engine.third_party()) >= {"NoSpotForBatch", "PreferCold"}
+    with_it = engine.engine_digest()
     for path in installed.glob("*.dist-info/entry_points.txt"):
         path.write_text("", encoding="utf-8")
     _forget_packages()
-    assert app.engine_digest() != with_it
+    assert engine.engine_digest() != with_it
 
 
 def test_howto_rules_are_about_ten_lines() -> None:

@@ -337,7 +337,8 @@ def test_every_module_says_what_it_is() -> None:
 def test_locks_pin_and_hash_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     runtime = project["dependencies"]
-    asked = {"runtime": runtime, "dev": runtime + project["optional-dependencies"]["dev"]}
+    extras = project["optional-dependencies"]
+    asked = {"runtime": runtime, **{name: runtime + more for name, more in extras.items()}}
     for name, requirements in asked.items():
         text = (ROOT / "requirements" / f"{name}.lock").read_text(encoding="utf-8")
         entries = text.replace("\\\n", "").splitlines()

@@ -50,6 +50,7 @@ __all__ = [
     "demands",
     "expected_rest",
     "go",
+    "grow_tree",
     "has_room",
     "in_runtime",
     "levels",
@@ -66,8 +67,10 @@ __all__ = [
     "now_ns",
     "on_stall",
     "relay",
+    "open_entries",
     "running_tasks",
     "schedtrace",
+    "seal_entries",
     "select",
     "shift_row",
     "sleep",
@@ -422,10 +425,22 @@ class ChangeLog:
 @final
 class LtHash:
     def __new__(cls) -> LtHash: ...
+    @staticmethod
+    def from_state(state: bytes) -> LtHash: ...
     def add(self, element: bytes) -> None: ...
     def remove(self, element: bytes) -> None: ...
     def state(self) -> bytes: ...
     def digest(self) -> bytes: ...
+
+def seal_entries(
+    version: int, kinds: bytes, commitments: bytes, salts: bytes, payloads: list[bytes]
+) -> tuple[bytes, bytes]: ...
+def open_entries(
+    data: bytes, start: int, count: int
+) -> tuple[list[tuple[bytes, bytes]], bytes]: ...
+def grow_tree(
+    size: int, peaks: list[bytes], hashes: bytes
+) -> tuple[list[bytes], list[tuple[int, bytes]]]: ...
 
 @final
 class GlobalQueue:

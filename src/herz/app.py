@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
-import numpy as np
 
 from herz import plugin as contract
-from herz.commit.audit.chain import Chain
+from herz.commit.audit.chain import NO_RECORD, Chain
 from herz.config import (
     DEFAULT_SCHEDULER,
     EXTENDS,
@@ -39,6 +35,7 @@ from herz.config import (
     split_profile,
 )
 from herz.cycle import Cycle, Parts
+from herz.engine import ENTRY_POINT_GROUP, engine_digest, third_party
 from herz.errors import ConfigError
 from herz.intake.order.comparator import Comparator
 from herz.intake.queue.scheduling import SchedulingQueue
@@ -82,7 +79,7 @@ from herz.plugin import (
     ReasonBook,
     Score,
 )
-from herz.ports import Progress, RecordSink
+from herz.ports import Machine, Progress, RecordSink
 from herz.profiles import (
     Built,
     all_hint_rules,
@@ -103,7 +100,8 @@ from herz.world.sim.run import simulate
 from herz.world.sim.scenario import Scenario
 
 SHEET_BYTES: Final = 1 << 30
-ENTRY_POINT_GROUP: Final = "herz.plugins"
+Wrap = Callable[[Policy | Policies, int, Sequence[RecordSink]], Machine]
+"""Makes what drivers see, from policy, seed and the sinks of its records."""
 ALIASES: Final = MappingProxyType({SCHEDULER_NAME: DEFAULT_SCHEDULER})
 """Whose pods a made scenario's pods are, unless a profile has their scheduler name."""
 
@@ -326,6 +324,7 @@ def run_simulation(
     load: int | None,
     progress: Progress | None,
     sinks: Sequence[RecordSink] = (),
+    wrap: Wrap | None = None,
 ) -> Summary:
     """Simulate a scenario `runs` times, with seeds `seed`, `seed + 1` and so on.
 
@@ -339,6 +338,7 @@ def run_simulation(
         load: how much of a trace arrives, in thousandths.
         progress: told how far each run is.
         sinks: who else gets the records.
+        wrap: puts each machine into something that drivers see in its place.
 
     Raises:
         ConfigError: the scenario or the policy is not there, or wrong.
@@ -352,7 +352,9 @@ def run_simulation(
     loaded = dataclasses.replace(loaded, is_budget_hard=is_budget_hard(chosen))
     reference = PolicyReference(chosen.digest, chosen.name, chosen.version)
 
-    def machine(number: int, others: Sequence[RecordSink]) -> Cycle:
+    def machine(number: int, others: Sequence[RecordSink]) -> Machine:
+        if wrap is not None:
+            return wrap(chosen, number, (*others, *sinks))
         return build_machine(chosen, number, (*others, *sinks), aliases=ALIASES)
 
     return combine(
@@ -415,12 +417,6 @@ def with_workload(policy: Policy, counts: Sequence[tuple[PodShape, int]]) -> Pol
     return msgspec.structs.replace(policy, plugins=tuple(rules))
 
 
-@cache
-def third_party() -> Mapping[str, EntryPoint]:
-    """Rules that other packages offer in the entry point group `herz.plugins`, by name."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-
-
 def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
     """The policy's rules with their weights, in order.
 
@@ -448,6 +444,8 @@ def build_machine(
     *,
     sheet_bytes: int = SHEET_BYTES,
     aliases: Mapping[str, str] = MappingProxyType({}),
+    after: tuple[int, str] = (0, NO_RECORD),
+    term: int = 0,
 ) -> Cycle:
     """A scheduler, ready for events.
 
@@ -457,6 +455,8 @@ def build_machine(
         sinks: who gets each record.
         sheet_bytes: memory for what rules said of nodes, kept between pods; decides nothing.
         aliases: other scheduler names, and which of several profiles decides their pods.
+        after: number and digest of the record that its chain goes on from.
+        term: the leader's term.
 
     Raises:
         ConfigError: the policy names what is not there; or asserts are switched off.
@@ -489,7 +489,7 @@ def build_machine(
             cluster=cluster,
             frameworks=frameworks,
             snapshot=snapshot,
-            chain=Chain(engine_digest(), references(policy), sinks),
+            chain=Chain(engine_digest(), references(policy), sinks, term=term, after=after),
             schedulers=None if names is None else frozenset(names),
             own_rules=frozenset(
                 # Who makes room refuses nobody by itself.
@@ -520,29 +520,6 @@ def queue_sort(policy: Policy, plugins: Sequence[tuple[Plugin, int]]) -> Compara
         where = f"policy {policy.name} queue.sort"
         raise ConfigError("no such order", where=where, value=name, fix=fix)
     return Comparator(rule.name, rule.less)
-
-
-@cache
-def engine_digest() -> str:
-    """What decides besides policy and cluster, as one hash: Herz' code, Python and numpy.
-
-    The decision packages' sources and the native library are read once a process.
-    """
-    home = Path(__file__).parent
-    names = ["app.py", "cycle.py", "preempting.py", "profiles.py", "errors.py"]
-    files = [home / name for name in names] + sorted(home.glob("_native*.so"))
-    for package in ("commit", "config", "intake", "model", "place", "plugin"):
-        files += sorted((home / package).rglob("*.py"))
-    whole = hashlib.sha3_384()
-    for label in (version("herz"), platform.python_version(), np.__version__):
-        whole.update(label.encode() + b"\0")
-    for file in files:
-        whole.update(file.relative_to(home).as_posix().encode() + b"\0")
-        whole.update(hashlib.sha3_384(file.read_bytes()).digest())
-    for name, point in sorted(third_party().items()):
-        distribution = point.dist.version if point.dist is not None else ""
-        whole.update(f"{name}={point.value}@{distribution}".encode() + b"\0")
-    return whole.hexdigest()
 
 
 def _check_scales(scores: Sequence[Score], policy: Policy) -> None:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol
 
 from herz.model.effects import Effect
 from herz.model.events import Event
+from herz.model.journal import Batch, Sealed
 from herz.model.record import Record
 
 
@@ -70,11 +71,186 @@ class RecordSink(Protocol):
         ...
 
 
+class Journal(Protocol):
+    """A journal that is read: entries in order, blobs by digest, checkpoints, the tree's hashes."""
+
+    @property
+    def cut(self) -> str:
+        """Where reading found the last append cut off, in words; empty where it did not."""
+        ...
+
+    def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
+        """The entries from `first` up to `end` with their indexes.
+
+        Raises:
+            AuditError: at the first that is damaged.
+        """
+        ...
+
+    def read_hashes(self, level: int, first: int, count: int) -> bytes:
+        """Hashes of a level of the tree's tiles, as they were kept; fewer where there are fewer.
+
+        They are no evidence: they follow from the entries, and may be missing.
+        """
+        ...
+
+    def notes(self) -> list[bytes]:
+        """The signed checkpoints in the order in which they were kept.
+
+        Raises:
+            AuditError: one is damaged.
+        """
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """A blob.
+
+        Raises:
+            AuditError: it is not there, or is not what was kept.
+        """
+        ...
+
+
+class Store(Journal, Protocol):
+    """Where a journal is written.
+
+    What it holds is always a prefix of what was appended; what `append` returned from is in it
+    after a crash.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+        ...
+
+    @property
+    def term(self) -> int:
+        """The writer's term as leader."""
+        ...
+
+    @property
+    def recovered(self) -> str:
+        """What had to be mended when it was opened, in words; empty when nothing."""
+        ...
+
+    @property
+    def is_for_certain(self) -> bool:
+        """Whether all that was appended is on the disk, whatever happens to the machine."""
+        ...
+
+    def append(self, batch: Batch, *, expected: int, sync: bool) -> None:
+        """Keep more entries.
+
+        Args:
+            batch: the next ones; none, where only a sync is wanted.
+            expected: how many the writer believes to be there.
+            sync: return only when they, and all before them, are on the disk.
+
+        Raises:
+            WorldError: the disk refused, or somebody else writes this journal now; nothing more
+                can be appended through this store, and what was not synced may be missing.
+        """
+        ...
+
+    def keep_hashes(self, level: int, first: int, hashes: bytes) -> None:
+        """Keep hashes of a level of the tree's tiles, from that index on; what stood there goes.
+
+        They follow from the entries, and may be lost.
+        """
+        ...
+
+    def keep_note(self, note: bytes) -> None:
+        """Keep a signed checkpoint.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        ...
+
+    def erase(self, entries: Sequence[int], blobs: Sequence[str]) -> None:
+        """Put zeros over payloads and salts, and remove blobs; both may be gone already.
+
+        Args:
+            entries: indexes, ascending.
+            blobs: digests.
+
+        Raises:
+            WorldError: the disk refused: some may be erased, and some not.
+        """
+        ...
+
+    def put(self, data: bytes) -> str:
+        """Keep a blob on the disk; its SHA3-384, hex.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        ...
+
+
 class Progress(Protocol):
     """Tells a person how far long work has come."""
 
     def advance(self, done: int, total: int, note: str) -> None:
         """Show that `done` of `total` units are done; `note` is one short phrase."""
+        ...
+
+
+Algorithm = Literal["ed25519", "ecdsa-p384-sha3-384"]
+"""How a signer signs: RFC 8032, or FIPS 186-5 with the digests of FIPS 202."""
+
+
+class Signer(Protocol):
+    """One private key that signs, wherever it is kept."""
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """How it signs."""
+        ...
+
+    @property
+    def public(self) -> bytes:
+        """The public half: 32 bytes of Ed25519, or 97 of an uncompressed P-384 point."""
+        ...
+
+    @property
+    def keeper(self) -> str:
+        """What keeps the private half, in words for a report."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature: 64 bytes of Ed25519, or r and s of P-384, 48 bytes each.
+
+        Raises:
+            WorldError: the key cannot be used now.
+        """
+        ...
+
+
+class WitnessMemory(Protocol):
+    """What a witness remembers: the last checkpoint of each log that it cosigned."""
+
+    def latest(self, origin: str) -> bytes | None:
+        """The note with the witness' own line; None where it never cosigned that log.
+
+        Raises:
+            WorldError: the disk refused.
+        """
+        ...
+
+    def latest_by_hash(self, origin_hash: str) -> bytes | None:
+        """The same by the SHA-256 of the origin, hex."""
+        ...
+
+    def replace(self, origin: str, old: bytes | None, new: bytes) -> bool:
+        """Remember another note in the place of `old`; on the disk when it returns.
+
+        Returns:
+            Whether `old` was still the last one; if not, nothing was done.
+
+        Raises:
+            WorldError: the disk refused.
+        """
         ...
 
 

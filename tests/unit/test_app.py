@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 import herz.app
+import herz.engine
 from herz.app import (
     BUILT_IN,
     DEFAULT_RULES,
     PLUGINS,
     build_machine,
     build_plugins,
-    engine_digest,
     load_policy,
     policy_names,
-    third_party,
 )
 from herz.config import PluginEntry, Policy
+from herz.engine import engine_digest, third_party
 from herz.errors import ConfigError
 from herz.place.explain import NO_NODES
 from herz.plugin import EventKind, ReasonBook
@@ -161,7 +161,7 @@ def test_hints_name_the_rules_and_an_empty_cluster_waits_for_a_node() -> None:
 
 
 def digest_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(herz.app, "__file__", str(home / "app.py"))
+    monkeypatch.setattr(herz.engine, "__file__", str(home / "engine.py"))
     engine_digest.cache_clear()
     try:
         return engine_digest()

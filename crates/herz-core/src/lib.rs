@@ -10,6 +10,7 @@
 //! - [`runtime`]: run queues, idle processors, timers of the task runtime.
 //! - [`scorer`]: from raw values to points.
 //! - [`runtime`]: tasks, timers and workers, in Go's manner.
+//! - [`sealing`]: entries of the journal: commitments, frames, and the growth of the tree.
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
 
 pub mod answers;
@@ -20,6 +21,7 @@ pub mod resources;
 pub mod rows;
 pub mod runtime;
 pub mod scorer;
+pub mod sealing;
 pub mod slots;
 pub mod table;
 pub mod top;

@@ -56,6 +56,19 @@ fn expand(element: &[u8]) -> [u8; LANES * 2] {
 }
 
 impl LtHash {
+    /// The multiset whose [`LtHash::state`] this was; none if it cannot be one.
+    #[must_use]
+    pub fn from_state(state: &[u8]) -> Option<Self> {
+        if state.len() != LANES * 2 {
+            return None;
+        }
+        let mut made = Self::default();
+        for (lane, pair) in made.lanes.iter_mut().zip(state.chunks_exact(2)) {
+            *lane = u16::from_le_bytes([pair[0], pair[1]]);
+        }
+        Some(made)
+    }
+
     /// Puts one more of the element in.
     pub fn add(&mut self, element: &[u8]) {
         self.note(element, true);

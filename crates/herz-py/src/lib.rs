@@ -3,6 +3,7 @@
 mod packing;
 mod resources;
 mod runtime;
+mod sealing;
 mod structures;
 mod table;
 
@@ -76,6 +77,8 @@ mod _native {
     use crate::runtime::watch::{notify_closing, wait_readable, wait_writable};
     #[pymodule_export]
     use crate::runtime::{Cancelled, Closed, Deadlock};
+    #[pymodule_export]
+    use crate::sealing::{grow_tree, open_entries, seal_entries};
     #[pymodule_export]
     use crate::structures::{
         GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_crowd, measure_heap, measure_load,

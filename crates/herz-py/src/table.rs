@@ -386,6 +386,14 @@ impl LtHash {
         Self(Mutex::new(lthash::LtHash::default()))
     }
 
+    /// The one whose `state` this was.
+    #[staticmethod]
+    fn from_state(state: &[u8]) -> PyResult<Self> {
+        lthash::LtHash::from_state(state)
+            .map(|made| Self(Mutex::new(made)))
+            .ok_or_else(|| PyValueError::new_err("a state has 2,048 bytes"))
+    }
+
     fn add(&self, element: &[u8]) {
         lock(&self.0).add(element);
     }

@@ -16,7 +16,14 @@ from herz.config.kubescheduler import (
     parse_configuration,
 )
 from herz.config.modes import RESERVATIONS, RuleTerms, lasting, rule_terms
-from herz.config.policies import PROFILES_MAX, Policies, Profile, parse_policies
+from herz.config.policies import (
+    PROFILES_MAX,
+    Policies,
+    Profile,
+    canonical_policy,
+    parse_policies,
+    policy_of,
+)
 from herz.config.policy import (
     BYTES_MAX,
     PLUGINS_MAX,
@@ -65,6 +72,7 @@ __all__ = [
     "RuleTerms",
     "Rules",
     "StarvationPolicy",
+    "canonical_policy",
     "check_policy",
     "complete_configuration",
     "is_configuration",
@@ -74,6 +82,7 @@ __all__ = [
     "parse_policy",
     "pick_policies",
     "pick_policy",
+    "policy_of",
     "read_bytes",
     "read_plain",
     "read_policy",

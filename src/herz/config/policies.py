@@ -63,8 +63,31 @@ class Policies(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> str:
         """`@sha256:` and the hash of the canonical JSON of all profiles."""
-        canonical = msgspec.json.encode(self, order="sorted")
-        return f"@sha256:{hashlib.sha256(canonical).hexdigest()}"
+        return f"@sha256:{hashlib.sha256(canonical_policy(self)).hexdigest()}"
+
+
+def canonical_policy(policy: Policy | Policies) -> bytes:
+    """The bytes over which the digest is."""
+    return msgspec.json.encode(policy, order="sorted")
+
+
+def policy_of(canonical: bytes, digest: str) -> Policy | Policies:
+    """The policy that these bytes are, if they have this digest.
+
+    Raises:
+        ConfigError: they have another, or are no policy of this release.
+    """
+    found = f"@sha256:{hashlib.sha256(canonical).hexdigest()}"
+    if found != digest:
+        raise ConfigError("another policy", where="policy", value=found, fix=f"give {digest}")
+    kind: type[Policy] | type[Policies] = Policy
+    if canonical.startswith(b'{"profiles":'):
+        kind = Policies
+    try:
+        return msgspec.json.decode(canonical, type=kind)
+    except msgspec.MsgspecError as error:
+        fix = "use the release that wrote it"
+        raise ConfigError(f"no policy: {error}", where=digest, fix=fix) from error
 
 
 def parse_policies(given: Mapping[str, Any], *, where: str) -> Policy | Policies:

@@ -207,6 +207,14 @@ class Advice:
 
     # ---- what others must know ------------------------------------------------------------
 
+    def forget(self) -> None:
+        """Ask the rules everything anew."""
+        for framework in (self._framework, *self._without_by.values()):
+            framework.forget()
+        for room in (self._preemption, *self._preemptions.values()):
+            if room is not None:
+                room.forget()
+
     @property
     def lenient(self) -> Framework:
         """The policy without all rules that ever give way: what it bars stays barred."""
@@ -312,6 +320,11 @@ class Advices:
             Advice(cluster, framework, snapshot, some, own_rules, room, self.pods, frameworks)
             for framework, some, room in zip(frameworks, terms, preemptions, strict=True)
         ]
+
+    def forget(self) -> None:
+        """Ask the rules everything anew, those that give way and those that do not."""
+        for one in self._by_profile:
+            one.forget()
 
     @property
     def lenient(self) -> tuple[Framework, ...]:

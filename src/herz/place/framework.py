@@ -46,7 +46,7 @@ from herz.plugin import (
     View,
 )
 
-TOP: Final = 3
+TOP: Final = 5
 """How many of the best nodes a record shows."""
 
 _UNSIGNED: Final = b"unsigned\0"
@@ -142,6 +142,12 @@ class Framework:
             off=self._off | {(name, "filter") for name in rules},
             nominations=nominations,
         )
+
+    def forget(self) -> None:
+        """Ask the rules everything anew: nothing is kept of what they said."""
+        self._sheets.clear()
+        self._shelf = Shelf()
+        self._bytes = 0
 
     def sign(self, pod: PodInfo) -> bytes:
         """The pod's signature: a digest of what its rules say that they read of it."""

@@ -23,6 +23,7 @@ pods of ours without a node; and the nodes that some of these are to get.
 
 Sorted; the digest is over them in this order, after the knowledge."""
 
+_NAMED: Final = tuple((part, part.encode() + b"\0") for part in PARTS)
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -31,7 +32,6 @@ class SnapshotDigest:
 
     def __init__(self) -> None:
         self._parts = {part: LtHash() for part in PARTS}
-        self._named = [(part.encode() + b"\0", self._parts[part]) for part in PARTS]
 
     def add(self, part: str, element: bytes) -> None:
         """One more element. Cost: 2 KiB of ChaCha20 (ADR 0008)."""
@@ -46,7 +46,7 @@ class SnapshotDigest:
 
         Cost: one BLAKE2b of 2 KiB for each part that changed (ADR 0008).
         """
-        parts = [name + part.digest() for name, part in self._named]
+        parts = [name + self._parts[part].digest() for part, name in _NAMED]
         return hashlib.sha3_384(b"".join((b"knowledge\0", knowledge, *parts))).digest()
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from herz import app
+from herz import app, engine
 from herz.config import RESERVATIONS, PluginEntry, Policy, RuleTerms, parse_policy, rule_terms
 from herz.config.modes import lasting
 from herz.config.policy import QueuePolicy, StarvationPolicy
@@ -275,12 +275,12 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     points = [f"{name} = old_rules:{name}" for name in ("AwayFromOld", "Advises")]
     (info / "entry_points.txt").write_text("\n".join(["[herz.plugins]", *points, ""]))
     monkeypatch.syspath_prepend(str(tmp_path))
-    app.third_party.cache_clear()
-    app.engine_digest.cache_clear()
+    engine.third_party.cache_clear()
+    engine.engine_digest.cache_clear()
     yield tmp_path
     monkeypatch.undo()
-    app.third_party.cache_clear()
-    app.engine_digest.cache_clear()
+    engine.third_party.cache_clear()
+    engine.engine_digest.cache_clear()
 
 
 def asked(name: str, **more: Any) -> Policy:

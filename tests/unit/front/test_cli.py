@@ -70,6 +70,7 @@ def test_simulate_without_options_asks_for_the_shop(engine: Engine) -> None:
         "data": None,
         "list_name": None,
         "load": None,
+        "wrap": None,
     }
 
 
@@ -84,6 +85,7 @@ def test_simulate_hands_every_option_over(engine: Engine, tmp_path: Path) -> Non
         "data": tmp_path,
         "list_name": "default",
         "load": 1300,
+        "wrap": None,
     }
 
 

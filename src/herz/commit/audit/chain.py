@@ -68,6 +68,7 @@ class Chain:
         policies: the policy in force, by profile (`PodInfo.profile`).
         sinks: who gets each record, in order, before its effect leaves.
         term: the leader's term.
+        after: number and digest (hex) of the last record of the machine before, if there is one.
     """
 
     def __init__(
@@ -77,15 +78,15 @@ class Chain:
         sinks: Sequence[RecordSink],
         *,
         term: int = 0,
+        after: tuple[int, str] = (0, NO_RECORD),
     ) -> None:
         self._engine = engine
         self._policies = tuple(policies)
         self._sinks = tuple(sinks)
         self._term = term
-        self._previous = NO_RECORD
         # Made and not yet sealed, in order. Bound: the decisions of one step.
         self._open: deque[_Open] = deque()
-        self.sequence = 0
+        self.sequence, self._previous = after
         # Invariant: only pods that were last told "no"; forget() ends an entry with its pod.
         self._told: dict[str, tuple[bytes, int, int]] = {}
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from herz.front.cli import configuration, explain, runtime, settings, simulate, up
+from herz.front.cli import (
+    audit,
+    audit_erase,
+    audit_keys,
+    audit_proof,
+    audit_reconcile,
+    audit_witness,
+    configuration,
+    explain,
+    runtime,
+    settings,
+    simulate,
+    up,
+)
 
 herz = typer.Typer(
     name="herz",
@@ -21,5 +34,15 @@ herz.command("up", epilog=up.EXAMPLE)(up.up)
 herz.command("version", epilog="Example: herz version --output json")(settings.version)
 settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
+audit.audit.command("prove", epilog=audit_proof.PROVE)(audit_proof.prove)
+audit.audit.command("check", epilog=audit_proof.CHECK)(audit_proof.check)
+audit.audit.command("reconcile", epilog=audit_reconcile.RECONCILE)(audit_reconcile.reconcile)
+audit.audit.command("sign", epilog=audit_keys.SIGN)(audit_keys.sign)
+audit.audit.command("cosign", epilog=audit_witness.COSIGN)(audit_witness.cosign)
+audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witness)
+audit.audit.add_typer(audit_keys.key, name="key")
+audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
+audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
+herz.add_typer(audit.audit, name="audit")
 herz.add_typer(settings.config, name="config")
 herz.add_typer(runtime.runtime, name="runtime")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from herz import app
+from herz import app, journaling
+from herz.commit.audit.trust import Bracket
+from herz.front import recorded, trusting
 from herz.front.cli.options import (
     Output,
     checked_data,
@@ -17,6 +22,9 @@ from herz.front.cli.options import (
 from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
 from herz.front.explain import Remembered, candidate_rows, notes, plain, rows
+from herz.front.recorded import Told
+from herz.model.record import Record
+from herz.world.store.files import Reader
 
 EXAMPLE = """Examples:
 
@@ -25,6 +33,8 @@ EXAMPLE = """Examples:
     herz explain shop/web-00633 --node general-0020
 
     herz explain web-00001 --scenario shop --seed 7 --output json
+
+    herz explain shop/web-00633 --journal DIR
 """
 
 
@@ -33,6 +43,13 @@ def explain(
     *,
     node: Annotated[
         str | None, typer.Option(metavar="NAME", help="Say what the records say of this node.")
+    ] = None,
+    journal: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The journal that tells; nothing is run.")
+    ] = None,
+    trust: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --journal: say when, by these witnesses."),
     ] = None,
     scenario: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="The scenario in which the pod is.")
@@ -56,10 +73,18 @@ def explain(
 ) -> None:
     """Show every decision about a pod: where, why there, and what it waited for.
 
-    The run is done again: the same scenario, policy and seed give the same records.
+    From a journal; or the run is done again: the same scenario, policy and seed give the same
+    records.
     """
     asked = checked_name(pod, option="POD")
     of_node = "" if node is None else checked_name(node, option="--node")
+    if journal is not None:
+        folder = Path(checked_name(journal, option="--journal"))
+        with journaling.indexed(folder) as index:
+            key, told = recorded.of_pod(index, asked)
+        when = None if trust is None else _logged(folder, told, trust)
+        _show(key, [one.record for one in told], of_node, output, told, when)
+        return
     kept = Remembered(asked)
     with shown_progress(is_table=output is Output.TABLE) as progress:
         app.run_simulation(
@@ -73,15 +98,44 @@ def explain(
             progress=progress,
             sinks=(kept,),
         )
-    key, records = kept.records()
+    _show(*kept.records(), of_node, output)
+
+
+def _logged(folder: Path, told: Sequence[Told], trust: str) -> list[Bracket]:
+    """When each decision was logged, by the clocks of witnesses."""
+    trusted, reader = trusting.read_trust(trust), Reader(folder)
+    return [trusting.logged(reader, one.entry, trusted) for one in told]
+
+
+def _show(
+    key: str,
+    records: list[Record],
+    of_node: str,
+    output: Output,
+    told: Sequence[Told] = (),
+    when: Sequence[Bracket] | None = None,
+) -> None:
+    """Print the answer; `told` has what the journal knows beyond the records."""
+    answers = [
+        f"outcome: decision {one.record.sequence}, {recorded.said(outcome)}"
+        for one in told
+        for _, outcome in one.outcomes
+    ]
+    if when is not None:
+        answers += [
+            f"decision {one.record.sequence}: {trusting.logged_text(times)}"
+            for one, times in zip(told, when, strict=True)
+        ]
     best = next((one for one in reversed(records) if one.plugins), None)
     print_answer(
-        plain(key, records, of_node),
+        plain(key, records, of_node)
+        | ({"outcomes": [recorded.plain(one)["outcomes"] for one in told]} if told else {})
+        | ({} if when is None else {"logged": [asdict(times) for times in when]}),
         output,
         title=f"herz explain {key}",
         columns=("decision", "at", "decided", "node", f"of {of_node}" if of_node else "why"),
         rows=rows(records, of_node),
-        after=() if of_node else notes(records),
+        after=() if of_node else [*notes(records), *answers],
     )
     if best is not None and not of_node and output is Output.TABLE:
         columns, candidates = candidate_rows(best)

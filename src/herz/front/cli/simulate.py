@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from herz import app
+from herz.app import Wrap
+from herz.commit.audit.checkpoint import Checkpoint
+from herz.commit.audit.journaled import STATE_EVERY
+from herz.commit.audit.signing import LogSigner
+from herz.errors import ConfigError
 from herz.front.answer import answer, notes, table_rows
 from herz.front.atomic import checked_target, write_whole
+from herz.front.cli.audit_keys import PassphraseFd, PassphraseFile, secret
 from herz.front.cli.options import (
     Output,
     checked_data,
+    checked_journal,
     checked_name,
+    parsed_integer,
     parsed_load,
     parsed_runs,
     parsed_seed,
@@ -20,6 +30,11 @@ from herz.front.cli.options import (
 from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
 from herz.front.report import render
+from herz.front.trusting import log_signer
+from herz.journaling import written
+from herz.world.sim.result import Summary
+
+STATE_EVERY_MAX = 10**9
 
 EXAMPLE = """Examples:
 
@@ -30,6 +45,10 @@ EXAMPLE = """Examples:
     herz simulate openb --data DIR --list default --load 1.3 --runs 10 --policy bestfit
 
     herz simulate shop --report shop.html
+
+    herz simulate shop --journal DIR
+
+    herz simulate shop --journal DIR --key log.key --passphrase-file pass
 """
 
 
@@ -60,26 +79,78 @@ def simulate(
     report: Annotated[
         str | None, typer.Option(metavar="FILE.html", help="Write an HTML report.")
     ] = None,
+    journal: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Write a journal: every input, every decision."),
+    ] = None,
+    state_every: Annotated[
+        str, typer.Option(metavar="N", help="Decisions from one state to the next in it.")
+    ] = str(STATE_EVERY),
+    key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Sign its checkpoints with this log's keys.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    passphrase_fd: PassphraseFd = None,
 ) -> None:
     """Run a scenario in virtual time: the same code that drives a live cluster."""
     target = None if report is None else checked_target(report, option="--report")
-    with shown_progress(is_table=output is Output.TABLE) as progress:
+    count = parsed_runs(runs)
+    every = parsed_integer(state_every, option="--state-every", low=1, high=STATE_EVERY_MAX)
+    folder = None if journal is None else checked_journal(journal, count)
+    signer = _signer(key, folder, passphrase_file, passphrase_fd)
+    with (
+        shown_progress(is_table=output is Output.TABLE) as progress,
+        nullcontext() if folder is None else _written(folder, every, signer) as wrap,
+    ):
         summary = app.run_simulation(
             scenario=checked_name(scenario, option="SCENARIO"),
             policy=checked_name(policy, option="--policy"),
             seed=parsed_seed(seed),
-            runs=parsed_runs(runs),
+            runs=count,
             data=None if data is None else checked_data(data),
             list_name=None if list_name is None else checked_name(list_name, option="--list"),
             load=None if load is None else parsed_load(load),
             progress=progress,
+            wrap=wrap,
         )
     if target is not None:
         # Before the answer is printed: a failed write must not follow a printed success.
         write_whole(target, render(summary))
+    _print(summary, target, folder, output)
+
+
+def _signer(
+    key: str | None, folder: Path | None, file: str | None, descriptor: str | None
+) -> LogSigner | None:
+    """Who signs the journal's checkpoints; None where nobody was named."""
+    if key is None:
+        return None
+    if folder is None:
+        fix = "give --journal, too, or leave --key out"
+        raise ConfigError("there is no journal to sign", where="--key", value=key, fix=fix)
+    return log_signer(checked_name(key, option="--key"), secret(file, descriptor))
+
+
+def _written(
+    folder: Path, state_every: int, signer: LogSigner | None
+) -> AbstractContextManager[Wrap]:
+    """A new journal under its signer's name."""
+    if signer is None:
+        return written(folder, state_every=state_every)
+
+    def notary(checkpoint: Checkpoint) -> bytes:
+        return signer.sign(checkpoint.text).data
+
+    return written(folder, origin=signer.origin, notary=notary, state_every=state_every)
+
+
+def _print(summary: Summary, target: Path | None, folder: Path | None, output: Output) -> None:
+    """Print the answer."""
     after = [f"note: {note}" for note in notes(summary)]
     if target is not None:
         after.append(f"report: {target}")
+    if folder is not None:
+        after.append(f"journal: {folder}")
     print_answer(
         answer(summary, None if target is None else str(target)),
         output,

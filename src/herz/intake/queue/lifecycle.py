@@ -211,6 +211,19 @@ _HISTORIES: Final[dict[bytes, History]] = {}
 NO_HISTORY: Final = History(State.NEW, ())
 
 
+def history_of(codes: bytes) -> History:
+    """The history of these moves, by their codes, oldest first."""
+    if not codes:
+        return NO_HISTORY
+    found = _HISTORIES.get(codes)
+    if found is None:
+        moves = tuple(MOVES[code - 1] for code in codes)
+        found = History(moves[-1].target, moves)
+        if len(_HISTORIES) < HISTORIES_MAX:
+            _HISTORIES[codes] = found
+    return found
+
+
 MEANINGS: Final[dict[State, str]] = {
     State.NEW: "not yet known; the start of every life",
     State.GATED: "has scheduling gates; waits for their removal, asks for nothing",

@@ -31,6 +31,11 @@ class Elsewhere:
         self._seen: dict[object, int] = {}
         self._anew: dict[bytes, PodInfo] = {}
 
+    def forget(self) -> None:
+        """What was asked before counts for nothing."""
+        self._seen.clear()
+        self._anew.clear()
+
     def refresh(self, key: object) -> bool:
         """Whether anything changed since this question was last asked."""
         end = self._nodes.changes.end

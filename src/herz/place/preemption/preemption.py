@@ -198,6 +198,15 @@ class Preemption:
         outcomes.work(trial, sheet.filters, self._cluster.view, potential)
         return outcomes, trial, potential
 
+    def forget(self) -> None:
+        """Try everything anew: nothing is kept of what preemptions would cost."""
+        self._kept.clear()
+        self._bytes = 0
+        self._budgets = Budgets(self._cluster.view)
+        self._budgets_seen = self._cluster.nodes.changes.end
+        if self._elsewhere is not None:
+            self._elsewhere.forget()
+
     def circumstances(self, pod: PodInfo) -> Hashable:
         """What the API's answer to an eviction of the pod follows from, as far as it is seen."""
         return pod.digest, self._current_budgets().holding(pod)

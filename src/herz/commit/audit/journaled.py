@@ -1,0 +1,132 @@
+"""A machine in a journal: what reaches it and what it decides is on the disk before effects leave.
+
+Inputs are added before they are applied, records as they are sealed; a step ends with one commit.
+If that fails, the step gives no effects, and neither does any later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from herz.commit.audit.entry import Content, Start, State, Step
+from herz.commit.audit.log import Log
+from herz.commit.audit.projection import projected
+from herz.errors import WorldError
+from herz.model.effects import Effect, WakeAt
+from herz.model.events import Event
+from herz.model.journal import Kind
+from herz.model.record import Record
+from herz.ports import Machine, RecordSink
+
+Take = Callable[[Machine], bytes | None]
+"""Gives a machine's state; None where it cannot be taken now."""
+STATE_EVERY: Final = 100_000
+
+
+class Journaled:
+    """The machine (`herz.ports.Machine`), with a journal.
+
+    Args:
+        log: the journal.
+        start: what the machine is made of.
+        make: makes it; its records go to the sinks.
+        sinks: who else gets the records.
+        take: gives the machine's state, or None where it cannot be taken now; None: none is ever.
+        state_every: decisions from one state to the next, or a little more.
+        annotations: keys of annotations that rules read, beside those that all may
+            (`projection`).
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        start: Start,
+        make: Callable[[Sequence[RecordSink]], Machine],
+        sinks: Sequence[RecordSink] = (),
+        *,
+        take: Take | None = None,
+        state_every: int = STATE_EVERY,
+        annotations: Collection[str] = (),
+    ) -> None:
+        self._log = log
+        self._annotations = frozenset(annotations)
+        self._take = take
+        self._state_every = state_every
+        self._sequence, self._head = start.sequence, start.head
+        self._state_at = start.sequence
+        log.write(start)
+        log.commit()
+        self._machine = make((self, *sinks))
+
+    @property
+    def ready(self) -> int:
+        """See `herz.ports.Machine.ready`."""
+        return self._machine.ready
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """See `herz.ports.Machine.held`."""
+        return self._machine.held
+
+    def apply(self, event: Event) -> None:
+        """Take one event in, as far as rules read it; in the journal, too, if it is refused.
+
+        Raises:
+            ConfigError: the machine refuses the object.
+            WorldError: the journal cannot be written.
+        """
+        event = projected(event, self._annotations)
+        self._log.write(event)
+        self._machine.apply(event)
+
+    def step(self, now_ns: int, limit: int) -> list[Effect]:
+        """Decide; the effects may leave, for what led to them is on the disk.
+
+        Raises:
+            WorldError: the journal cannot be written: nothing may be bound.
+        """
+        self._log.write(Step(limit=limit, now_ns=now_ns))
+        try:
+            effects = self._machine.step(now_ns, limit)
+        except BaseException:
+            # A bug of ours: what led to it is kept, so that it can be had again.
+            with suppress(WorldError):
+                self._log.commit()
+            raise
+        # A wake-up is the driver's own: it changes nothing outside.
+        self._log.commit(sync=any(type(effect) is not WakeAt for effect in effects))
+        if self._sequence - self._state_at >= self._state_every:
+            self.keep_state()
+        return effects
+
+    def keep_state(self) -> bool:
+        """Put the machine's state into the journal, if it can be taken now; whether it could.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        data = None if self._take is None else self._take(self._machine)
+        if data is None:
+            return False
+        blob = self._log.store.put(data)
+        self._log.write(State(blob=blob, head=self._head, sequence=self._sequence))
+        self._state_at = self._sequence
+        return True
+
+    def tell(self, content: Content) -> int:
+        """Put something into the journal that is no input: the index of its entry."""
+        index = self._log.write(content)
+        self._log.commit()
+        return index
+
+    def append(self, record: Record, canonical: bytes, digest: bytes) -> None:
+        """Take a record from the chain (`herz.ports.RecordSink`)."""
+        self._sequence, self._head = record.sequence, digest.hex()
+        self._log.add(Kind.RECORD, canonical)
+
+    def close(self) -> None:
+        """End the journal: everything is on the disk and, where there is a signer, signed."""
+        self._log.commit()
+        self._log.sign()

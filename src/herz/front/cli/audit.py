@@ -1,0 +1,350 @@
+"""`herz audit`: what a journal says, whether it was changed, and whether it can be had again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from herz import journaling
+from herz.commit.audit.otherwise import Pair
+from herz.commit.audit.replay import Difference, Replayed
+from herz.commit.audit.trust import Trust, coverage
+from herz.commit.audit.verify import Verified
+from herz.errors import ConfigError
+from herz.front import exporting, recorded, trusting
+from herz.front.cli.failure import Exit
+from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.printing import print_answer
+from herz.front.exporting import Format
+from herz.model.record import Decided, Record
+from herz.world.store.files import Reader
+
+VERIFY = """Examples:
+
+    herz audit verify --journal DIR --integrity-only
+
+    herz audit verify --journal DIR --trust trust.json --output json
+"""
+SHOW = """Examples:
+
+    herz audit show 1000 --journal DIR
+
+    herz audit show shop/web-00633 --journal DIR --output json
+"""
+EXPORT = "Example: herz audit export --journal DIR --format csv --to decisions.csv"
+REPLAY = """Examples:
+
+    herz audit replay --journal DIR
+
+    herz audit replay --journal DIR --policy bestfit
+"""
+ENTRY_MAX = 2**62
+DIFFERENCES_MAX = 1_000
+"""Bound: of more differences, the first are shown."""
+
+audit = typer.Typer(
+    help="The journal: verify it, decide everything in it anew, and show what it says.",
+    no_args_is_help=True,
+    epilog="Example: herz audit verify --journal DIR --integrity-only",
+)
+
+JournalOption = Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")]
+OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
+
+
+@audit.command("verify", epilog=VERIFY)
+def verify(
+    *,
+    journal: JournalOption,
+    first: Annotated[
+        str, typer.Option("--from", metavar="N", help="The first entry to look at.")
+    ] = "0",
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="N", help="The last entry to look at.")
+    ] = None,
+    trust: Annotated[
+        str | None, typer.Option("--trust", metavar="FILE", help="Whose keys count.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="FILE", help="A checkpoint that you remembered."),
+    ] = None,
+    integrity_only: Annotated[
+        bool, typer.Option("--integrity-only", help="Ask nobody who vouches for it.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Check the bytes, their form, the chain, the tree and the checkpoints; exit code 1 for no."""
+    end = None if last is None else _entry(last, "--to") + 1
+    trusted = None if trust is None else trusting.read_trust(trust)
+    found = journaling.verified(
+        _folder(journal),
+        first=_entry(first, "--from"),
+        end=end,
+        since=None if since is None else trusting.read_checkpoint(since),
+        judge=None if trusted is None else trusted.judge,
+    )
+    is_vouched = found.problem is None and (integrity_only or found.vouched > 0)
+    verdict = "verifies" if found.problem is None else str(found.problem)
+    if found.problem is None and not is_vouched:
+        verdict = "internally consistent; origin not verified"
+    uncovered = found.size - (found.covered if integrity_only else found.vouched)
+    after = [f"note: {found.cut}"] if found.cut else []
+    after += [
+        f"note: entries {begin} to {until} are erased, by entry {by}"
+        for begin, until, by in found.erased
+    ]
+    after.append(f"note: {_outside(found, trusted, _folder(journal))}")
+    print_answer(
+        _verified(found, verdict, uncovered),
+        output,
+        title=f"herz audit verify {journal}",
+        columns=("figure", "value"),
+        rows=[
+            ("verdict", verdict),
+            ("entries", f"{found.first} to {found.size - 1}"),
+            ("records", str(found.records)),
+            ("checkpoints", str(found.checkpoints)),
+            ("covered by checkpoints", str(found.covered)),
+            ("vouched for", f"{found.vouched} {found.by}".rstrip()),
+        ],
+        after=after,
+    )
+    return Exit.DONE if is_vouched else Exit.NO
+
+
+@audit.command("replay", epilog=REPLAY)
+def replay(
+    *,
+    journal: JournalOption,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="N", help="Begin with the last state up to this entry."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Show what another policy would have decided."),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Decide everything anew from the logged inputs; exit code 1 where a record differs."""
+    if policy is not None:
+        _other(journal, checked_name(policy, option="--policy"), first, output)
+        return Exit.DONE
+    begin = None if first is None else _entry(first, "--from")
+    found = journaling.replayed(_folder(journal), first=begin)
+    after = [
+        f"note: entries {begin} to {until} cannot be recomputed: some of them are erased"
+        for begin, until in found.lost
+    ]
+    if found.tail:
+        after.append(f"note: the journal ends inside a step, {found.tail} records before its end")
+    print_answer(
+        _replayed(found),
+        output,
+        title=f"herz audit replay {journal}",
+        columns=("figure", "value"),
+        rows=[
+            ("verdict", "the same" if found.first is None else _difference(found.first)),
+            ("machines", str(found.starts)),
+            ("inputs", str(found.inputs)),
+            ("steps", str(found.steps)),
+            ("records that are the same", str(found.records)),
+            ("states that are the same", str(found.states)),
+        ],
+        after=after,
+    )
+    return Exit.DONE if found.first is None else Exit.NO
+
+
+def _outside(found: Verified, trusted: Trust | None, folder: Path) -> str:
+    """What no outside memory covers, in words."""
+    if trusted is None:
+        return f"who has the key can have rewritten all {found.size} entries: see --trust, --since"
+    if found.problem is not None:
+        return "nothing is said of outside memory: the journal does not verify"
+    return coverage(Reader(folder).notes(), found.size, trusted).statement
+
+
+def _other(journal: str, policy: str, first: str | None, output: Output) -> None:
+    """Print what another policy would have decided."""
+    if first is not None:
+        fix = "leave one of them out: another policy has no state of its own to begin with"
+        raise ConfigError("--from with --policy", where="--from", value=first, fix=fix)
+    counts = {"decisions": 0, "same": 0, "placed": 0, "placed_otherwise": 0}
+    shown: list[Pair] = []
+    for pair in journaling.otherwise(_folder(journal), policy):
+        counts["decisions"] += 1
+        counts["same"] += pair.is_same
+        counts["placed"] += pair.logged is not None and pair.logged.decided is Decided.PLACE
+        other = pair.other
+        counts["placed_otherwise"] += other is not None and other.decided is Decided.PLACE
+        if not pair.is_same and len(shown) < DIFFERENCES_MAX:
+            shown.append(pair)
+    plain = [
+        {
+            "time_ns": pair.time_ns,
+            "pod": pair.pod,
+            "logged": _verdict(pair.logged),
+            "other": _verdict(pair.other),
+        }
+        for pair in shown
+    ]
+    left = counts["decisions"] - counts["same"] - len(shown)
+    print_answer(
+        {**counts, "differences": plain},
+        output,
+        title=f"what {policy} would have decided",
+        columns=("at", "pod", "the journal", policy),
+        rows=[
+            (f"{pair.time_ns / 1e9:.3f} s", pair.pod, _said(pair.logged), _said(pair.other))
+            for pair in shown
+        ],
+        after=[
+            f"{counts['same']} of {counts['decisions']} decisions are the same; "
+            f"{counts['placed']} pods placed, and {counts['placed_otherwise']} by {policy}",
+            *([f"note: {left} more differ"] if left else []),
+        ],
+    )
+
+
+def _verdict(record: Record | None) -> dict[str, object] | None:
+    if record is None:
+        return None
+    decided, node = str(record.decided), record.node
+    return {"decided": decided, "node": node, "message": record.message}
+
+
+def _said(record: Record | None) -> str:
+    if record is None:
+        return "nothing"
+    return " ".join(part for part in (str(record.decided), record.node, record.message) if part)
+
+
+def _folder(text: str) -> Path:
+    return Path(checked_name(text, option="--journal"))
+
+
+def _entry(text: str, option: str) -> int:
+    return parsed_integer(text, option=option, low=0, high=ENTRY_MAX)
+
+
+def _verified(found: Verified, verdict: str, uncovered: int) -> dict[str, object]:
+    problem = found.problem
+    return {
+        "verdict": verdict,
+        "first": found.first,
+        "size": found.size,
+        "records": found.records,
+        "checkpoints": found.checkpoints,
+        "covered": found.covered,
+        "vouched": found.vouched,
+        "by": found.by,
+        "uncovered": uncovered,
+        "cut": found.cut,
+        "erased": [{"first": first, "last": last, "by": by} for first, last, by in found.erased],
+        "problem": None
+        if problem is None
+        else {"first": problem.entry, "last": problem.last, "what": problem.what},
+    }
+
+
+def _replayed(found: Replayed) -> dict[str, object]:
+    first = found.first
+    return {
+        "is_same": first is None,
+        "machines": found.starts,
+        "inputs": found.inputs,
+        "steps": found.steps,
+        "records": found.records,
+        "states": found.states,
+        "tail": found.tail,
+        "lost": [list(ends) for ends in found.lost],
+        "first": None
+        if first is None
+        else {
+            "entry": first.entry,
+            "logged": first.logged.decode(),
+            "replayed": first.replayed.decode(),
+        },
+    }
+
+
+def _difference(found: Difference) -> str:
+    if not found.logged:
+        return f"differs: at entry {found.entry} a record is missing"
+    if not found.replayed:
+        return f"differs: entry {found.entry} is a record that is not decided"
+    return f"differs: the record at entry {found.entry} is decided otherwise"
+
+
+@audit.command("show", epilog=SHOW)
+def show(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="DECISION|POD", help="A decision's number, or a pod: name, or namespace/name."
+        ),
+    ],
+    *,
+    journal: JournalOption,
+    trust: Annotated[
+        str | None, typer.Option("--trust", metavar="FILE", help="Say when, by these witnesses.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show decisions as they are kept, with the API's answers."""
+    trusted = None if trust is None else trusting.read_trust(trust)
+    asked = checked_name(what, option="DECISION|POD")
+    with journaling.indexed(_folder(journal)) as index:
+        if asked.isascii() and asked.isdigit():
+            told = [
+                recorded.decision(
+                    index, parsed_integer(asked, option="DECISION", low=1, high=ENTRY_MAX)
+                )
+            ]
+        else:
+            _, told = recorded.of_pod(index, asked)
+    reader = Reader(_folder(journal))
+    logged = [None if trusted is None else trusting.logged(reader, e.entry, trusted) for e in told]
+    if output is not Output.TABLE:
+        plain = [
+            recorded.plain(one) | ({} if times is None else {"logged": asdict(times)})
+            for one, times in zip(told, logged, strict=True)
+        ]
+        print_answer(plain, output, title="", columns=(), rows=())
+        return
+    for one, times in zip(told, logged, strict=True):
+        print_answer(
+            None,
+            output,
+            title=f"decision {one.record.sequence}",
+            columns=("field", "value"),
+            rows=recorded.rows(one),
+            after=[] if times is None else [trusting.logged_text(times)],
+        )
+
+
+@audit.command("export", epilog=EXPORT)
+def export(
+    *,
+    journal: JournalOption,
+    form: Annotated[Format, typer.Option("--format", help="Form of the table.")] = Format.CSV,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="Write it there, not to stdout.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Write every decision with what became of it as a row of a table."""
+    count = exporting.export(Reader(_folder(journal)), form, to)
+    if to is not None:
+        print_answer(
+            {"file": to, "format": str(form), "decisions": count},
+            output,
+            title=f"herz audit export {journal}",
+            columns=("figure", "value"),
+            rows=[("decisions", str(count)), ("file", to)],
+        )

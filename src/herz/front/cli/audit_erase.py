@@ -1,0 +1,130 @@
+"""`herz audit erase` and `herz audit hold`: what is no longer kept, and what must be."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from herz import journaling
+from herz.commit.audit.entry import Hold
+from herz.commit.audit.erasing import ERASABLE, erase, planned
+from herz.errors import ConfigError
+from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.printing import print_answer
+from herz.model.journal import Kind
+
+ERASE = """Example:
+
+    herz audit erase --journal DIR --from 10 --to 5000 --actor ops --reason "kept for 90 days"
+"""
+HOLD = """Examples:
+
+    herz audit hold --journal DIR --from 10 --to 5000 --actor legal --reason "case 7"
+
+    herz audit hold --journal DIR --from 10 --to 5000 --actor legal --reason "case 7" --release
+"""
+ENTRY_MAX = 2**62
+
+
+class Erasable(StrEnum):
+    """The kinds of entries that can be erased."""
+
+    INPUT = "input"
+    OUTCOME = "outcome"
+    RECORD = "record"
+    STATE = "state"
+
+
+JournalOption = Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")]
+FromOption = Annotated[str, typer.Option("--from", metavar="N", help="The first entry.")]
+ToOption = Annotated[str, typer.Option("--to", metavar="N", help="The last entry.")]
+ActorOption = Annotated[str, typer.Option(metavar="NAME", help="Who does it; it is recorded.")]
+ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded.")]
+OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
+
+
+def erase_command(
+    *,
+    journal: JournalOption,
+    first: FromOption,
+    last: ToOption,
+    actor: ActorOption,
+    reason: ReasonOption,
+    kind: Annotated[
+        list[Erasable] | None, typer.Option("--kind", help="Only of this kind; again for more.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Erase what entries say, for good; that they were there, and who erased them, stays."""
+    begin, end = _ends(first, last)
+    kinds = ERASABLE if kind is None else tuple(Kind[one.name] for one in kind)
+    with journaling.reopened(Path(checked_name(journal, option="--journal"))) as log:
+        plan = planned(log.store.read(), begin, end, kinds)
+        told = erase(
+            log,
+            plan,
+            actor=checked_name(actor, option="--actor"),
+            reason=checked_name(reason, option="--reason"),
+            time_ns=time.time_ns(),
+        )
+    print_answer(
+        {"entry": told, "erased": len(plan.entries), "ranges": [list(one) for one in plan.ranges]},
+        output,
+        title=f"herz audit erase {journal}",
+        columns=("figure", "value"),
+        rows=[("entries erased", str(len(plan.entries))), ("told by entry", str(told))],
+    )
+
+
+def hold_command(
+    *,
+    journal: JournalOption,
+    first: FromOption,
+    last: ToOption,
+    actor: ActorOption,
+    reason: ReasonOption,
+    release: Annotated[bool, typer.Option("--release", help="End the hold.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have entries kept, whoever wants them erased, until the hold is ended."""
+    ends = _ends(first, last)
+    with journaling.reopened(Path(checked_name(journal, option="--journal"))) as log:
+        told = log.write(
+            Hold(
+                actor=checked_name(actor, option="--actor"),
+                is_held=not release,
+                ranges=(ends,),
+                reason=checked_name(reason, option="--reason"),
+                time_ns=time.time_ns(),
+            )
+        )
+        log.commit()
+    print_answer(
+        {"entry": told, "first": ends[0], "last": ends[1], "is_held": not release},
+        output,
+        title=f"herz audit hold {journal}",
+        columns=("figure", "value"),
+        rows=[
+            ("entries", f"{ends[0]} to {ends[1]}"),
+            ("are", "released" if release else "held"),
+            ("told by entry", str(told)),
+        ],
+    )
+
+
+def _ends(first: str, last: str) -> tuple[int, int]:
+    """The first and the last entry.
+
+    Raises:
+        ConfigError: they are no entries, or in the wrong order.
+    """
+    begin = parsed_integer(first, option="--from", low=0, high=ENTRY_MAX)
+    end = parsed_integer(last, option="--to", low=0, high=ENTRY_MAX)
+    if end < begin:
+        fix = "give the first entry to --from, the last to --to"
+        raise ConfigError("the last entry is before the first", where="--to", value=last, fix=fix)
+    return begin, end

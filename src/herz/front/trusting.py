@@ -1,0 +1,411 @@
+"""Wires keys, witnesses and trust files to journals, for the commands of `herz audit`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from herz.commit.audit.checkpoint import Checkpoint, parse_checkpoint, parse_signed
+from herz.commit.audit.entry import Key, Start, opened
+from herz.commit.audit.log import Log
+from herz.commit.audit.note import Note, NoteSignature, joined_signatures, parse_note
+from herz.commit.audit.rotation import key_change
+from herz.commit.audit.signing import LogSigner
+from herz.commit.audit.tree import (
+    TILE_WIDTH,
+    HashReader,
+    Nodes,
+    Tile,
+    TileHashes,
+    leaf_hash,
+    root_of,
+)
+from herz.commit.audit.trust import Bracket, Trust, Witness, bracket, parse_trust
+from herz.commit.audit.witness import Answer, cosign, sized
+from herz.errors import AuditError, ConfigError, HerzError, WorldError
+from herz.ports import Algorithm, Signer
+from herz.world.signer.keyfile import (
+    Held,
+    KeyFile,
+    SoftKey,
+    create_key_file,
+    new_secret,
+    open_key_file,
+)
+from herz.world.signer.secret import passphrase_from
+from herz.world.signer.tpm import AUTH_BYTES, HANDLE_DEFAULT, Tpm, TpmKey
+from herz.world.store.files import FileStore, Reader
+
+P384: Final[Algorithm] = "ecdsa-p384-sha3-384"
+FILE_BYTES_MAX: Final = 16 << 20
+"""Bound of a proof, a checkpoint or a trust file that is read."""
+
+Clock = Callable[[], int]
+"""Gives nanoseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a passphrase comes from: a file, or an open file descriptor."""
+
+    file: str | None
+    descriptor: int | None
+
+    def read(self) -> bytes:
+        """The passphrase.
+
+        Raises:
+            ConfigError: there is none.
+            WorldError: it cannot be read.
+        """
+        return passphrase_from(self.file, self.descriptor)
+
+
+def read_file(path: str, *, option: str) -> bytes:
+    """The bytes of a file that somebody names.
+
+    Raises:
+        ConfigError: it cannot be read, or is too long.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"cannot be read: {reason}", where=option, value=path, fix="name a file that is there"
+        ) from error
+    if len(data) > FILE_BYTES_MAX:
+        raise ConfigError("too long", where=option, value=path, fix="name the right file")
+    return data
+
+
+def read_trust(path: str) -> Trust:
+    """The trust file.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    return parse_trust(read_file(path, option="--trust"), where=path)
+
+
+def read_checkpoint(path: str) -> Checkpoint:
+    """A checkpoint that somebody remembered: signed, or its text alone.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    data = read_file(path, option="--since")
+    try:
+        return parse_signed(data)[0] if b"\n\n" in data else parse_checkpoint(data)
+    except AuditError as error:
+        raise ConfigError(
+            f"not a checkpoint: {error}",
+            where="--since",
+            value=path,
+            fix="give a file with a checkpoint, as herz audit sign prints one",
+        ) from error
+
+
+def logged(reader: Reader, index: int, trust: Trust) -> Bracket:
+    """Between which times an entry was logged, by the clocks of witnesses."""
+    return bracket(index, reader.notes(), trust)
+
+
+def logged_text(times: Bracket) -> str:
+    """The same in words."""
+    after, before = (_utc(time_s) for time_s in (times.after_s, times.before_s))
+    return f"logged after {after} and before {before}, by witnesses' clocks"
+
+
+def _utc(time_s: int) -> str:
+    if not time_s:
+        return "an unknown time"
+    try:
+        return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return f"{time_s} s since 1970"
+
+
+# ---- keys -----------------------------------------------------------------------------------
+
+
+def create_keys(
+    path: Path,
+    *,
+    name: str,
+    use: Literal["log", "witness"],
+    secret: Secret,
+    tpm: str = "",
+    handle: int = HANDLE_DEFAULT,
+) -> KeyFile:
+    """Make a key file: Ed25519, and for a log a P-384 key in it or in a TPM.
+
+    Raises:
+        ConfigError: something is there already, or the TPM's handle is taken.
+        WorldError: the disk or the TPM failed.
+    """
+    if path.exists():
+        raise ConfigError(
+            "something is there already", where="FILE", value=str(path), fix="name a new file"
+        )
+    passphrase = secret.read()
+    keys = [_new("ed25519")]
+    if tpm:
+        auth = os.urandom(AUTH_BYTES)
+        public = Tpm(tpm).create(handle, auth)
+        keys.append((Held(P384, public, tpm, handle), auth))
+    elif use == "log":
+        keys.append(_new(P384))
+    return create_key_file(path, name=name, use=use, keys=tuple(keys), passphrase=passphrase)
+
+
+def signers_of(file: KeyFile) -> list[Signer]:
+    """The signers of a key file, in its order: those in it first, those in a TPM after.
+
+    Raises:
+        ConfigError: a TPM holds another key, or cannot be used here.
+        WorldError: it cannot be reached.
+    """
+    found: list[Signer] = [*file.soft_keys()]
+    for held, auth in file.tpm_keys():
+        found.append(TpmKey(Tpm(held.tpm), held.handle, auth, held.public))
+    return found
+
+
+def log_signer(path: str, secret: Secret) -> LogSigner:
+    """The signer of a log's key file.
+
+    Raises:
+        ConfigError: it does not open, or is a witness'.
+        WorldError: it cannot be read, or a TPM cannot be reached.
+    """
+    file = open_key_file(Path(path), secret.read(), use="log")
+    return LogSigner(file.head.name, signers_of(file))
+
+
+def _new(algorithm: Algorithm) -> tuple[Held, bytes]:
+    secret = new_secret(algorithm)
+    return Held(algorithm, SoftKey(algorithm, secret).public), secret
+
+
+# ---- checkpoints of a journal ---------------------------------------------------------------
+
+
+def checkpoint_of(note: bytes) -> Checkpoint:
+    """The checkpoint of a note that was kept."""
+    return parse_signed(note)[0]
+
+
+def hashes_of(reader: Reader, size: int, root: bytes | None) -> HashReader:
+    """The tree over the first entries: from the hashes that are kept, if they give that root.
+
+    Raises:
+        AuditError: entries are missing or damaged, or the tree has another root.
+    """
+    kept = TileHashes(lambda tile: _tile(reader, tile), size)
+    try:
+        if root is not None and root_of(kept, size) == root:
+            return kept
+    except AuditError:
+        pass  # Hashes are missing: they follow from the entries.
+    nodes = Nodes(leaf_hash(entry.leaf) for _, entry in reader.read(0, size))
+    if len(nodes) != size:
+        raise AuditError(f"a checkpoint covers {size} entries, but {len(nodes)} are there")
+    if root is not None and root_of(nodes, size) != root:
+        raise AuditError(f"the first {size} entries are not those of their checkpoint")
+    return nodes
+
+
+def origin_of(reader: Reader) -> str:
+    """The log's name, by its first entry.
+
+    Raises:
+        AuditError: the first entry is not the start of a machine.
+    """
+    for _, entry in reader.read(0, 1):
+        content = opened(entry)[1]
+        if isinstance(content, Start):
+            return content.origin
+    raise AuditError("entry 0 is not the start of a machine")
+
+
+def sign_journal(folder: Path, signer: LogSigner) -> Note:
+    """Sign a checkpoint over all that a journal holds, and keep it there.
+
+    Raises:
+        ConfigError: the key is another log's.
+        AuditError: the entries contradict a checkpoint that was signed before.
+        WorldError: the signer or the disk failed.
+    """
+    reader = Reader(folder)
+    _check_origin(reader, signer)
+    leaves = [leaf_hash(entry.leaf) for _, entry in reader.read()]
+    nodes, size = Nodes(leaves), len(leaves)
+    for data in reader.notes():
+        before = parse_signed(data)[0]
+        if before.size > size or root_of(nodes, before.size) != before.root:
+            raise AuditError(
+                f"the entries are not those of the checkpoint of {before.size} entries that was "
+                "signed before: nothing is signed over a changed log"
+            )
+    reader.make_certain()
+    note = signer.sign(Checkpoint(signer.origin, size, root_of(nodes, size)).text)
+    reader.keep_note(note.data)
+    return note
+
+
+def rotate_keys(
+    folder: Path,
+    old: KeyFile,
+    new: KeyFile,
+    *,
+    actor: str,
+    reason: str,
+    clock: Clock = time.time_ns,
+) -> tuple[Note, tuple[Key, ...]]:
+    """Enter the change of a log's keys, and sign a checkpoint over it with both.
+
+    Returns:
+        The checkpoint: from its size on the new keys sign. And the entries.
+
+    Raises:
+        ConfigError: the keys are another log's, or not of the same kinds.
+        AuditError: the entries contradict a checkpoint that was signed before.
+        WorldError: a key, or the disk, failed.
+    """
+    before, after = signers_of(old), signers_of(new)
+    kinds = [[each.algorithm for each in signers] for signers in (before, after)]
+    if old.head.name != new.head.name or kinds[0] != kinds[1]:
+        raise ConfigError(
+            "the new keys are not of the same log and kinds",
+            where="NEW",
+            value=f"{new.head.name}: {', '.join(kinds[1])}",
+            fix=f"make them for {old.head.name}: {', '.join(kinds[0])}",
+        )
+    signer = LogSigner(old.head.name, before)
+    sign_journal(folder, signer)
+    store = FileStore.open(folder, Reader(folder).leader_term())
+    try:
+        log = Log(store, os.urandom, signer.origin)
+        entries = tuple(
+            key_change(signer.origin, was, now, actor=actor, reason=reason, time_ns=clock())
+            for was, now in zip(before, after, strict=True)
+        )
+        for entry in entries:
+            log.write(entry)
+        log.commit()
+    finally:
+        store.close()
+    note = sign_journal(folder, signer)
+    both = joined_signatures(note.text, [note, LogSigner(signer.origin, after).sign(note.text)])
+    Reader(folder).keep_note(both.data)
+    return both, entries
+
+
+def latest_note(reader: Reader) -> Note:
+    """The journal's largest checkpoint with all signatures that were kept over it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    notes = [parse_note(data) for data in reader.notes()]
+    if not notes:
+        raise ConfigError(
+            "no checkpoint is signed",
+            where="--journal",
+            value=str(reader.folder),
+            fix="sign one: herz audit sign",
+        )
+    largest = max(notes, key=lambda note: parse_checkpoint(note.text).size)
+    return joined_signatures(largest.text, [each for each in notes if each.text == largest.text])
+
+
+def _check_origin(reader: Reader, signer: LogSigner) -> None:
+    origin = origin_of(reader)
+    if origin != signer.origin:
+        raise ConfigError(
+            "the key is another log's",
+            where="--key",
+            value=signer.origin,
+            fix=f"use a key that was made with --name {origin}",
+        )
+
+
+def _tile(reader: Reader, tile: Tile) -> bytes:
+    return reader.read_hashes(tile.level, tile.index * TILE_WIDTH, tile.width)
+
+
+# ---- witnesses ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of a request to one witness.
+
+    Args:
+        name: the witness'.
+        line: its cosignature; None where there is none.
+        error: why there is none.
+    """
+
+    name: str
+    line: NoteSignature | None
+    error: HerzError | None = None
+
+
+def cosign_journal(folder: Path, trust: Trust) -> tuple[Note, list[Asked]]:
+    """Ask every witness that has an address to cosign the largest checkpoint; keep what they give.
+
+    Raises:
+        ConfigError: there is no checkpoint, or no witness to ask.
+        AuditError: entries and checkpoint contradict each other.
+        WorldError: the disk failed.
+    """
+    reader = Reader(folder)
+    note = latest_note(reader)
+    checkpoint = parse_checkpoint(note.text)
+    witnesses = [each for each in trust.witnesses if each.url]
+    if not witnesses:
+        raise ConfigError(
+            "no witness has an address",
+            where="--trust",
+            fix='give a [[witness]] its url = "https://…"',
+        )
+    read = hashes_of(reader, checkpoint.size, checkpoint.root)
+    notes = reader.notes()
+
+    async def ask_all() -> list[Asked]:
+        return list(await asyncio.gather(*(_ask(each, note, read, notes) for each in witnesses)))
+
+    asked = asyncio.run(ask_all())
+    cosigned = note.signed(*(each.line for each in asked if each.line is not None))
+    if cosigned != note:
+        reader.keep_note(cosigned.data)
+    return cosigned, asked
+
+
+async def _ask(witness: Witness, note: Note, read: HashReader, notes: Sequence[bytes]) -> Asked:
+    # Imported here: aiohttp would make every other command slower to start.
+    from herz.world.witness.client import Poster  # noqa: PLC0415
+
+    poster = Poster(witness.url)
+
+    async def post(body: bytes) -> Answer:
+        return Answer(*await poster.post(body))
+
+    checkpoint = parse_checkpoint(note.text)
+    try:
+        known = sized(notes, witness.key)
+        line = await cosign(note, checkpoint, read, witness.key, post, known=known)
+        return Asked(witness.key.name, line)
+    except (AuditError, WorldError) as error:
+        return Asked(witness.key.name, None, error)
+    finally:
+        await poster.close()

@@ -1,0 +1,303 @@
+"""Wires journals: who writes one, and how a machine is had again from what one says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from herz import app
+from herz.app import Wrap
+from herz.commit.audit.checkpoint import Checkpoint
+from herz.commit.audit.entry import Engine, Start, State, opened
+from herz.commit.audit.journaled import STATE_EVERY, Journaled
+from herz.commit.audit.log import Log, Notary
+from herz.commit.audit.otherwise import Otherwise, Pair
+from herz.commit.audit.replay import Replay, Replayed
+from herz.commit.audit.verify import Judge, Verification, Verified
+from herz.config import Policies, Policy, canonical_policy, policy_of
+from herz.cycle import Cycle
+from herz.engine import engine, engine_digest
+from herz.errors import ConfigError
+from herz.model.journal import Kind
+from herz.plugin import ReasonBook
+from herz.ports import Machine, RecordSink
+from herz.profiles import profiles_of
+from herz.state import frozen, is_quiet, settle, thawed
+from herz.world.store.clockless import clockless
+from herz.world.store.files import FileStore, Reader
+from herz.world.store.index import Index
+
+ORIGIN = "herz.dev/journal"
+"""The name of a log that was given none."""
+
+
+@contextmanager
+def written(
+    folder: Path,
+    *,
+    origin: str = ORIGIN,
+    notary: Notary | None = None,
+    state_every: int = STATE_EVERY,
+) -> Iterator[Wrap]:
+    """What puts one machine into a new journal in the folder.
+
+    Args:
+        folder: where; made where it is not there.
+        origin: the log's name.
+        notary: signs its checkpoints; None: there are none.
+        state_every: decisions from one state to the next.
+
+    Raises:
+        ConfigError: there is a journal already.
+        WorldError: the disk refused.
+    """
+    if (folder / "segments").is_dir():
+        fix = "name a folder that is not there, or remove the journal"
+        raise ConfigError("there is a journal", where="--journal", value=str(folder), fix=fix)
+    made: list[tuple[FileStore, Journaled]] = []
+
+    def wrap(policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink]) -> Machine:
+        # Made here: bad input is found before, and nothing is written then.
+        assert not made, "a journal is one machine's"
+        store = FileStore.open(folder)
+        log = Log(store, os.urandom, origin, notary)
+        made.append((store, journaled(log, policy, seed, sinks, state_every=state_every)))
+        return made[0][1]
+
+    try:
+        yield wrap
+        for _, machine in made:
+            machine.close()
+    finally:
+        for store, _ in made:
+            store.close()
+    for _ in made:
+        Index(Reader(folder)).close()  # Readers find it made.
+
+
+def verified(
+    folder: Path,
+    *,
+    first: int = 0,
+    end: int | None = None,
+    since: Checkpoint | None = None,
+    judge: Judge | None = None,
+) -> Verified:
+    """Whether a journal is what was written; see `Verification` for what may be asked.
+
+    Raises:
+        ConfigError: there is no journal.
+    """
+    reader = Reader(folder)
+    return Verification(reader, first=first, end=end, since=since, judge=judge).run()
+
+
+@contextmanager
+def indexed(folder: Path) -> Iterator[Index]:
+    """The index of a journal, brought up to its end.
+
+    Raises:
+        ConfigError: there is no journal.
+        WorldError: the index cannot be written.
+    """
+    index = Index(Reader(folder))
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def replayed(folder: Path, *, first: int | None = None) -> Replayed:
+    """Decide everything in a journal anew, and compare.
+
+    Args:
+        folder: the journal.
+        first: begin with the last state that stands at this entry or before; None: with entry 0.
+
+    Raises:
+        ConfigError: there is no journal, another engine wrote it, or there is no such state.
+        AuditError: an entry is damaged.
+        InvariantError: what decides asked for the time.
+    """
+    reader = Reader(folder)
+
+    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        return machine_of(reader, start, sinks)
+
+    def restore(machine: Machine, state: State) -> Machine:
+        assert isinstance(machine, Cycle), "it was made here"
+        return thawed(machine, reader.get(state.blob))
+
+    replay, begin = Replay(make, taken, restore), 0
+    if first is not None:
+        begin = _begin_before(reader, replay, first)
+    with clockless():
+        return replay.run(reader.read(begin))
+
+
+@contextmanager
+def reopened(folder: Path) -> Iterator[Log]:
+    """The journal's writer, for an entry that no machine makes; under the last leader's term.
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: it is damaged.
+        WorldError: the disk refused.
+    """
+    reader = Reader(folder)
+    start = opened(next(reader.read())[1])[1]
+    assert isinstance(start, Start), "a journal begins so"
+    store = FileStore.open(folder, reader.leader_term())
+    try:
+        yield Log(store, os.urandom, start.origin)
+    finally:
+        store.close()
+
+
+def annotations_of(policy: Policy | Policies) -> frozenset[str]:
+    """The keys of annotations that the policy's rules say they read.
+
+    Raises:
+        ConfigError: the policy names what is not there.
+    """
+    rules = [
+        rule
+        for profile in profiles_of(policy)
+        for rule, _ in app.build_plugins(profile.policy, ReasonBook())
+    ]
+    return frozenset(key for rule in rules for key in getattr(rule, "annotations", ()))
+
+
+def otherwise(folder: Path, policy: str) -> Iterator[Pair]:
+    """What another policy would have decided, beside what the journal says, pod by pod.
+
+    Args:
+        folder: the journal.
+        policy: a built-in name, or a path.
+
+    Raises:
+        ConfigError: there is no journal, or no such policy.
+        AuditError: an entry is damaged or erased.
+    """
+    reader, chosen = Reader(folder), app.load_policies(policy)
+
+    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        return app.build_machine(chosen, start.seed, sinks, aliases=dict(start.aliases))
+
+    return Otherwise(make).run(reader.read())
+
+
+def _begin_before(reader: Reader, replay: Replay, entry: int) -> int:
+    """Put the last state before an entry into the replay; the entry to go on with."""
+    index = Index(reader)
+    try:
+        places = index.others(Kind.STATE, entry + 1)
+        if not places:
+            fix = "leave --from out: there is no state before it"
+            raise ConfigError("no state", where="--from", value=entry, fix=fix)
+        at = places[-1]
+        (start_at,) = index.others(Kind.START, at.entry)[-1:]
+        state, start = opened(index.entry(at))[1], opened(index.entry(start_at))[1]
+    finally:
+        index.close()
+    assert isinstance(state, State), "as the index says"
+    assert isinstance(start, Start), "as the index says"
+    replay.begin_with(state, start)
+    return at.entry + 1
+
+
+def taken(machine: Machine) -> bytes | None:
+    """The machine's state, if it can be taken now; whatever it keeps to be fast is forgotten."""
+    assert isinstance(machine, Cycle), "it was made here"
+    if not is_quiet(machine):
+        return None
+    data = frozen(machine)
+    settle(machine)
+    return data
+
+
+def machine_of(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Machine:
+    """The machine that a start tells of, as it was then.
+
+    Raises:
+        ConfigError: another engine is needed.
+        AuditError: the policy's bytes are not there, or are others.
+    """
+    if start.engine.digest != engine_digest():
+        raise ConfigError(
+            "another engine decided",
+            where="engine",
+            value=start.engine.digest[:16],
+            fix=f"use {needed(start.engine)}",
+        )
+    return app.build_machine(
+        policy_of(reader.get(start.policy_blob), start.policy),
+        start.seed,
+        sinks,
+        aliases=dict(start.aliases),
+        after=(start.sequence, start.head),
+        term=start.term,
+    )
+
+
+def needed(engine: Engine) -> str:
+    """What must be installed to have an engine again, in words."""
+    if engine.image:
+        return f"the image {engine.image}"
+    packages = ", ".join(f"{name} {version}" for name, version in engine.packages)
+    rules = ", ".join(f"{name} of {version}" for name, _, version in engine.rules)
+    return (
+        f"Herz {engine.herz} with the source whose digest is {engine.digest}, built from its "
+        f"requirements/runtime.lock: Python {engine.python}, {packages}{rules and f', {rules}'}"
+    )
+
+
+def journaled(
+    log: Log,
+    policy: Policy | Policies,
+    seed: int,
+    sinks: Sequence[RecordSink] = (),
+    *,
+    state_every: int = STATE_EVERY,
+) -> Journaled:
+    """A new machine in a journal; its chain goes on from the last record.
+
+    Raises:
+        WorldError: the disk refused.
+    """
+    blob = log.store.put(canonical_policy(policy))
+    sequence, head = log.last_record()
+    start = Start(
+        aliases=tuple(sorted(app.ALIASES.items())),
+        engine=engine(),
+        head=head,
+        origin=log.origin,
+        policy=policy.digest,
+        policy_blob=blob,
+        seed=seed,
+        recovered=log.store.recovered,
+        sequence=sequence,
+        term=log.store.term,
+    )
+
+    def make(others: Sequence[RecordSink]) -> Machine:
+        return app.build_machine(
+            policy,
+            seed,
+            others,
+            aliases=app.ALIASES,
+            after=(sequence, head),
+            term=log.store.term,
+        )
+
+    return Journaled(
+        log,
+        start,
+        make,
+        sinks,
+        take=taken,
+        state_every=state_every,
+        annotations=annotations_of(policy),
+    )

@@ -1,0 +1,1 @@
+"""A witness' memory, its HTTP server, and the client that asks one."""

@@ -1,0 +1,137 @@
+"""Under a proof mode nothing is bound while too much is unsigned or unwitnessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from herz.commit.audit.checkpoint import Checkpoint, parse_signed
+from herz.commit.audit.exposure import MODES
+from herz.commit.audit.guarded import RETRY_NS, Guarded
+from herz.errors import WorldError
+from herz.model.effects import Bind, Effect, WakeAt
+from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.world.store.files import Reader
+from tests.support.adversaries import SIGNER
+from tests.support.journal import Written
+from tests.support.objects import make_node, make_pod
+
+S = 1_000_000_000
+
+
+class Signing:
+    """A signer that can be away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.asked = 0
+
+    def __call__(self, checkpoint: Checkpoint) -> bytes:
+        self.asked += 1
+        if self.is_away:
+            raise WorldError("the TPM does not answer", is_retryable=True)
+        return SIGNER.sign(checkpoint.text).data
+
+
+class Case:
+    """A guarded machine in a journal, with a node that takes all pods."""
+
+    def __init__(self, folder: Path, mode: str, *, witnessed: int | None = None) -> None:
+        self.signing = Signing()
+        self.written = Written(folder, notary=self.signing)
+        self.machine = Guarded(
+            self.written.machine, self.written.log, MODES[mode], witnessed=witnessed, now_ns=0
+        )
+        self.machine.apply(ObjectApplied(time_ns=0, object=make_node("a", pods="5000")))
+        self.count = 0
+
+    def bind_at(self, now: int) -> list[Effect]:
+        """A pod comes at this second; what is done about it."""
+        self.count += 1
+        pod = make_pod(f"p{self.count}", {"cpu": "1m", "memory": "1Mi"})
+        self.machine.apply(ObjectApplied(time_ns=now * S, object=pod))
+        return self.again_at(now)
+
+    def again_at(self, now: int) -> list[Effect]:
+        """Another step at this second; binds are confirmed."""
+        effects = self.machine.step(now * S, 10)
+        for bind in effects:
+            if isinstance(bind, Bind):
+                self.machine.apply(
+                    BindFinished(
+                        time_ns=now * S,
+                        uid=bind.uid,
+                        decision=bind.decision,
+                        outcome=BindOutcome.BOUND,
+                    )
+                )
+        return effects
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def binds(effects: list[Effect]) -> int:
+    return sum(isinstance(effect, Bind) for effect in effects)
+
+
+def test_a_checkpoint_is_signed_within_a_second_of_decisions(folder: Path) -> None:
+    case = Case(folder, "strict")
+    for now in (0, 1, 2, 3):
+        assert binds(case.bind_at(now)) == 1
+    assert case.signing.asked == 3
+    assert case.machine.exposure.unsigned(3 * S).age_ns == 0
+
+
+@pytest.mark.parametrize(("mode", "last"), [("strict", 5), ("relaxed", 3600)])
+def test_a_signer_may_be_away_up_to_the_modes_bound_and_then_nothing_is_bound(
+    folder: Path, mode: str, last: int
+) -> None:
+    case = Case(folder, mode)
+    case.signing.is_away = True
+    assert binds(case.bind_at(0)) == 1
+    assert binds(case.bind_at(last)) == 1
+    assert case.machine.signer_error == "the TPM does not answer"
+    size = case.written.log.size
+    assert case.again_at(last + 1) == [WakeAt(time_ns=(last + 1) * S + RETRY_NS)]
+    assert case.machine.refusal.startswith(f"proof mode {mode}:")
+    assert case.written.log.size == size, "a step that decides nothing is not logged"
+    assert binds(case.bind_at(last + 2)) == 0
+    case.signing.is_away = False
+    assert binds(case.again_at(last + 3)) == 1
+    assert case.machine.refusal == ""
+    assert parse_signed(Reader(folder).notes()[-1])[0].size > 0
+
+
+def test_an_absent_signer_is_asked_once_a_second_and_never_ends_the_journal(folder: Path) -> None:
+    case = Case(folder, "relaxed")
+    case.signing.is_away = True
+    case.bind_at(0)
+    for _ in range(50):
+        case.again_at(2)
+    assert case.signing.asked == 1
+    # A thousand entries are signed by the log itself: it, too, goes on without.
+    for _ in range(700):
+        case.bind_at(2)
+    assert case.written.log.signed == 0
+    assert binds(case.bind_at(3)) == 1
+
+
+def test_witnessed_needs_cosignatures_and_goes_on_with_them(folder: Path) -> None:
+    case = Case(folder, "witnessed", witnessed=0)
+    assert binds(case.bind_at(0)) == 1
+    covered = case.written.log.committed
+    assert binds(case.bind_at(120)) == 1
+    assert binds(case.bind_at(121)) == 0
+    assert "unwitnessed for 121 s" in case.machine.refusal
+    case.machine.witnessed(covered)
+    assert binds(case.again_at(121)) == 1
+
+
+def test_without_witnesses_relaxed_asks_for_none(folder: Path) -> None:
+    case = Case(folder, "relaxed")
+    for now in (0, 4000, 9000):
+        assert binds(case.bind_at(now)) == 1
