@@ -175,6 +175,8 @@ def until_ctrl_c(arguments: list[str], folder: Path, environment: dict[str, str]
         assert any("Ctrl-C" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         return process.wait(20)
+
+
 def herz(
     arguments: list[str], folder: Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
