@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -123,42 +124,59 @@ def test_a_debugger_holds_one_task_and_with_it_the_others(tmp_path: Path, pinned
         assert terminal.end("continue") == 7
 
 
-@pytest.mark.slow
-def test_lines_are_counted_on_every_worker(tmp_path: Path) -> None:
-    program = tmp_path / "counted.py"
-    program.write_text(
-        textwrap.dedent(
-            """
-            from herz.runtime import go, run, sleep
+COUNTED = """
+from herz.runtime import go, run, sleep
 
-            def function(number):
-                return number + 1
+def function(number):
+    return number + 1
 
-            async def task(number):
-                await sleep(0.001)
-                return await go(function, number)
+async def task(number):
+    await sleep(0.001)
+    return await go(function, number)
 
-            async def main():
-                tasks = [go(task(number)) for number in range(5)]
-                return [await each for each in tasks]
+async def main():
+    tasks = [go(task(number)) for number in range(5)]
+    return [await each for each in tasks]
 
-            assert run(main()) == [1, 2, 3, 4, 5]
-            """
-        )
-    )
+assert run(main()) == [1, 2, 3, 4, 5]
+"""
+
+
+def run_tool(folder: Path, *arguments: str) -> None:
+    """Runs a module of Python in that folder."""
     done = subprocess.run(
-        [sys.executable, "-m", "trace", "--count", "-C", str(tmp_path), str(program)],
+        [sys.executable, "-m", *arguments],
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_lines_are_counted_on_every_worker(tmp_path: Path) -> None:
+    (tmp_path / "counted.py").write_text(COUNTED)
+    run_tool(tmp_path, "trace", "--count", "-C", ".", "counted.py")
     lines = (tmp_path / "counted.cover").read_text().splitlines()
     counts = {line[7:].strip(): line[:5].strip() for line in lines}
     assert counts["return number + 1"] == "5"
     assert counts["return await go(function, number)"] == "5"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["ctrace", "pytrace"])
+def test_coverage_sees_what_runs_on_every_worker(tmp_path: Path, core: str) -> None:
+    (tmp_path / "counted.py").write_text(COUNTED)
+    (tmp_path / ".coveragerc").write_text(f"[run]\ncore = {core}\nbranch = true\n")
+    run_tool(tmp_path, "coverage", "run", "counted.py")
+    run_tool(tmp_path, "coverage", "json", "-o", "counted.json")
+    report = json.loads((tmp_path / "counted.json").read_text())["files"]["counted.py"]
+    assert report["missing_lines"] == []
+    assert report["missing_branches"] == []
+    assert len(report["executed_lines"]) == len([line for line in COUNTED.splitlines() if line])
 
 
 @pytest.mark.slow
