@@ -70,9 +70,11 @@ def test_who_looks_at_the_garbage_collector_is_left_out_and_comes_back() -> None
     gc.callbacks.append(look)
     try:
         with clockless():
+            # A collection may begin by itself just before and just after.
+            before = len(asked)
             gc.collect()
-        assert asked == []
+            assert len(asked) == before
         gc.collect()
-        assert asked
+        assert len(asked) > before
     finally:
         gc.callbacks.remove(look)
