@@ -65,7 +65,9 @@ class Log:
         self.origin = origin
         self._salts = salts
         self._notary = notary
-        self._pending: list[tuple[Kind, bytes]] = []
+        # What waits for the next commit: two lists, for a pair each would be garbage to look at.
+        self._kinds = bytearray()
+        self._payloads: list[bytes] = []
         # Bound: `PENDING_BYTES_MAX`, checked in `add`.
         self._pending_bytes = 0
         self._failed = ""
@@ -131,7 +133,8 @@ class Log:
         """
         index = self._next
         self._next = index + 1
-        self._pending.append((kind, payload))
+        self._kinds.append(kind)
+        self._payloads.append(payload)
         self._pending_bytes += len(payload)
         if self._pending_bytes > PENDING_BYTES_MAX:
             self.commit(sync=False)
@@ -145,14 +148,14 @@ class Log:
         """
         if self._failed:
             raise WorldError(f"the journal is not written any more: {self._failed}")
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        kinds = bytes([kind for kind, _ in pending])
-        payloads = [payload for _, payload in pending]
-        salts = self._salts(SALT_BYTES * len(pending))
+        kinds, payloads = bytes(self._kinds), self._payloads
+        self._kinds.clear()
+        self._payloads, self._pending_bytes = [], 0
+        salts = self._salts(SALT_BYTES * len(payloads))
         commitments = committed(payloads, salts)
         frames, hashes = seal_entries(VERSION, kinds, commitments, salts, payloads)
         try:
-            self.store.append(Batch(len(pending), frames), expected=self._tree.size, sync=sync)
+            self.store.append(Batch(len(payloads), frames), expected=self._tree.size, sync=sync)
             self._grow(hashes)
             if self._tree.size - max(self._signed, self._tried) >= CHECKPOINT_EVERY:
                 self.try_to_sign()
