@@ -44,6 +44,24 @@ def test_inputs_stand_before_the_decisions_that_use_them(tmp_path: Path) -> None
     assert records == kept.lines
 
 
+def test_what_leaves_is_on_the_disk_for_certain(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    written.apply(make_node("a"), make_pod("p"))
+    binds = only(Bind, written.step())
+    assert binds
+    assert written.store.is_for_certain
+    # A step that changes nothing outside waits for no disk; the next one that does takes it along.
+    written.bound(binds)
+    assert written.step(), "the event that tells of the bind"
+    assert written.store.is_for_certain
+    assert written.step() == []
+    assert not written.store.is_for_certain
+    written.apply(make_pod("q"))
+    assert only(Bind, written.step())
+    assert written.store.is_for_certain
+    written.close()
+
+
 def test_what_the_machine_refuses_is_an_input_too(tmp_path: Path) -> None:
     written = Written(tmp_path)
     bad = make_node("a", cpu="much")

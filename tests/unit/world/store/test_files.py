@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
@@ -70,6 +71,29 @@ def test_a_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert store.is_for_certain
     store.close()
     assert read(tmp_path) == made + more
+
+
+@pytest.mark.parametrize("segment_bytes_max", [500, 1 << 20])
+def test_for_certain_means_that_the_kernel_was_told_to_keep_every_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segment_bytes_max: int
+) -> None:
+    kept: dict[int, int] = {}
+    fdatasync = os.fdatasync
+
+    def noted(file: int) -> None:
+        fdatasync(file)
+        kept[os.fstat(file).st_ino] = os.fstat(file).st_size
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    store = FileStore.open(tmp_path, segment_bytes_max=segment_bytes_max)
+    size = 0
+    for sync in (False, False, True, False, True):
+        store.append(framed(entries(3, size)), expected=size, sync=sync)
+        size += 3
+        there = [path.stat() for path in (tmp_path / "segments").iterdir()]
+        is_kept = all(kept.get(each.st_ino, 0) == each.st_size for each in there)
+        assert is_kept == store.is_for_certain == sync
+    store.close()
 
 
 def test_no_journal_is_said(tmp_path: Path) -> None:
