@@ -51,9 +51,12 @@ tsan: ## ThreadSanitizer over the runtime's Rust tests; needs a nightly Rust wit
 	  --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/tsan \
 	  --package herz-core --lib runtime
 
-e2e-real: setup ## The contract of an API server against the one of HERZ_TEST_KUBECONFIG
-	@test -n "$(HERZ_TEST_KUBECONFIG)" || { echo "set HERZ_TEST_KUBECONFIG to a kubeconfig" >&2; exit 2; }
-	HERZ_TEST_KUBECONFIG="$(HERZ_TEST_KUBECONFIG)" $(RUN) -m pytest tests/contract
+e2e-real: setup ## The contract against the server of HERZ_TEST_KUBECONFIG, or a control plane started here
+ifdef HERZ_TEST_KUBECONFIG
+	$(RUN) -m pytest tests/contract
+else
+	$(RUN) -m tests.support.control_plane --nodes 3 $(RUN) -m pytest tests/contract
+endif
 
 soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit
 	$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) --exits $(EXITS)

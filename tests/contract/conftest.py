@@ -21,6 +21,10 @@ NOBODY = "herz-contract-nobody"
 EMBEDDED = pytest.mark.skipif(
     kubeconfig_of_tests() is not None, reason="what is tested here, the embedded server alone has"
 )
+NODES = pytest.mark.skipif(
+    kubeconfig_of_tests() is not None and "HERZ_TEST_NODES" not in os.environ,
+    reason="simulated nodes are needed: make e2e-real starts them with its own control plane",
+)
 _NAMES = itertools.count()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contract.conftest import EMBEDDED, Space
+from tests.contract.conftest import NODES, Space
+from tests.support.cluster import kubeconfig_of_tests
 
 
 def test_01_bind_takes_the_uid_as_a_precondition(space: Space) -> None:
@@ -62,7 +63,8 @@ def test_02_bind_does_not_ask_whether_the_node_exists(space: Space) -> None:
 
 def test_02_bind_without_a_target_is_refused(space: Space) -> None:
     space.pod()
-    assert space.bind("p", "").code in (400, 422)
+    # kube-apiserver says 500 here: its handler returns a field's error as it is.
+    assert space.bind("p", "").code == (422 if kubeconfig_of_tests() is None else 500)
 
 
 def test_03_bind_sets_the_condition_and_merges_annotations(space: Space) -> None:
@@ -85,7 +87,7 @@ def test_05_bind_answers_with_a_status(space: Space) -> None:
     assert (done.content["kind"], done.content["status"]) == ("Status", "Success")
 
 
-@EMBEDDED
+@NODES
 def test_03_bind_gives_the_pod_its_nodes_topology(space: Space) -> None:
     space.pod()
     assert space.bind("p", "node-0").code == 201

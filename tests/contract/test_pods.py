@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import EMBEDDED, NOBODY, Space, pod
+from tests.contract.conftest import NOBODY, NODES, Space, pod
 from tests.support.cluster import JSON_PATCH, STRATEGIC_PATCH, Reply
 
 
@@ -272,7 +272,7 @@ def test_30_an_eviction_keeps_to_the_budget_that_its_controller_has_seen(space: 
     assert "deletionTimestamp" not in found["metadata"]
 
 
-@EMBEDDED
+@NODES
 def test_37_a_pod_that_does_not_fit_fails_on_its_node(space: Space) -> None:
     space.pod("big", containers=container(requests={"cpu": "9"}))
     made = space.api.get(space.pods)
@@ -309,7 +309,7 @@ def event(space: Space, **more: Any) -> dict[str, Any]:
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": "p."},
+        "metadata": {"generateName": "p.1-"},
         "eventTime": "2026-01-31T12:00:00.123456Z",
         "reportingController": NOBODY,
         "reportingInstance": "one",
@@ -327,7 +327,7 @@ def test_32_an_event_has_two_faces(space: Space) -> None:
     made = space.api.post(root, event(space, note="n" * 1024))
     assert made.code == 201, made.content
     name = made.content["metadata"]["name"]
-    assert name.startswith("p.")
+    assert name.startswith("p.1-")
     old = space.api.get(f"{space.root}/events/{name}").content
     assert (old["apiVersion"], old["message"]) == ("v1", "n" * 1024)
     assert old["involvedObject"]["name"] == "p"
@@ -361,10 +361,25 @@ def test_32_an_event_out_of_bounds_is_invalid(space: Space, wrong: dict[str, Any
     assert space.api.post(root, event(space, **wrong)).code == 422
 
 
-def test_32_an_event_stays_in_the_namespace_of_its_object(space: Space) -> None:
+def test_40_a_generated_name_must_begin_as_a_name(space: Space) -> None:
+    for wrong in ("p.", "P-", "-"):
+        content = {"metadata": {"generateName": wrong}, "data": {}}
+        assert space.api.post(f"{space.root}/configmaps", content).code == 422, wrong
+    made = space.api.post(f"{space.root}/configmaps", {"metadata": {"generateName": "p-"}})
+    assert made.content["metadata"]["name"].startswith("p-")
+
+
+def test_32_an_event_is_near_its_object(space: Space) -> None:
+    """Of the older interface in its namespace; of what has none, in default or kube-system."""
     root = f"/apis/events.k8s.io/v1/namespaces/{space.name}/events"
-    about = {"kind": "Pod", "apiVersion": "v1", "namespace": "default", "name": "p"}
+    about = {"kind": "Node", "apiVersion": "v1", "name": "n"}
     assert space.api.post(root, event(space, regarding=about)).code == 422
+    elsewhere = {"kind": "Pod", "apiVersion": "v1", "namespace": "default", "name": "p"}
+    assert space.api.post(root, event(space, regarding=elsewhere)).code == 201
+    old = {"metadata": {"generateName": "p.1-"}, "reason": "Scheduled", "type": "Normal"}
+    for wrong in (about, elsewhere):
+        made = space.api.post(f"{space.root}/events", {**old, "involvedObject": wrong})
+        assert made.code == 422, made.content
 
 
 def test_40_a_stale_status_is_a_conflict(space: Space) -> None:

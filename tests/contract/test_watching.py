@@ -14,10 +14,12 @@ def test_07_watch_goes_on_where_the_list_ended(space: Space) -> None:
     space.api.patch(f"{space.pods}/a", {"metadata": {"labels": {"x": "y"}}})
     space.api.delete(f"{space.pods}/a")
     with space.api.watch(space.pods, resourceVersion=listed.revision) as events:
-        seen = [next(events) for _ in range(3)]
+        seen = [next(events) for _ in range(4)]
     names = [(item["type"], item["object"]["metadata"]["name"]) for item in seen]
-    assert names == [("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "a")]
-    assert seen[2]["object"]["metadata"]["resourceVersion"] != listed.revision
+    assert names == [("ADDED", "b"), ("MODIFIED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
+    marked = seen[2]["object"]["metadata"]
+    assert (marked["deletionGracePeriodSeconds"], marked["generation"]) == (0, 2)
+    assert seen[3]["object"]["metadata"]["resourceVersion"] != listed.revision
 
 
 def test_07_bookmarks_carry_nothing_but_a_version(space: Space) -> None:

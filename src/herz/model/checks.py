@@ -48,11 +48,19 @@ def check_metadata(metadata: ObjectMeta) -> None:
     if not metadata.name:
         fix = "write a name (generateName would be a random one)"
         raise ConfigError("missing name", where="metadata.name", fix=fix)
-    if not _SUBDOMAIN.fullmatch(metadata.name) or len(metadata.name) > 253:
-        raise ConfigError("not a name", where="metadata.name", value=metadata.name, fix=_NAME_FIX)
+    _check_name(metadata.name, metadata.name, "metadata.name")
+    base = metadata.generate_name
+    if base:
+        # A letter for the '-' at its end, which a suffix follows, as Kubernetes has it.
+        _check_name(re.sub("-$", "a", base), base, "metadata.generateName")
     if metadata.namespace:
         check_namespace(metadata.namespace, "metadata.namespace")
     check_labels(metadata.labels, "metadata.labels")
+
+
+def _check_name(name: str, value: str, where: str) -> None:
+    if not _SUBDOMAIN.fullmatch(name) or len(name) > 253:
+        raise ConfigError("not a name", where=where, value=value, fix=_NAME_FIX)
 
 
 def check_namespace(name: str, where: str) -> None:

@@ -332,10 +332,14 @@ def check_event(kind: Kind, content: Content, namespace: str) -> None:
     is_new = kind.group == EVENTS_GROUP
     about = content.get("regarding" if is_new else "involvedObject", {})
     where = "regarding.namespace" if is_new else "involvedObject.namespace"
-    allowed = {about.get("namespace", "")} if about.get("namespace") else {"default", namespace}
-    if namespace not in allowed:
-        fix = "use the namespace of the event"
-        raise ConfigError("does not match event.namespace", where=where, value=namespace, fix=fix)
+    home = about.get("namespace", "")
+    if "eventTime" not in content:
+        is_there = namespace == (home or "default")
+    else:
+        is_there = bool(home) or namespace in ("default", "kube-system")
+    if not is_there:
+        fix = "use the namespace of the event; default for what has none"
+        raise ConfigError("does not match event.namespace", where=where, value=home, fix=fix)
     note = content.get("note" if is_new else "message", "")
     if not is_new and "eventTime" not in content:
         return

@@ -6,6 +6,8 @@ owned is the garbage collector's work; what a namespace holds, the namespace con
 
 from __future__ import annotations
 
+import asyncio
+import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -71,8 +73,17 @@ async def delete(
     if how.is_dry:
         return new, is_gone
     if is_gone:
+        if kind.qualified == "pods" and new["metadata"] != old.metadata:
+            # Pods are marked first, and watches see it, even where there is no grace.
+            registry.store.put(old.key, copy.deepcopy(new)).add_done_callback(_retrieve)
         return (await registry.store.remove(old.key, new)).content, True
     return await registry.replace(kind, old, new), False
+
+
+def _retrieve(done: asyncio.Future[Version]) -> None:
+    """What fails here fails for the removal too, which is in the same commit."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _marked(kind: Kind, old: Version, how: Deletion) -> Content:
