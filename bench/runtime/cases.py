@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.runtime.peers import Peers, apart
+from bench.runtime.peers import Peers, apart, go_run
 from herz import runtime
 from herz.runtime import Channel, go, sleep, yield_now
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bench.runtime.__main__ import Verdicts
 
 TASKS, TURNS = 1_000, 200
+MANY, MANY_TURNS = 100_000, 20
+GOSCHED = "Go Gosched"
 STARTED = 50_000
 PARKED = 1_000_000
 CALLS = 500
@@ -43,23 +45,34 @@ async def timed_join(tasks: list[Any], per: int) -> float:
 
 def switch(peers: Peers) -> dict[str, float]:
     """Nanoseconds a yield, with TASKS coroutines that take turns."""
+    return _switches(peers, TASKS, TURNS)
+
+
+def many(peers: Peers) -> dict[str, float]:
+    """The same with so many that no cache holds them, beside goroutines."""
+    values = _switches(peers, MANY, MANY_TURNS)
+    printed = go_run("gosched.go", MANY, MANY_TURNS)
+    return values if printed is None else values | {GOSCHED: float(printed)}
+
+
+def _switches(peers: Peers, count: int, each: int) -> dict[str, float]:
     values = {}
     if peers.floor is not None:
-        coroutines = [turns(peers.floor.pause, TURNS) for _ in range(TASKS)]
-        contexts = [contextvars.copy_context() for _ in range(TASKS)]
+        coroutines = [turns(peers.floor.pause, each) for _ in range(count)]
+        contexts = [contextvars.copy_context() for _ in range(count)]
         began = time.perf_counter_ns()
         steps = peers.floor.drive(coroutines, contexts)
         values["floor in C"] = (time.perf_counter_ns() - began) / steps
 
     async def own() -> float:
-        tasks = [go(turns(yield_now, TURNS)) for _ in range(TASKS)]
-        return await timed_join(tasks, TASKS * TURNS)
+        tasks = [go(turns(yield_now, each)) for _ in range(count)]
+        return await timed_join(tasks, count * each)
 
     values["herz"] = runtime.run(own())
 
     async def theirs() -> float:
-        tasks = [asyncio.create_task(turns(zero, TURNS // 5)) for _ in range(TASKS)]
-        return await timed_join(tasks, TASKS * TURNS // 5)
+        tasks = [asyncio.create_task(turns(zero, each // 5)) for _ in range(count)]
+        return await timed_join(tasks, count * each // 5)
 
     for name, run in peers.loops.items():
         values[name] = run(theirs())
@@ -76,6 +89,13 @@ def judge_switch(verdicts: Verdicts, medians: dict[str, float]) -> None:
     verdicts.most(medians, "herz", "floor in C", 1.7)
     verdicts.most(medians, "herz", "uvloop", 1 / 4.5)
     verdicts.most(medians, "herz", "asyncio", 1 / 12)
+
+
+def judge_many(verdicts: Verdicts, medians: dict[str, float]) -> None:
+    """No more than Go's."""
+    verdicts.beside(medians, GOSCHED)
+    if GOSCHED in medians:
+        verdicts.most(medians, "herz", GOSCHED, 1.0)
 
 
 async def nothing() -> None:
@@ -233,7 +253,8 @@ def judge_off_load(verdicts: Verdicts, medians: dict[str, float]) -> None:
 
 
 CASES: tuple[tuple[str, str, Callable[[Peers], dict[str, float]], Judge], ...] = (
-    (f"yield, {TASKS} coroutines", "ns", switch, judge_switch),
+    (f"yield, {TASKS:,} coroutines", "ns", switch, judge_switch),
+    (f"yield, {MANY:,} coroutines", "ns", many, judge_many),
     ("start, run, await a task", "ns", start, judge_start),
     ("a value to another task, one way", "µs", hop, judge_hop),
     (f"{PARKED:,} parked tasks", "as named", parked, judge_parked),

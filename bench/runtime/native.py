@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from bench.runtime.cases import GOSCHED
 from bench.runtime.peers import Peers, go_run
 from bench.runtime.threads import NAMES, goroutines
 from herz import runtime
@@ -31,21 +32,20 @@ CROWDS = (1, 2, 4, 8, 16)
 ROUNDS = 20
 RELAYED = 64 << 20
 PIECE = 65_536
-_GOSCHED = "Go Gosched"
 
 
 def switch(_peers: Peers) -> dict[str, float]:
     """Nanoseconds a yield, with TASKS tasks on one processor."""
     values = {"herz: Rust task": measure_switch(TASKS, STEPS)}
     printed = go_run("gosched.go", TASKS, STEPS // TASKS)
-    return values if printed is None else values | {_GOSCHED: float(printed)}
+    return values if printed is None else values | {GOSCHED: float(printed)}
 
 
 def judge_switch(verdicts: Verdicts, medians: dict[str, float]) -> None:
     """Half of Gosched's."""
-    verdicts.beside(medians, _GOSCHED)
-    if _GOSCHED in medians:
-        verdicts.most(medians, "herz: Rust task", _GOSCHED, 0.5)
+    verdicts.beside(medians, GOSCHED)
+    if GOSCHED in medians:
+        verdicts.most(medians, "herz: Rust task", GOSCHED, 0.5)
 
 
 # ---- stealing --------------------------------------------------------------------------------
