@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from herz.front.cli.options import Output, checked_name
+from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
     ] = False,
+    while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
 ) -> None:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
@@ -79,7 +80,10 @@ def run(
         started=lambda driver, version: _started(driver, version, what, folder, output),
     )
     driving.log_to_stderr()
-    driving.until_signal(lambda end: driving.live(settings, end))
+    held = None
+    if while_open is not None:
+        held = parsed_integer(while_open, option="--while-open", low=3, high=1 << 20)
+    driving.until_signal(lambda end: driving.live(settings, end), held)
 
 
 def _started(driver: Driver, version: str, what: Deciding, folder: Path, output: Output) -> None:
