@@ -58,7 +58,7 @@ e2e-real: setup ## The contract against the server of HERZ_TEST_KUBECONFIG, or a
 ifdef HERZ_TEST_KUBECONFIG
 	$(RUN) -m pytest tests/contract
 else
-	$(RUN) -m tests.support.control_plane --nodes 3 $(RUN) -m pytest tests/contract
+	$(RUN) -m tests.support.control_plane --nodes 200 $(RUN) -m pytest tests/contract tests/e2e/test_real.py
 endif
 
 soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit

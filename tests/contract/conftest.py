@@ -25,6 +25,8 @@ NODES = pytest.mark.skipif(
     kubeconfig_of_tests() is not None and "HERZ_TEST_NODES" not in os.environ,
     reason="simulated nodes are needed: make e2e-real starts them with its own control plane",
 )
+FIRST_NODE = Shape(int(os.environ.get("HERZ_TEST_NODES", "1"))).names[0]
+"""A simulated node, in the first zone."""
 _NAMES = itertools.count()
 
 

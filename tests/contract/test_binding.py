@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.conftest import NODES, Space
+from tests.contract.conftest import FIRST_NODE, NODES, Space
 from tests.support.cluster import kubeconfig_of_tests
 
 
@@ -90,7 +90,7 @@ def test_05_bind_answers_with_a_status(space: Space) -> None:
 @NODES
 def test_03_bind_gives_the_pod_its_nodes_topology(space: Space) -> None:
     space.pod()
-    assert space.bind("p", "node-0").code == 201
+    assert space.bind("p", FIRST_NODE).code == 201
     labels = space.api.get(f"{space.pods}/p").content["metadata"]["labels"]
     assert labels["topology.kubernetes.io/zone"] == "zone-0"
     assert labels["app"] == "p"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import NOBODY, NODES, Space, pod
+from tests.contract.conftest import FIRST_NODE, NOBODY, NODES, Space, pod
 from tests.support.cluster import JSON_PATCH, STRATEGIC_PATCH, Reply
 
 
@@ -276,7 +276,7 @@ def test_30_an_eviction_keeps_to_the_budget_that_its_controller_has_seen(space: 
 def test_37_a_pod_that_does_not_fit_fails_on_its_node(space: Space) -> None:
     space.pod("big", containers=container(requests={"cpu": "9"}))
     made = space.api.get(space.pods)
-    assert space.bind("big", "node-0").code == 201
+    assert space.bind("big", FIRST_NODE).code == 201
     with space.api.watch(space.pods, resourceVersion=made.revision) as events:
         status = next(
             item["object"]["status"]

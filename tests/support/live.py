@@ -6,12 +6,14 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.support.cluster import Client
 
 Content = dict[str, Any]
+WAIT_S = 90
 PODS = "/api/v1/namespaces/default/pods"
 
 
@@ -52,20 +54,26 @@ def until(
     api: Client, is_so: Callable[[dict[str, Content]], bool], path: str = PODS
 ) -> dict[str, Content]:
     """The objects by name, once it is so; the watch's changes are waited for."""
-    listed = api.get(path)
-    found = {item["metadata"]["name"]: item for item in listed.content["items"]}
-    if is_so(found):
-        return found
-    with api.watch(path, resourceVersion=listed.revision, timeoutSeconds="40") as events:
-        for event in events:
-            item = event["object"]
-            if event["type"] == "DELETED":
-                found.pop(item["metadata"]["name"], None)
-            else:
-                found[item["metadata"]["name"]] = item
-            if is_so(found):
-                return found
-    raise AssertionError(f"it did not come to be: {json.dumps(found)[:4000]}")
+    last = time.monotonic() + WAIT_S
+    while True:  # Bound: `WAIT_S`; a server may end a watch whenever it likes.
+        listed = api.get(path)
+        found = {item["metadata"]["name"]: item for item in listed.content["items"]}
+        if is_so(found):
+            return found
+        seconds = last - time.monotonic()
+        assert seconds > 0, f"it did not come to be: {json.dumps(found)[:4000]}"
+        query = {"resourceVersion": listed.revision, "timeoutSeconds": str(int(seconds) + 1)}
+        with api.watch(path, **query) as events:
+            for event in events:
+                item = event["object"]
+                if event["type"] == "ERROR":
+                    break
+                if event["type"] == "DELETED":
+                    found.pop(item["metadata"]["name"], None)
+                else:
+                    found[item["metadata"]["name"]] = item
+                if is_so(found):
+                    return found
 
 
 def node_of(item: Content) -> str:

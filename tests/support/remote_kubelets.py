@@ -24,7 +24,7 @@ from herz.world.apiserver.kubelets import Kubelets, Shape
 from herz.world.apiserver.objects.kinds import Kind, kind_of
 from herz.world.apiserver.registry.times import now
 from herz.world.apiserver.store import Change, Key, Store, Version
-from tests.support.cluster import Client
+from tests.support.cluster import MERGE_PATCH, Client
 
 Content = dict[str, Any]
 LOG = logging.getLogger("herz.tests.kubelets")
@@ -97,7 +97,8 @@ class RemoteKubelets:
             code, made = await self._send("GET", _path(kind, "", name))
         assert code in (200, 201), made
         path = _path(kind, "", name) + "/status"
-        code, made = await self._send("PUT", path, {**made, "status": node["status"]})
+        # Whoever else writes nodes, such as the controller that takes their first taints away.
+        code, made = await self._send("PATCH", path, {"status": node["status"]})
         assert code == 200, made
         self._see(Key("nodes", "", name), made)
 
@@ -181,7 +182,10 @@ class RemoteKubelets:
 
     async def _send(self, method: str, path: str, body: Any = None) -> tuple[int, Content]:
         try:
-            async with self._web.request(method, path, json=body) as answer:
+            media = MERGE_PATCH if method == "PATCH" else "application/json"
+            async with self._web.request(
+                method, path, json=body, headers={"Content-Type": media}
+            ) as answer:
                 return answer.status, await answer.json()
         except (aiohttp.ClientError, TimeoutError) as error:
             LOG.info("%s %s: %s", method, path, error)
