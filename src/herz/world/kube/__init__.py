@@ -1,1 +1,1 @@
-"""A cluster that Kubernetes' API describes: what is read from it, and what is written to it."""
+"""A live cluster: what its API says goes in as events, what was decided goes out as writes."""
