@@ -17,8 +17,14 @@ for whatever reason, has lost it.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -149,6 +155,48 @@ class Place:
     wall: Callable[[], str]
 
 
+def clock_ns() -> int:
+    """Nanoseconds since the machine started, the time in which it was suspended included."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def here() -> Place:
+    """The running loop, and this machine's clocks."""
+
+    async def sleep(time_ns: int) -> None:
+        await asyncio.sleep(time_ns / SECOND_NS)
+
+    def wall() -> str:
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    return Place(clock_ns, sleep, random.random, wall)
+
+
+def identity() -> str:
+    """A name that no other process ever had, with the host's name for people."""
+    return f"{os.uname().nodename}_{secrets.token_hex(8)}"
+
+
+class Transport(Protocol):
+    """What sends a request (`herz.world.kube.transport`)."""
+
+    async def request(
+        self, method: str, path: str, *, body: bytes = b"", timeout_seconds: float
+    ) -> Reply:
+        """The answer; a `WorldError` where none came."""
+        ...
+
+
+def asking(transport: Transport) -> Ask:
+    """Requests of the election over a transport."""
+
+    async def ask(method: str, path: str, body: bytes, timeout_ns: int) -> Reply:
+        seconds = timeout_ns / SECOND_NS
+        return await transport.request(method, path, body=body, timeout_seconds=seconds)
+
+    return ask
+
+
 class Elector:
     """One replica's part in the election.
 
@@ -251,9 +299,11 @@ class Elector:
             Whether the API took it; if not, others wait until the lease is over.
         """
         self.term = 0
-        if self._content is None or self.holder != self.identity or not self._is_current:
-            return False
         try:
+            if not self._is_current:
+                await self._read(self.durations.write)
+            if self.holder != self.identity or not self._is_current:
+                return False
             return await self._write(
                 {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._place.wall()},
                 self.durations.write,
