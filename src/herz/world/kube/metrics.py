@@ -327,22 +327,22 @@ class GuardMetrics:
     """The guard's own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._leads = Gauge(
             "leader_election_master_status",
             "1 while this replica holds the lease.",
             ("name",),
-            registry=self._registry,
+            registry=self.registry,
         )
         self._leads.labels("herz").set(0)
         self._term = Gauge(
-            "herz_leader_term", "The term of this replica; 0 without.", registry=self._registry
+            "herz_leader_term", "The term of this replica; 0 without.", registry=self.registry
         )
         self._between = Histogram(
             "herz_lease_renewal_interval_seconds",
             "From one renewal of the lease to the next.",
             buckets=(0.5, 1, 2, 2.5, 3, 4, 6, 8, 10, 15),
-            registry=self._registry,
+            registry=self.registry,
         )
         self._last_ns = 0
 
@@ -359,4 +359,4 @@ class GuardMetrics:
 
     def text(self) -> bytes:
         """In Prometheus' text form."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
