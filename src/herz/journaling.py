@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from herz.world.store.index import Index
 
 ORIGIN = "herz.dev/journal"
 """The name of a log that was given none."""
+Continue = Callable[[Policy | Policies], Journaled]
+"""Makes the machine of a journal that goes on."""
 
 
 @contextmanager
@@ -75,6 +78,66 @@ def written(
             store.close()
     for _ in made:
         Index(Reader(folder)).close()  # Readers find it made.
+
+
+@contextmanager
+def continued(
+    folder: Path,
+    *,
+    origin: str = ORIGIN,
+    notary: Notary | None = None,
+    term: int = 0,
+    state_every: int = STATE_EVERY,
+) -> Iterator[Continue]:
+    """What puts one machine into a journal that is there already, or into a new one.
+
+    A machine that was killed is not had again from it: the API holds what became of its
+    decisions. Its chain of records, and the key of its ties, go on.
+
+    Args:
+        folder: where; made where it is not there.
+        origin: the log's name, where it is new.
+        notary: signs its checkpoints; None: there are none.
+        term: the leader's; not below the last writer's.
+        state_every: decisions from one state to the next.
+
+    Raises:
+        AuditError: the journal is damaged.
+        WorldError: the disk refused, or a later leader writes it.
+    """
+    made: list[tuple[FileStore, Journaled]] = []
+
+    def make(policy: Policy | Policies) -> Journaled:
+        assert not made, "a journal is one machine's at a time"
+        seed, name = secrets.randbits(63), origin
+        if (folder / "segments").is_dir():
+            # Who does not lead by a lease writes under the last term.
+            store = FileStore.open(folder, term or Reader(folder).leader_term())
+            start = _first_start(store)
+            seed, name = (seed, name) if start is None else (start.seed, start.origin)
+        else:
+            store = FileStore.open(folder, term)
+        log = Log(store, os.urandom, name, notary)
+        made.append((store, journaled(log, policy, seed, state_every=state_every)))
+        return made[0][1]
+
+    try:
+        yield make
+        for _, machine in made:
+            machine.close()
+    finally:
+        for store, _ in made:
+            store.close()
+
+
+def _first_start(store: FileStore) -> Start | None:
+    """What the journal's first machine was; None where it has no entry yet."""
+    first = next(store.read(0, 1), None)
+    if first is None:
+        return None
+    content = opened(first[1])[1]
+    assert isinstance(content, Start), "a journal begins so"
+    return content
 
 
 def verified(

@@ -35,7 +35,7 @@ class Machine(Protocol):
 
         Args:
             now_ns: the driver's time; never before an earlier call's or event's.
-            limit: the bound, a count and never a duration; at least 1.
+            limit: the bound, a count and never a duration; 0: only what waits to be done goes out.
 
         Returns:
             Effects in the order in which they must be carried out; empty when nothing is

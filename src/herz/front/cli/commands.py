@@ -13,6 +13,7 @@ from herz.front.cli import (
     audit_witness,
     configuration,
     explain,
+    run,
     runtime,
     settings,
     simulate,
@@ -31,6 +32,7 @@ herz = typer.Typer(
 herz.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
 herz.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 herz.command("up", epilog=up.EXAMPLE)(up.up)
+herz.command("run", epilog=run.EXAMPLE)(run.run)
 herz.command("version", epilog="Example: herz version --output json")(settings.version)
 settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
 settings.config.command("show", epilog=configuration.SHOW)(configuration.show)

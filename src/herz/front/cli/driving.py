@@ -1,0 +1,225 @@
+"""The process of a live scheduler: what it is made of, its life, and its end by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from herz import app
+from herz.config import Configuration, Policies, Policy
+from herz.errors import ConfigError
+from herz.journaling import Continue, continued
+from herz.world.kube import discovery
+from herz.world.kube.driver import Driver, Settings
+from herz.world.kube.kinds import WATCHED, Watched
+from herz.world.kube.kubeconfig import Access
+from herz.world.kube.limits import Limits
+from herz.world.kube.transport import Transport
+
+SCHEDULER_NAME: Final = "herz"
+"""Whose pods are decided where nobody says: to be beside kube-scheduler is the safe beginning."""
+_EVENTS_IN_FLIGHT: Final = 8
+_READ_SECONDS: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """What decides, and about whose pods.
+
+    Args:
+        policy: one, or one by scheduler name.
+        names: the scheduler names.
+        rate: of writes a second, of binds and of events each; 0: as many as the server takes.
+        burst: how many may come at once.
+    """
+
+    policy: Policy | Policies
+    names: tuple[str, ...]
+    rate: float = 0
+    burst: int = 1
+
+    @property
+    def limits(self) -> Limits:
+        """Of binds, patches and deletions."""
+        return Limits(self.rate, self.burst)
+
+    @property
+    def event_limits(self) -> Limits:
+        """Of events."""
+        return Limits(self.rate, self.burst, _EVENTS_IN_FLIGHT)
+
+
+def deciding(config: str | None, names: tuple[str, ...]) -> Deciding:
+    """What a file says, for the scheduler names that were given, or for its own.
+
+    Args:
+        config: a built-in policy, a policy file or kube-scheduler's configuration.
+        names: given on the command line; none: the file's, or `SCHEDULER_NAME`.
+
+    Raises:
+        ConfigError: something in the file is not allowed, or has no profile of a name.
+    """
+    loaded = app.load_policies(config or "default")
+    settings = _configuration(config)
+    own = () if settings is None else tuple(one.scheduler_name for one in settings.profiles)
+    unknown = [name for name in names if own and name not in own]
+    if isinstance(loaded, Policies) and unknown:
+        fix = f"name one of {', '.join(own)}, or give it a profile"
+        where = "--scheduler-name"
+        raise ConfigError("no profile of that name", where=where, value=unknown[0], fix=fix)
+    chosen = names or own or (SCHEDULER_NAME,)
+    if settings is None:
+        return Deciding(loaded, chosen)
+    return Deciding(loaded, chosen, settings.client.qps, settings.client.burst)
+
+
+def _configuration(config: str | None) -> Configuration | None:
+    if config is None or config in app.BUILT_IN:
+        return None
+    settings = app.load_settings(Path(config.partition("#")[0]))
+    return settings if isinstance(settings, Configuration) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """How a live scheduler runs.
+
+    Args:
+        what: decides, about whose pods.
+        kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
+        context: of the kubeconfig; None: its current one.
+        journal: the folder.
+        waits: whether a server that cannot be reached is waited for.
+        tell: shows a person what happens.
+        started: told once, when it schedules.
+        kinds: what is watched, if the server has it.
+    """
+
+    what: Deciding
+    kubeconfig: Path | None
+    context: str | None
+    journal: Path
+    waits: bool
+    tell: Callable[[str], None]
+    started: Callable[[Driver, str], None]
+    kinds: tuple[Watched, ...] = field(default=WATCHED)
+
+
+async def live(settings: Live, end: asyncio.Event) -> None:
+    """Schedule until the end is set; then finish what is under way.
+
+    Raises:
+        ConfigError: the kubeconfig or the journal cannot be used.
+        WorldError: the server is not to be used, or the journal cannot be written any more.
+    """
+    transport = Transport(Access(settings.kubeconfig, settings.context))
+    try:
+        version = await _until(
+            discovery.reached(transport, settings.tell, waits=settings.waits), end
+        )
+        if version is None:
+            return
+        kinds, absent = await discovery.served(transport, settings.kinds)
+        for kind in absent:
+            settings.tell(f"the server has no {kind.path}: pods that need it are refused")
+        await discovery.permitted(transport, kinds)
+        with continued(settings.journal) as make:
+            await _drive(settings, transport, kinds, version, make, end)
+    finally:
+        await transport.closed()
+
+
+async def _drive(
+    settings: Live,
+    transport: Transport,
+    kinds: tuple[Watched, ...],
+    version: str,
+    make: Continue,
+    end: asyncio.Event,
+) -> None:
+    what = settings.what
+    machine = make(what.policy)
+    driver = Driver(
+        machine,
+        transport,
+        kinds,
+        Settings(what.names, what.limits, what.event_limits, what.names[0]),
+    )
+    running = asyncio.ensure_future(driver.run())
+    ending = asyncio.ensure_future(end.wait())
+    synced = asyncio.ensure_future(driver.synced.wait())
+    try:
+        await asyncio.wait((running, ending, synced), return_when=asyncio.FIRST_COMPLETED)
+        if synced.done():
+            settings.started(driver, version)
+            await asyncio.wait((running, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done() and synced.done():
+            driver.stop()
+            await running
+        if running.done():
+            running.result()
+    finally:
+        for task in (running, ending, synced):
+            task.cancel()
+        await asyncio.gather(running, ending, synced, return_exceptions=True)
+
+
+async def _until(work: object, end: asyncio.Event) -> str | None:
+    """What the work gives; None where the end came before."""
+    assert asyncio.iscoroutine(work), "it is one"
+    task: asyncio.Task[str] = asyncio.ensure_future(work)
+    ending = asyncio.ensure_future(end.wait())
+    try:
+        await asyncio.wait((task, ending), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        ending.cancel()
+        await asyncio.gather(task, ending, return_exceptions=True)
+
+
+def until_signal(run: Callable[[asyncio.Event], object]) -> None:
+    """Run a coroutine until SIGINT or SIGTERM ends it; on uvloop where that is installed.
+
+    Args:
+        run: makes the coroutine, which ends soon after the event is set.
+    """
+
+    async def main() -> None:
+        end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, end.set)
+        work = run(end)
+        assert asyncio.iscoroutine(work), "it is one"
+        await work
+
+    # Threads of the package that reads kubeconfigs must not delay the loop for long.
+    sys.setswitchinterval(_READ_SECONDS)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def log_to_stderr() -> None:
+    """Warnings of the live parts, a line each, on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("herz")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

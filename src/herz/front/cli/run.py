@@ -1,0 +1,117 @@
+"""`herz run`: schedule the pods of a live cluster, until it is stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from herz.front.cli.options import Output, checked_name
+from herz.front.cli.printing import print_answer
+
+if TYPE_CHECKING:
+    from herz.front.cli.driving import Deciding
+    from herz.world.kube.driver import Driver
+
+EXAMPLE = """Examples:
+
+    herz run
+
+    herz run --kubeconfig ./cluster/kubeconfig --scheduler-name herz --journal ./journal
+
+    herz run --config kube-scheduler.yaml --scheduler-name default-scheduler
+"""
+
+
+def run(
+    *,
+    kubeconfig: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The cluster; else KUBECONFIG, the pod's account, or ~/.kube/config.",
+        ),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the kubeconfig; else its current one.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A policy, or kube-scheduler's configuration: its profiles."
+        ),
+    ] = None,
+    scheduler_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Whose pods: spec.schedulerName. Repeat for several. [herz]"
+        ),
+    ] = None,
+    journal: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="The journal; one that is there goes on."),
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
+    ] = False,
+    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+) -> None:
+    """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
+    # Imported here: no other command needs a client, nor should wait for it to load.
+    from herz.front.cli import driving  # noqa: PLC0415
+
+    what = driving.deciding(
+        None if config is None else checked_name(config, option="--config"),
+        tuple(checked_name(name, option="--scheduler-name") for name in scheduler_name or ()),
+    )
+    folder = journal_folder(journal)
+
+    settings = driving.Live(
+        what=what,
+        kubeconfig=None if kubeconfig is None else Path(kubeconfig),
+        context=context,
+        journal=folder,
+        waits=not no_wait,
+        tell=tell,
+        started=lambda driver, version: _started(driver, version, what, folder, output),
+    )
+    driving.log_to_stderr()
+    driving.until_signal(lambda end: driving.live(settings, end))
+
+
+def _started(driver: Driver, version: str, what: Deciding, folder: Path, output: Output) -> None:
+    answer = {
+        "server": driver.address,
+        "version": version,
+        "scheduler names": ", ".join(what.names),
+        "policy": f"{what.policy.name} {what.policy.digest}",
+        "journal": str(folder),
+        "nodes": driver.counted("nodes"),
+        "pods": driver.counted("pods"),
+        "process": os.getpid(),
+    }
+    print_answer(
+        answer,
+        output,
+        title="herz run",
+        columns=("what", "value"),
+        rows=[(name, str(value)) for name, value in answer.items()],
+        after=["Ctrl-C stops it; the journal goes on with the next start."],
+    )
+
+
+def tell(text: str) -> None:
+    """Show a person what happens, beside the answer."""
+    sys.stderr.write(f"herz: {text}\n")
+    sys.stderr.flush()
+
+
+def journal_folder(text: str | None) -> Path:
+    """The journal's folder; without a name, one below the user's own data."""
+    if text is not None:
+        return Path(checked_name(text, option="--journal")).absolute()
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "herz" / "journal"

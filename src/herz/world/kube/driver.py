@@ -1,0 +1,341 @@
+"""Drives a Machine against a live cluster: what is watched goes in, what is decided goes out.
+
+One task, the pump, asks the machine to decide; informers and answers apply events between its
+steps. The pump rests while the view of the cluster has a gap, while another replica leads, and
+while too many writes are under way. It knows a `Machine`, and not what is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from herz.errors import ConfigError, HerzError
+from herz.model.effects import WakeAt
+from herz.model.events import ObjectApplied, ObjectDeleted, WorldEvent
+from herz.model.objects import KubernetesObject, Pod
+from herz.ports import Machine
+from herz.world.kube.effects import Writer
+from herz.world.kube.informer import Informer
+from herz.world.kube.kinds import Watched
+from herz.world.kube.limits import Calls, Limits
+from herz.world.kube.posting import Posting
+from herz.world.kube.transport import Transport
+
+STEP_NS_MAX: Final = 5_000_000
+"""What a step should stay under, so that watches are read in time."""
+STEP_PODS_MAX: Final = 64
+PENDING_MAX: Final = 512
+"""Writes that are not done; while there are so many, nothing is decided."""
+STOP_SECONDS: Final = 20.0
+"""How long a stop waits for binds that are under way, and then for events."""
+_CONTROLLER: Final = "herz"
+
+_IDLE_SECONDS: Final = 30.0
+_RETRY_SECONDS: Final = 0.05
+
+_log = logging.getLogger("herz.kube")
+
+
+class Leading(Protocol):
+    """Whether this replica may act."""
+
+    def may_write(self) -> bool:
+        """Asked before each step, and right before each write leaves."""
+
+
+class Always:
+    """One replica: nobody else leads."""
+
+    def may_write(self) -> bool:
+        """See `Leading`."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the driver behaves.
+
+    Args:
+        scheduler_names: whose pods are decided; None: everybody's.
+        binds: limits of binds, patches and deletions.
+        events: limits of events.
+        controller: how events call who reports them.
+    """
+
+    scheduler_names: Collection[str] | None
+    binds: Limits = field(default_factory=Limits)
+    events: Limits = field(default_factory=lambda: Limits(in_flight_max=8))
+    controller: str = _CONTROLLER
+
+
+@dataclass(slots=True)
+class Pace:
+    """Picks how many pods a step may take, by what the last ones took.
+
+    The measurement reaches the machine as the count alone, which is in the journal.
+    """
+
+    limit: int = 8
+    longest_ns: int = 0
+    steps: int = 0
+    over: int = 0
+    """Steps that took longer than `STEP_NS_MAX`."""
+
+    def took(self, took_ns: int, decided: int) -> None:
+        """A step of so many pods took so long."""
+        self.steps += 1
+        self.longest_ns = max(self.longest_ns, took_ns)
+        if took_ns > STEP_NS_MAX:
+            self.over += 1
+            if decided:
+                self.limit = max(1, min(self.limit, decided) * STEP_NS_MAX // took_ns)
+        elif decided >= self.limit and took_ns < STEP_NS_MAX * 3 // 5:
+            self.limit = min(self.limit + max(1, self.limit // 4), STEP_PODS_MAX)
+
+
+class Driver:
+    """One scheduler on one cluster.
+
+    Args:
+        machine: decides.
+        transport: to the API server.
+        kinds: what is watched.
+        settings: how it behaves.
+        leading: whether this replica may act.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        transport: Transport,
+        kinds: Sequence[Watched],
+        settings: Settings,
+        leading: Leading | None = None,
+    ) -> None:
+        self._machine = machine
+        self._transport = transport
+        self._settings = settings
+        self._leading = leading or Always()
+        names = settings.scheduler_names
+        self._names = None if names is None else frozenset(names)
+        rng = random.Random()
+        self.informers = tuple(Informer(kind, transport, self, rng) for kind in kinds)
+        self._pods = next(one for one in self.informers if one.watched.kind is Pod)
+        may_write = self._leading.may_write
+        self.posting = Posting(Calls(transport, settings.events, may_write), settings.controller)
+        self.writer = Writer(
+            Calls(transport, settings.binds, may_write),
+            self.posting,
+            self._apply,
+            self._pod_of,
+            self.now_ns,
+        )
+        self.pace = Pace()
+        self.refused_events = 0
+        self.synced = asyncio.Event()
+        """Set when every first list has been taken in."""
+        # Wall time, but never backwards: times in the journal are for people, too.
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+        self._turn = asyncio.Event()
+        self._synced_some = asyncio.Event()
+        self._wake_ns: int | None = None
+        self._is_stopping = False
+        self._failure: BaseException | None = None
+
+    # ---- what others ask --------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """The driver's time."""
+        return self._epoch_ns + time.monotonic_ns()
+
+    @property
+    def address(self) -> str:
+        """The server's URL."""
+        return self._transport.address
+
+    def counted(self, plural: str) -> int:
+        """How many objects of a kind there are now."""
+        return sum(len(one.objects) for one in self.informers if one.watched.plural == plural)
+
+    @property
+    def ready(self) -> int:
+        """Pods that could be decided now."""
+        return self._machine.ready
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no watch has a gap: only then is anything decided."""
+        return all(one.is_fresh for one in self.informers)
+
+    @property
+    def waits_for(self) -> list[str]:
+        """Why nothing is decided now, in words; empty while it is."""
+        found = [
+            one.problem or f"waiting for the list of {one.watched.plural}"
+            for one in self.informers
+            if not one.is_fresh
+        ]
+        if not self._leading.may_write():
+            found.append("another replica leads")
+        return found
+
+    # ---- its life ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Schedule until `stop`.
+
+        Raises:
+            HerzError: the machine or its journal failed: nothing is bound any more.
+        """
+        tasks = [asyncio.ensure_future(self._watch_all()), asyncio.ensure_future(self._pump())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            self.writer.cancel()
+            self.posting.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Decide nothing more; finish or confirm what is under way; then `run` returns."""
+        self._is_stopping = True
+        self._turn.set()
+
+    async def _watch_all(self) -> None:
+        """Each kind by a task of its own, pods after the others' first lists."""
+        async with asyncio.TaskGroup() as group:
+            others = [one for one in self.informers if one is not self._pods]
+            for informer in others:
+                group.create_task(informer.run())
+            while not all(one.is_synced for one in others):
+                self._synced_some.clear()
+                await self._synced_some.wait()
+            group.create_task(self._pods.run())
+            while not self._pods.is_synced:
+                self._synced_some.clear()
+                await self._synced_some.wait()
+            # What was loaded stays: no collection looks at it again.
+            gc.collect()
+            gc.freeze()
+            _log.info("synced: %s", self._inventory())
+            self.synced.set()
+            self._turn.set()
+
+    def _inventory(self) -> str:
+        counts = [(one.watched.plural, len(one.objects)) for one in self.informers]
+        return ", ".join(f"{count} {plural}" for plural, count in counts if count)
+
+    # ---- what is seen -----------------------------------------------------------------------
+
+    def applied(self, thing: KubernetesObject, unlisted: tuple[str, ...]) -> None:
+        """See `herz.world.kube.informer.Sink`."""
+        if isinstance(thing, Pod):
+            if thing.is_assigned:
+                self.writer.seen(thing)
+            elif self._names is not None and thing.spec.scheduler_name not in self._names:
+                return
+        self._apply(ObjectApplied(time_ns=self.now_ns(), object=thing, unlisted=unlisted))
+
+    def deleted(self, thing: KubernetesObject) -> None:
+        """See `herz.world.kube.informer.Sink`."""
+        self._apply(ObjectDeleted(time_ns=self.now_ns(), object=thing))
+
+    def freshness_changed(self) -> None:
+        """See `herz.world.kube.informer.Sink`."""
+        self._synced_some.set()
+        self._turn.set()
+
+    def _pod_of(self, key: str) -> Pod | None:
+        found = self._pods.objects.get(key)
+        return found if isinstance(found, Pod) else None
+
+    def _apply(self, event: WorldEvent) -> None:
+        try:
+            self._machine.apply(event)
+        except ConfigError as error:
+            # The machine refuses the object; what it knew of it stays.
+            self.refused_events += 1
+            _log.warning("refused: %s", error)
+        except HerzError as error:
+            # Raised where an informer or a write delivers it, it would end only that one.
+            if self._failure is None:
+                self._failure = error
+        self._turn.set()
+
+    # ---- what is decided --------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        await self.synced.wait()
+        while not self._is_stopping:  # Bound: the driver's life.
+            await self._rest()
+            if self._failure is not None:
+                raise self._failure
+            if self._may_act():
+                self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
+            # Those who read watches and answers have their turn.
+            await asyncio.sleep(0)
+        await self._finish()
+
+    async def _rest(self) -> None:
+        """Until something was applied, or it is time; at once while pods are ready."""
+        may_act = self._may_act()
+        if may_act and (self._turn.is_set() or self._machine.ready):
+            self._turn.clear()
+            return
+        wait = _IDLE_SECONDS
+        if may_act and self._wake_ns is not None:
+            wait = min(max(self._wake_ns - self.now_ns(), 0) / 1e9, wait)
+        if not may_act:
+            # A write that ends, a list or a lease lets it go on; none of them is told here.
+            wait = _RETRY_SECONDS
+        self._turn.clear()
+        try:
+            async with asyncio.timeout(wait):
+                await self._turn.wait()
+        except TimeoutError:
+            return
+
+    def _may_act(self) -> bool:
+        is_there_room = self.writer.pending < PENDING_MAX
+        return (
+            is_there_room and not self._is_stopping and self.is_fresh and self._leading.may_write()
+        )
+
+    def _step(self, limit: int) -> None:
+        """Decide; then let the effects leave, for what led to them is kept."""
+        before, now_ns = self._machine.ready, self.now_ns()
+        if self._wake_ns is not None and self._wake_ns <= now_ns:
+            self._wake_ns = None
+        effects = self._machine.step(now_ns, limit)
+        self.pace.took(self.now_ns() - now_ns, min(before, limit))
+        for effect in effects:
+            if isinstance(effect, WakeAt):
+                self._wake_ns = effect.time_ns
+            else:
+                self.writer.carry_out(effect)
+
+    async def _finish(self) -> None:
+        """Binds that are under way are finished or confirmed, and their events written."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                while True:  # Bound: the time; what is finished here may end a pod's wait.
+                    await self.writer.idle.wait()
+                    self._step(0)
+                    if not self.writer.pending:
+                        break
+                await self.posting.idle.wait()
+        except TimeoutError:
+            _log.warning(
+                "stopped with %s writes under way: the next start reads what came of them",
+                self.writer.pending,
+            )

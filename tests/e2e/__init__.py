@@ -1,0 +1,1 @@
+"""Whole commands against whole clusters."""
