@@ -39,7 +39,14 @@ WRITES: tuple[Fault, ...] = (
     *(Fault.SILENT_BEFORE, Fault.SILENT_AFTER, Fault.RESET_AFTER, Fault.SLOW),
 )
 READS: tuple[Fault, ...] = (Fault.REFUSED, Fault.BUSY, Fault.SLOW, Fault.RESET_AFTER)
-WATCHES: tuple[Fault, ...] = (Fault.GONE, Fault.GONE_INSIDE, Fault.DROPPED, Fault.HALF_OPEN, Fault.SLOW, Fault.REFUSED)
+WATCHES: tuple[Fault, ...] = (
+    Fault.GONE,
+    Fault.GONE_INSIDE,
+    Fault.DROPPED,
+    Fault.HALF_OPEN,
+    Fault.SLOW,
+    Fault.REFUSED,
+)
 SLOW_SECONDS = 0.3
 _HEAD_BYTES_MAX = 1 << 16
 

@@ -94,8 +94,8 @@ def measured() -> dict[str, set[str]]:
                 found[family.name + suffix] = labels | ({"le"} if suffix == "_bucket" else set())
     for value in vars(signals).values():
         if isinstance(value, str) and value.startswith("herz_"):
-            name, _, labels = value.partition("{")
-            found[name] = set(re.findall(r"(\w+)=", labels))
+            name, _, text = value.partition("{")
+            found[name] = set(re.findall(r"(\w+)=", text))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from herz.front.cli import leading
 from herz.front.cli.options import Output, checked_name
 from herz.front.cli.printing import print_answer
 
@@ -57,11 +58,23 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
     ] = False,
+    leader_elect: leading.LeaderElect = False,
+    lease_namespace: leading.LeaseNamespace = None,
+    lease_name: leading.LeaseName = None,
+    lease_duration: leading.LeaseDuration = None,
+    renew_deadline: leading.RenewDeadline = None,
+    retry_period: leading.RetryPeriod = None,
+    bind_address: leading.BindAddress = "0.0.0.0",
+    secure_port: leading.SecurePort = "",
+    tls_cert_file: leading.CertFile = "",
+    tls_private_key_file: leading.KeyFile = "",
+    metrics_token_file: leading.TokenFile = "",
+    logging_format: leading.LoggingFormat = "text",
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
-) -> None:
+) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving  # noqa: PLC0415
+    from herz.front.cli import driving, operating  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
@@ -69,17 +82,33 @@ def run(
     )
     folder = journal_folder(journal)
 
+    election = operating.election(
+        is_on=leader_elect,
+        names=(lease_namespace, lease_name),
+        times=(lease_duration, renew_deadline, retry_period),
+        configuration=what.configuration,
+    )
+    files = (tls_cert_file, tls_private_key_file, metrics_token_file)
+    served = operating.serving(bind_address, secure_port, files, folder)
+    operating.log_as(logging_format)
+    where = (None if kubeconfig is None else Path(kubeconfig), context)
+    guard = operating.guarded()
+    if election is not None and guard is None:
+        guarding = operating.Guarding(election, served, *where, folder, not no_wait)
+        return operating.run_guard(guarding, sys.argv[1:])
+    shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
     settings = driving.Live(
         what=what,
-        kubeconfig=None if kubeconfig is None else Path(kubeconfig),
-        context=context,
+        kubeconfig=where[0],
+        context=where[1],
         journal=folder,
         waits=not no_wait,
         tell=tell,
         started=lambda driver, version: _started(driver, version, what, folder, output),
+        operations=shown,
     )
-    driving.log_to_stderr()
     driving.until_signal(lambda end: driving.live(settings, end))
+    return 0
 
 
 def _started(driver: Driver, version: str, what: Deciding, folder: Path, output: Output) -> None:

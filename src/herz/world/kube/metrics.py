@@ -53,20 +53,16 @@ class Observer(Protocol):
         """A step decided so many pods, and took so long."""
         ...
 
-    def bound(self, uid: str, duration_ns: int) -> None:
-        """The API confirmed a bind so long after it was asked for."""
+    def bound(self, uid: str) -> None:
+        """The API confirmed a bind."""
         ...
 
     def wrote(self, effect: str, code: str, duration_ns: int) -> None:
         """A write ended with this status code, or `none` where no answer came."""
         ...
 
-    def relisted(self, kind: str, reason: str) -> None:
-        """A kind was listed anew: `start`, `gone`, `broken`."""
-        ...
-
-    def stale(self, kind: str, *, is_stale: bool) -> None:
-        """Whether what is known of a kind may be out of date."""
+    def kept(self, kind: str, lists: int, *, is_fresh: bool) -> None:
+        """A kind was listed so often, and is known without a gap or not."""
         ...
 
     def left(self, uid: str) -> None:
@@ -151,7 +147,8 @@ class Metrics:
         # Bound: the pods that wait, and those whose bind is under way.
         self._tries: dict[str, _Tries] = {}
         self._refused_by: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self._placed: list[tuple[str, str]] = []
+        self._decided: list[tuple[str, str, str]] = []
+        self._listed: dict[str, int] = {}
 
     def _own(self, registry: CollectorRegistry) -> None:
         self._step_seconds = Histogram(
@@ -173,8 +170,8 @@ class Metrics:
             buckets=exponential(0.001, 2, 15),
             registry=registry,
         )
-        self._relists = Counter(
-            "herz_relists", "Lists of a kind, by why.", ("kind", "reason"), registry=registry
+        self._lists = Counter(
+            "herz_lists", "How often all of a kind was read.", ("kind",), registry=registry
         )
         self._stale = Gauge(
             "herz_stale", "1 while a kind may be out of date.", ("kind",), registry=registry
@@ -201,7 +198,7 @@ class Metrics:
         if record.decided is Decided.PREEMPT:
             self._preemptions.inc()
             self._victims.observe(len(record.victims))
-        self._placed.append((result, profile))
+        self._decided.append((result, profile, uid))
         if not record.repeats:
             # A short record names the same verdict as before: the rules are the same.
             self._settle(uid)
@@ -216,38 +213,43 @@ class Metrics:
     def stepped(self, decided: int, duration_ns: int) -> None:
         """See `Observer`."""
         self._step_seconds.observe(duration_ns / SECOND_NS)
-        placed, self._placed = self._placed, []
-        if decided and placed:
-            each = duration_ns / decided / SECOND_NS
-            for result, profile in placed:
-                self._algorithm_seconds.observe(each)
-                if result != "scheduled":
-                    self._attempt_seconds.labels(result, profile).observe(each)
+        attempts, self._decided = self._decided, []
+        if not attempts:
+            return
+        each = duration_ns / max(decided, len(attempts)) / SECOND_NS
+        for result, profile, uid in attempts:
+            self._algorithm_seconds.observe(each)
+            tries = self._tries.get(uid)
+            if result != "scheduled":
+                self._attempt_seconds.labels(result, profile).observe(each)
+            elif tries is not None:
+                tries.placed_ns, tries.deciding_seconds = self._clock(), each
 
-    def bound(self, uid: str, duration_ns: int) -> None:
+    def bound(self, uid: str) -> None:
         """See `Observer`."""
         tries = self._tries.pop(uid, None)
         if tries is None:
             return
         shown = str(tries.count) if tries.count <= ATTEMPTS_SHOWN_MAX else f"{ATTEMPTS_SHOWN_MAX}+"
-        took = (self._clock() - tries.since_ns) / SECOND_NS
-        self._sli_seconds.labels(shown).observe(max(took, 0.0))
+        now = self._clock()
+        self._sli_seconds.labels(shown).observe(max(now - tries.since_ns, 0) / SECOND_NS)
         self._pod_attempts.observe(tries.count)
-        seconds = duration_ns / SECOND_NS
-        self._attempt_seconds.labels("scheduled", tries.profile).observe(seconds)
+        took = max(now - tries.placed_ns, 0) / SECOND_NS + tries.deciding_seconds
+        self._attempt_seconds.labels("scheduled", tries.profile).observe(took)
 
     def wrote(self, effect: str, code: str, duration_ns: int) -> None:
         """See `Observer`."""
         self._writes.labels(effect, code).inc()
         self._write_seconds.labels(effect).observe(duration_ns / SECOND_NS)
 
-    def relisted(self, kind: str, reason: str) -> None:
+    def kept(self, kind: str, lists: int, *, is_fresh: bool) -> None:
         """See `Observer`."""
-        self._relists.labels(kind, reason).inc()
-
-    def stale(self, kind: str, *, is_stale: bool) -> None:
-        """See `Observer`."""
-        self._stale.labels(kind).set(is_stale)
+        self._stale.labels(kind).set(not is_fresh)
+        # Bound: the kinds that are watched.
+        more = lists - self._listed.get(kind, 0)
+        if more:
+            self._listed[kind] = lists
+            self._lists.labels(kind).inc(more)
 
     def left(self, uid: str) -> None:
         """See `Observer`."""
@@ -263,10 +265,11 @@ class Metrics:
 class _Tries:
     """How often a pod was decided, and since when."""
 
-    __slots__ = ("count", "profile", "since_ns")
+    __slots__ = ("count", "deciding_seconds", "placed_ns", "profile", "since_ns")
 
     def __init__(self, since_ns: int) -> None:
-        self.since_ns = since_ns
+        self.since_ns = self.placed_ns = since_ns
+        self.deciding_seconds = 0.0
         self.count = 0
         self.profile = ""
 
