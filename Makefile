@@ -25,7 +25,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run test e2e-real race tsan soak sim check bench bench-runtime lock docs fmt clean ci FORCE
+.PHONY: help setup run simulate test e2e-real race tsan soak sim check bench bench-runtime lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -33,7 +33,10 @@ help: ## Show this list
 
 setup: $(STAMPS)/native ## Make .venv: pinned and hashed dependencies, native module
 
-run: setup ## Simulate SCENARIO (shop) under POLICY and write the report
+run: setup ## A cluster on this machine: API server, nodes, scheduler and a demo, which ends by itself
+	$(VENV)/bin/herz up --demo --once
+
+simulate: setup ## Simulate SCENARIO (shop) under POLICY and write the report
 	@mkdir -p $(dir $(REPORT))
 	$(VENV)/bin/herz simulate $(SCENARIO) --policy $(POLICY) --report $(abspath $(REPORT))
 

@@ -66,9 +66,12 @@ def test_it_serves_survives_a_kill_and_stops_when_told(tmp_path: Path) -> None:
 
 def test_it_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data", str(tmp_path / "cluster")]
-    assert main(["up", *data]) == 2
-    assert "--no-scheduler" in capsys.readouterr().err
     for wrong in (
+        ["--once"],
+        ["--demo", "--no-scheduler"],
+        ["--demo", "--nodes", "4"],
+        ["--config", "no-such-policy"],
+        ["--config", "no-such-file.yaml"],
         ["--nodes", "many"],
         ["--nodes", "10001"],
         ["--port", "65536"],
@@ -76,7 +79,7 @@ def test_it_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixt
         ["--cpu", "much"],
         ["--data", ""],
     ):
-        assert main(["up", "--no-scheduler", *data, *wrong]) == 2, wrong
+        assert main(["up", *data, *wrong]) == 2, wrong
         assert "fix" in capsys.readouterr().err
     assert not (tmp_path / "cluster").exists()
 

@@ -135,8 +135,9 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         if version is None:
             return
         kinds, absent = await discovery.served(transport, settings.kinds)
-        for kind in absent:
-            settings.tell(f"the server has no {kind.path}: pods that need it are refused")
+        if absent:
+            paths = ", ".join(kind.path for kind in absent)
+            settings.tell(f"the server has no {paths}: pods that need them are refused")
         await discovery.permitted(transport, kinds)
         term = await _until(operations.leading(), end)
         if term is None:
@@ -198,11 +199,12 @@ async def _until(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> Resu
         await asyncio.gather(task, ending, return_exceptions=True)
 
 
-def until_signal(run: Callable[[asyncio.Event], object]) -> None:
+def until_signal(run: Callable[[asyncio.Event], object], held: int | None = None) -> None:
     """Run a coroutine until SIGINT or SIGTERM ends it; on uvloop where that is installed.
 
     Args:
         run: makes the coroutine, which ends soon after the event is set.
+        held: a pipe's descriptor: its end is an end, too, for the other process is gone.
     """
 
     async def main() -> None:
@@ -210,6 +212,13 @@ def until_signal(run: Callable[[asyncio.Event], object]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, end.set)
+        if held is not None:
+
+            def gone() -> None:
+                loop.remove_reader(held)
+                end.set()
+
+            loop.add_reader(held, gone)
         work = run(end)
         assert asyncio.iscoroutine(work), "it is one"
         await work

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from herz.front.cli import leading
-from herz.front.cli.options import Output, checked_name
+from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def run(
     tls_private_key_file: leading.KeyFile = "",
     metrics_token_file: leading.TokenFile = "",
     logging_format: leading.LoggingFormat = "text",
+    while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
@@ -107,7 +108,10 @@ def run(
         started=lambda driver, version: _started(driver, version, what, folder, output),
         operations=shown,
     )
-    driving.until_signal(lambda end: driving.live(settings, end))
+    held = None
+    if while_open is not None:
+        held = parsed_integer(while_open, option="--while-open", low=3, high=1 << 20)
+    driving.until_signal(lambda end: driving.live(settings, end), held)
     return 0
 
 
