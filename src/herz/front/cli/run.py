@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from herz.front.cli import leading
+from herz.front.cli import run_options as options
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
@@ -29,47 +29,24 @@ EXAMPLE = """Examples:
 
 def run(
     *,
-    kubeconfig: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="The cluster; else KUBECONFIG, the pod's account, or ~/.kube/config.",
-        ),
-    ] = None,
-    context: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the kubeconfig; else its current one.")
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE", help="A policy, or kube-scheduler's configuration: its profiles."
-        ),
-    ] = None,
-    scheduler_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Whose pods: spec.schedulerName. Repeat for several. [herz]"
-        ),
-    ] = None,
-    journal: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="The journal; one that is there goes on."),
-    ] = None,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
-    ] = False,
-    leader_elect: leading.LeaderElect = False,
-    lease_namespace: leading.LeaseNamespace = None,
-    lease_name: leading.LeaseName = None,
-    lease_duration: leading.LeaseDuration = None,
-    renew_deadline: leading.RenewDeadline = None,
-    retry_period: leading.RetryPeriod = None,
-    bind_address: leading.BindAddress = "0.0.0.0",
-    secure_port: leading.SecurePort = "",
-    tls_cert_file: leading.CertFile = "",
-    tls_private_key_file: leading.KeyFile = "",
-    metrics_token_file: leading.TokenFile = "",
-    logging_format: leading.LoggingFormat = "text",
+    kubeconfig: options.Kubeconfig = None,
+    context: options.Context = None,
+    config: options.Config = None,
+    scheduler_name: options.SchedulerName = None,
+    journal: options.Journal = None,
+    no_wait: options.NoWait = False,
+    leader_elect: options.LeaderElect = False,
+    lease_namespace: options.LeaseNamespace = None,
+    lease_name: options.LeaseName = None,
+    lease_duration: options.LeaseDuration = None,
+    renew_deadline: options.RenewDeadline = None,
+    retry_period: options.RetryPeriod = None,
+    bind_address: options.BindAddress = "0.0.0.0",
+    secure_port: options.SecurePort = "",
+    tls_cert_file: options.CertFile = "",
+    tls_private_key_file: options.KeyFile = "",
+    metrics_token_file: options.TokenFile = "",
+    logging_format: options.LoggingFormat = "text",
     while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
 ) -> int:

@@ -1,4 +1,4 @@
-"""The options of leader election, endpoints and logs, by kube-scheduler's names."""
+"""The options of `herz run`; of leader election, endpoints and logs by kube-scheduler's names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,31 @@ from typing import Annotated
 import typer
 
 _Text = str | None
+Kubeconfig = Annotated[
+    _Text,
+    typer.Option(
+        metavar="FILE", help="The cluster; else KUBECONFIG, the pod's account, or ~/.kube/config."
+    ),
+]
+Context = Annotated[
+    _Text, typer.Option(metavar="NAME", help="Of the kubeconfig; else its current one.")
+]
+Config = Annotated[
+    _Text,
+    typer.Option(
+        metavar="NAME|FILE", help="A policy, or kube-scheduler's configuration: its profiles."
+    ),
+]
+SchedulerName = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Whose pods: spec.schedulerName. Repeat for several. [herz]"),
+]
+Journal = Annotated[
+    _Text, typer.Option(metavar="DIR", help="The journal; one that is there goes on.")
+]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
+]
 LeaderElect = Annotated[
     bool, typer.Option("--leader-elect", help="Schedule only while holding the lease.")
 ]
