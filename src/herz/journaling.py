@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from herz import app
@@ -16,6 +17,7 @@ from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
 from herz.commit.audit.replay import Replay, Replayed
+from herz.commit.audit.resumed import ResumedLog
 from herz.commit.audit.verify import Judge, Verification, Verified
 from herz.config import Policies, Policy, canonical_policy, policy_of
 from herz.cycle import Cycle
@@ -36,6 +38,19 @@ Continue = Callable[[Policy | Policies], Journaled]
 """Makes the machine of a journal that goes on."""
 
 
+@dataclass(slots=True)
+class Resumption:
+    """A run that is done again, to go on in its journal; filled while it runs.
+
+    Args:
+        repeated: how many entries were there, and are the same.
+        recovered: what a crash left that had to be mended, in words.
+    """
+
+    repeated: int = 0
+    recovered: str = ""
+
+
 @contextmanager
 def written(
     folder: Path,
@@ -43,36 +58,51 @@ def written(
     origin: str = ORIGIN,
     notary: Notary | None = None,
     state_every: int = STATE_EVERY,
+    resumption: Resumption | None = None,
 ) -> Iterator[Wrap]:
-    """What puts one machine into a new journal in the folder.
+    """What puts one machine into a journal in the folder.
 
     Args:
         folder: where; made where it is not there.
         origin: the log's name.
         notary: signs its checkpoints; None: there are none.
         state_every: decisions from one state to the next.
+        resumption: the run was begun in this journal, is done again, and goes on; None: the
+            journal is a new one.
 
     Raises:
-        ConfigError: there is a journal already.
+        AuditError: it is damaged.
+        ConfigError: there is a journal already, or none to go on with, or one of another run.
         WorldError: the disk refused.
     """
-    if (folder / "segments").is_dir():
-        fix = "name a folder that is not there, or remove the journal"
+    if resumption is not None:
+        Reader(folder)  # Refuses a folder without a journal, before one is made there.
+    elif (folder / "segments").is_dir():
+        fix = "name a folder that is not there, remove the journal, or go on in it with --resume"
         raise ConfigError("there is a journal", where="--journal", value=str(folder), fix=fix)
     made: list[tuple[FileStore, Journaled]] = []
 
     def wrap(policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink]) -> Machine:
+        log: Log
         # Made here: bad input is found before, and nothing is written then.
         assert not made, "a journal is one machine's"
-        store = FileStore.open(folder)
-        log = Log(store, os.urandom, origin, notary)
+        if resumption is None:
+            store = FileStore.open(folder)
+            log = Log(store, os.urandom, origin, notary)
+        else:
+            store = FileStore.open(folder, Reader(folder).leader_term())
+            log = ResumedLog(store, os.urandom, origin, notary)
         made.append((store, journaled(log, policy, seed, sinks, state_every=state_every)))
         return made[0][1]
 
     try:
         yield wrap
-        for _, machine in made:
+        for store, machine in made:
             machine.close()
+            if resumption is not None and isinstance(machine.log, ResumedLog):
+                machine.log.check_end()
+                resumption.repeated = machine.log.repeated
+                resumption.recovered = store.recovered
     finally:
         for store, _ in made:
             store.close()
@@ -348,7 +378,7 @@ def journaled(
         policy=policy.digest,
         policy_blob=blob,
         seed=seed,
-        recovered=log.store.recovered,
+        recovered=log.recovered,
         sequence=sequence,
         term=log.store.term,
     )

@@ -50,7 +50,8 @@ class Yielding(Answers):
         self._nominations, self._scratch, self._book = nominations, scratch, book
         self._priority = pod.priority
         self._exempt = pod.uid
-        self._exempt_at = nominations.node_of(pod.uid)
+        # Where the exempt pod was nominated to when the rows were last asked about.
+        self._exempt_at = ""
         for asked in filters:
             self.reads_all |= int(asked.rule.reads_all)
             self.reads |= int(asked.rule.reads)
@@ -74,6 +75,8 @@ class Yielding(Answers):
     def ask(self, rows: Int64s | None) -> None:
         """Ask about the rows; None: all."""
         codes: Int16s
+        # It may have been nominated since: the next pod must leave room to it there.
+        self._exempt_at = self._nominations.node_of(self._exempt)
         if rows is not None:
             codes = np.array([self._code(row) for row in rows.tolist()], np.int16)
         else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,8 @@ from herz.model.events import BindFinished, BindOutcome, ObjectApplied
 from herz.model.journal import Kind
 from herz.ports import RecordSink
 from herz.state import frozen, is_quiet, settle, thawed
-from herz.world.store.files import Reader
-from tests.support.journal import SMALL, entries_of, forge, simulated
+from herz.world.store.files import FileStore, Reader
+from tests.support.journal import entries_of, forge, simulated
 from tests.support.machine import Kept, only
 from tests.support.objects import make_node, make_pod
 
@@ -87,30 +89,35 @@ def test_what_is_refused_is_woken_and_placed_after_a_resume() -> None:
     assert [record.node for record in others.records] == ["large"]
 
 
+def _boundaries(folder: Path, places: Sequence[int]) -> set[int]:
+    """The first state and the last, and those on both sides of where two segments meet."""
+    found = {0, len(places) - 1}
+    for first, _ in Reader(folder).segments()[1:]:
+        after = bisect_left(places, first)
+        found |= {max(after - 1, 0), min(after, len(places) - 1)}
+    return found
+
+
 @pytest.mark.slow
-def test_states_of_a_simulated_day_are_taken_and_compared(tmp_path: Path) -> None:
-    with written(tmp_path, state_every=25) as wrap:
-        app.run_simulation(
-            scenario=str(SMALL),
-            policy="default",
-            seed=2,
-            runs=1,
-            data=None,
-            list_name=None,
-            load=None,
-            progress=None,
-            wrap=wrap,
-        )
+@pytest.mark.timeout(300)
+def test_a_simulated_day_is_replayed_from_twenty_states_and_all_at_boundaries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = partial(FileStore.open, segment_bytes_max=400_000)
+    monkeypatch.setattr("herz.journaling.FileStore.open", small)
+    simulated(tmp_path, seed=2, state_every=8)
+    entries = entries_of(tmp_path)
     whole = replayed(tmp_path)
-    places = [at for at, entry in enumerate(entries_of(tmp_path)) if entry.leaf[1] == Kind.STATE]
+    places = [at for at, entry in enumerate(entries) if entry.leaf[1] == Kind.STATE]
     assert whole.first is None
-    assert whole.states == len(places) > 8
-    chance = random.Random(1)
-    for number in chance.sample(range(len(places)), 8):
+    assert whole.states == len(places) > 30
+    boundaries = _boundaries(tmp_path, places)
+    assert len(boundaries) > 4
+    for number in boundaries | set(random.Random(1).sample(range(len(places)), 20)):
         found = replayed(tmp_path, first=places[number])
         assert found.first is None
         assert found.states == len(places) - number - 1
-        done = sum(entry.leaf[1] == Kind.RECORD for entry in entries_of(tmp_path)[places[number] :])
+        done = sum(entry.leaf[1] == Kind.RECORD for entry in entries[places[number] :])
         assert found.records == done
 
 

@@ -61,6 +61,15 @@ def test_a_node_kept_for_another_is_no_choice_and_counts_in_no_stage() -> None:
         assert (found.node, found.tied, found.path[0].out) == ("n2", 1, 1)
 
 
+def test_room_is_left_to_a_pod_that_was_nominated_after_it_asked() -> None:
+    world = make_world("n1", "n2")
+    nominate(world, asking("first", "4", 10), "n2")
+    own, other = asking("own", "4", 10), asking("other", "4", 10)
+    assert isinstance(world.decide(own), Choice)
+    nominate(world, own, "n1")
+    assert isinstance(world.decide(other), NoFit), "whose answers are kept with those of the first"
+
+
 def test_a_pod_leaves_no_room_to_itself() -> None:
     world = make_world("n1", "n2")
     own = asking("own", "4", 10)

@@ -333,6 +333,41 @@ def test_a_pod_does_not_stand_in_its_own_way_but_in_that_of_its_equals() -> None
         assert isinstance(ask(world, own, made), Preempted)
 
 
+class Unhelped(Filter):
+    """A filter that refuses all rows, as no pod that leaves can change, but not for good."""
+
+    name: ClassVar[str] = "Unhelped"
+    reads: ClassVar[Reads] = Reads.LABELS
+    reads_all: ClassVar[Reads] = Reads.NOTHING
+
+    code = 0
+
+    def sign(self, pod: Any) -> object:
+        return ()
+
+    def prepare(self, pod: Any, view: View) -> Any:
+        return ()
+
+    def filter(self, state: Any, view: View, rows: Rows) -> Any:
+        return np.full(len(view.unschedulable[rows]), self.code, np.int16)
+
+
+def test_a_budget_that_changes_moves_the_reason_of_a_row_that_nobody_can_help() -> None:
+    rule = Unhelped()
+    policy = make_policy(RULES, {"DefaultPreemption": {"budgets": "hard"}})
+    world = World(policy, [(rule, 1)]).nodes(make_node("n1"))
+    rule.code = world.book.code(Kind.UNFIT, rule.name, ("nothing helps",))
+    put(world, "low", "n1", "4", 0, labels={"app": "db"})
+    guard(world, "db", {"app": "db"}, 0)
+    made = world.preemption()
+    pod = make_pod("high", {"cpu": "4"}, priority=1)
+    for allowed, why in ((0, "1 No preemption victims"), (1, "1 nothing helps"), (0, "1 No pre")):
+        guard(world, "db", {"app": "db"}, allowed)
+        found = ask(world, pod, made)
+        assert isinstance(found, NotPreempted)
+        assert why in found.message
+
+
 @pytest.mark.slow
 def test_a_burst_of_preemptors_spreads_over_the_victims_of_all_nodes() -> None:
     """Each counts on what those before it were promised, though no victim is gone yet."""

@@ -96,6 +96,11 @@ class Log:
         return self._signed
 
     @property
+    def recovered(self) -> str:
+        """What had to be mended before the run, in words; empty when nothing."""
+        return self.store.recovered
+
+    @property
     def root(self) -> bytes:
         """The root of the tree over the entries that are committed."""
         return self._tree.root()

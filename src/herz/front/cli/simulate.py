@@ -31,7 +31,7 @@ from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
 from herz.front.report import render
 from herz.front.trusting import log_signer
-from herz.journaling import written
+from herz.journaling import Resumption, written
 from herz.world.sim.result import Summary
 
 STATE_EVERY_MAX = 10**9
@@ -47,6 +47,8 @@ EXAMPLE = """Examples:
     herz simulate shop --report shop.html
 
     herz simulate shop --journal DIR
+
+    herz simulate shop --journal DIR --resume
 
     herz simulate shop --journal DIR --key log.key --passphrase-file pass
 """
@@ -86,6 +88,9 @@ def simulate(
     state_every: Annotated[
         str, typer.Option(metavar="N", help="Decisions from one state to the next in it.")
     ] = str(STATE_EVERY),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in the journal of the same run, after a kill.")
+    ] = False,
     key: Annotated[
         str | None, typer.Option(metavar="FILE", help="Sign its checkpoints with this log's keys.")
     ] = None,
@@ -98,9 +103,10 @@ def simulate(
     every = parsed_integer(state_every, option="--state-every", low=1, high=STATE_EVERY_MAX)
     folder = None if journal is None else checked_journal(journal, count)
     signer = _signer(key, folder, passphrase_file, passphrase_fd)
+    again = _resumption(folder) if resume else None
     with (
         shown_progress(is_table=output is Output.TABLE) as progress,
-        nullcontext() if folder is None else _written(folder, every, signer) as wrap,
+        nullcontext() if folder is None else _written(folder, every, signer, again) as wrap,
     ):
         summary = app.run_simulation(
             scenario=checked_name(scenario, option="SCENARIO"),
@@ -116,7 +122,14 @@ def simulate(
     if target is not None:
         # Before the answer is printed: a failed write must not follow a printed success.
         write_whole(target, render(summary))
-    _print(summary, target, folder, output)
+    _print(summary, target, folder, output, again)
+
+
+def _resumption(folder: Path | None) -> Resumption:
+    if folder is None:
+        fix = "give --journal, too, or leave --resume out"
+        raise ConfigError("there is no journal to go on with", where="--resume", fix=fix)
+    return Resumption()
 
 
 def _signer(
@@ -132,25 +145,36 @@ def _signer(
 
 
 def _written(
-    folder: Path, state_every: int, signer: LogSigner | None
+    folder: Path, state_every: int, signer: LogSigner | None, again: Resumption | None
 ) -> AbstractContextManager[Wrap]:
-    """A new journal under its signer's name."""
+    """A journal under its signer's name."""
     if signer is None:
-        return written(folder, state_every=state_every)
+        return written(folder, state_every=state_every, resumption=again)
 
     def notary(checkpoint: Checkpoint) -> bytes:
         return signer.sign(checkpoint.text).data
 
-    return written(folder, origin=signer.origin, notary=notary, state_every=state_every)
+    return written(
+        folder, origin=signer.origin, notary=notary, state_every=state_every, resumption=again
+    )
 
 
-def _print(summary: Summary, target: Path | None, folder: Path | None, output: Output) -> None:
+def _print(
+    summary: Summary,
+    target: Path | None,
+    folder: Path | None,
+    output: Output,
+    again: Resumption | None,
+) -> None:
     """Print the answer."""
     after = [f"note: {note}" for note in notes(summary)]
     if target is not None:
         after.append(f"report: {target}")
     if folder is not None:
         after.append(f"journal: {folder}")
+    if again is not None:
+        after.append(f"note: {again.repeated} entries were there, and are the same")
+        after += [f"note: {again.recovered}"] if again.recovered else []
     print_answer(
         answer(summary, None if target is None else str(target)),
         output,

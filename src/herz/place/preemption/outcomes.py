@@ -127,9 +127,13 @@ class Outcomes:
         refusing = [_refuses(asked, view, rows).tolist() for asked in trial.others]
         for at, row in enumerate(rows.tolist()):
             self._keep(row, trial.run(row, [refuses[at] for refuses in refusing]))
-            if self._budgets:
-                lower = trial.lower(row)
-                self._matched[row] = self._budgets.matched([placed.pod for placed in lower])
+            self._note_budgets(trial, row)
+
+    def _note_budgets(self, trial: Trial, row: int) -> None:
+        """Remember which budgets an answer about the row is read from."""
+        if self._budgets:
+            lower = trial.lower(row)
+            self._matched[row] = self._budgets.matched([placed.pod for placed in lower])
 
     def _keep(self, row: int, outcome: Outcome) -> None:
         victims = outcome.victims
@@ -171,6 +175,8 @@ class Outcomes:
         """
         for row in rows[self._codes[rows] == _NOT_ASKED].tolist():
             self._codes[row] = trial.code(row) if trial.victims(row) else NO_VICTIM
+            # Of a row that was refused whoever leaves, nothing but this reads a budget.
+            self._note_budgets(trial, row)
         found: Int64s = self._codes[rows]
         return found
 

@@ -8,13 +8,14 @@ from herz.errors import ConfigError
 from herz.world.sim.chaos import chaos_scenario
 from herz.world.sim.manifests import manifest_scenario
 from herz.world.sim.openb import openb_scenario
+from herz.world.sim.openb_times import openb_times_scenario
 from herz.world.sim.scenario import Scenario
 from herz.world.sim.scenario_file import read_scenario_file
 from herz.world.sim.swf import swf_scenario
 
 FOLDER = Path(__file__).parent / "scenarios"
 CHAOS = "chaos"
-TRACES = ("openb", "swf")
+TRACES = ("openb", "openb-times", "swf")
 OPENB_LIST = "default"
 OPENB_LOAD = 1.3
 
@@ -35,7 +36,7 @@ def load_scenario(
 
     Args:
         name: a built-in name, a TOML file, or Kubernetes manifests (a file or a folder).
-        data: the folder of the trace; for `openb` and `swf` only.
+        data: the folder of the trace; for `TRACES` only.
         list_name: which list or log of the trace.
         load: how much arrives; for traces only.
 
@@ -71,6 +72,8 @@ def _trace(name: str, data: Path | None, list_name: str | None, load: float | No
     if name == "openb":
         load = OPENB_LOAD if load is None else load
         return openb_scenario(data, list_name or OPENB_LIST, load)
+    if name == "openb-times":
+        return openb_times_scenario(data, list_name or OPENB_LIST, load)
     if list_name is None:
         fix = "give --list NAME, the log's file name without .swf"
         raise ConfigError("swf needs a log", where="--list", fix=fix)

@@ -70,17 +70,8 @@ def openb_scenario(folder: Path, list_name: str, load: float) -> Scenario:
     if not 0 < load <= LOAD_MAX:
         fix = f"give a load above 0 and at most {LOAD_MAX:g}, such as 1.3"
         raise ConfigError("not a load", where="--load", value=load, fix=fix)
-    folder = _folder(folder)
-    lists = sorted(path.stem.removeprefix("openb_pod_list_") for path in _pod_lists(folder))
-    if list_name not in lists:
-        raise ConfigError(
-            "no such pod list",
-            where="--list",
-            value=list_name,
-            fix=f"use one of {', '.join(lists)}",
-        )
-    nodes = read_nodes(folder / NODE_LIST)
-    pods = read_pods(folder / POD_LIST.format(list_name))
+    folder, path = pod_list(folder, list_name)
+    nodes, pods = read_nodes(folder / NODE_LIST), read_pods(path)
     capacity = sum(1000 * int(node.status.allocatable[GPU_COUNT]) for node in nodes)
     # The load is made whole once, so that no float takes part in the order of pods.
     target = capacity * round(load * LOAD_MILLIONTH) // LOAD_MILLIONTH
@@ -115,6 +106,24 @@ def openb_scenario(folder: Path, list_name: str, load: float) -> Scenario:
     )
 
 
+def pod_list(folder: Path, list_name: str) -> tuple[Path, Path]:
+    """The folder that holds the trace, and the pod list of that name.
+
+    Raises:
+        ConfigError: either is not there.
+    """
+    folder = _folder(folder)
+    lists = sorted(path.stem.removeprefix("openb_pod_list_") for path in _pod_lists(folder))
+    if list_name not in lists:
+        raise ConfigError(
+            "no such pod list",
+            where="--list",
+            value=list_name,
+            fix=f"use one of {', '.join(lists)}",
+        )
+    return folder, folder / POD_LIST.format(list_name)
+
+
 def arrange(pods: list[TracePod], target: int, generator: random.Random) -> list[TracePod]:
     """The pods in order of arrival: shuffled, then padded or thinned to the target."""
     total = sum(pod.gpu_milli_total for pod in pods)
@@ -144,11 +153,11 @@ def arrange(pods: list[TracePod], target: int, generator: random.Random) -> list
 def read_nodes(path: Path) -> tuple[Node, ...]:
     """The nodes of a node list."""
     nodes = []
-    for row, where in _rows(path):
-        count = _number(row, "gpu", where)
+    for row, where in rows(path):
+        count = number(row, "gpu", where)
         allocatable: dict[str, str | int] = {
-            "cpu": f"{_number(row, 'cpu_milli', where)}m",
-            "memory": f"{_number(row, 'memory_mib', where)}Mi",
+            "cpu": f"{number(row, 'cpu_milli', where)}m",
+            "memory": f"{number(row, 'memory_mib', where)}Mi",
             "pods": NODE_PODS_MAX,
             GPU_COUNT: count,
             GPU_MILLI: 1000 * count,
@@ -160,17 +169,17 @@ def read_nodes(path: Path) -> tuple[Node, ...]:
 def read_pods(path: Path) -> list[TracePod]:
     """The pods of a pod list."""
     pods = []
-    for row, where in _rows(path):
+    for row, where in rows(path):
         models = tuple(sorted({part for part in (row.get("gpu_spec") or "").split("|") if part}))
-        count, milli = _number(row, "num_gpu", where), _number(row, "gpu_milli", where)
+        count, milli = number(row, "num_gpu", where), number(row, "gpu_milli", where)
         if count and not 0 < milli <= 1000:
             fix = "use 1 to 1000"
             raise ConfigError("not a share", where=f"{where} gpu_milli", value=milli, fix=fix)
         pods.append(
             TracePod(
                 name=_text(row, "name", where),
-                cpu_milli=_number(row, "cpu_milli", where),
-                memory_mib=_number(row, "memory_mib", where),
+                cpu_milli=number(row, "cpu_milli", where),
+                memory_mib=number(row, "memory_mib", where),
                 gpu_count=count,
                 gpu_milli=milli if count else 0,
                 models=models,
@@ -185,7 +194,7 @@ def _arrivals(sequence: list[TracePod]) -> Iterator[PodArrival]:
     for index, pod in enumerate(sequence):
         spec = specs.get(pod.shape)
         if spec is None:
-            spec = specs[pod.shape] = _spec(pod)
+            spec = specs[pod.shape] = spec_of(pod)
         copy = copies[pod.name] = copies.get(pod.name, 0) + 1
         name = pod.name if copy == 1 else f"{pod.name}-copy-{copy - 1}"
         meta = ObjectMeta(name=name, namespace="openb", uid=f"uid-{name}")
@@ -196,7 +205,8 @@ def _arrivals(sequence: list[TracePod]) -> Iterator[PodArrival]:
         )
 
 
-def _spec(pod: TracePod) -> PodSpec:
+def spec_of(pod: TracePod) -> PodSpec:
+    """The spec of a trace's pod."""
     requests: dict[str, str | int] = {
         "cpu": f"{pod.cpu_milli}m",
         "memory": f"{pod.memory_mib}Mi",
@@ -224,7 +234,7 @@ def _pod_lists(folder: Path) -> list[Path]:
     return sorted(folder.glob(POD_LIST.format("*")))
 
 
-def _rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:
+def rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:
     """The rows of a CSV file with their place for errors."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -238,7 +248,12 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:
         raise ConfigError(f"can't be read: {error}", where=str(path), fix=fix) from error
 
 
-def _number(row: dict[str, str], name: str, where: str) -> int:
+def number(row: dict[str, str], name: str, where: str) -> int:
+    """A whole number of a row.
+
+    Raises:
+        ConfigError: it is none.
+    """
     text = row.get(name) or ""
     if not text.isdigit() or len(text) > 15:
         fix = "give a whole number"

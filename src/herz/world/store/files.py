@@ -404,6 +404,8 @@ class FileStore(Reader):
             offset, size = batch.end, size + batch.entries
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._end, self._size = offset, size
+        # Whoever wrote it may have been killed before its sync.
+        self._is_synced = False
 
     def _check_torn(self, data: bytes, offset: int, size: int, error: DamageError) -> None:
         """Refuse damage that is followed by a sound batch: a crash damages the last append only."""

@@ -61,6 +61,46 @@ def test_openb_runs_by_its_protocol(folder: Path) -> None:
     )
 
 
+COLUMNS = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec"
+TIMES = f"""{COLUMNS},creation_time,deletion_time,scheduled_time
+p1,1000,1024,2,1000,,130,190,140
+p0,1000,1024,1,460,,100,160,
+p2,1000,1024,1,1000,T4,135,9000,9000
+"""
+
+
+def test_openb_with_its_times_arrives_and_departs(folder: Path) -> None:
+    (folder / "openb_pod_list_default.csv").write_text(TIMES, encoding="utf-8")
+    scenario = load_scenario("openb-times", data=folder, load=2.0)
+    arrivals = list(scenario.open(random.Random(0)).arrivals)
+    found = [(one.pod.metadata.name, one.time_ns, one.run_ns) for one in arrivals]
+    second = 10**9
+    assert found == [
+        ("p0", 0, 60 * second),
+        ("p1", 15 * second, 50 * second),
+        ("p2", 35 * second // 2, second),
+    ]
+    result = simulate(scenario, first_fit_factory, POLICY, 0)
+    assert (result.stopped, result.pods.completed) == ("drained", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TIMES.replace("130,190", "130,120"), "default.csv:2 deletion_time"),
+        (TIMES.replace("100,160", ",160"), "default.csv:3 creation_time"),
+        (TIMES.partition("\n")[0], "no pod"),
+    ],
+)
+def test_wrong_times_of_openb_are_refused(folder: Path, text: str, words: str) -> None:
+    (folder / "openb_pod_list_default.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_scenario("openb-times", data=folder)
+    assert words in str(caught.value)
+    with pytest.raises(ConfigError, match="--load"):
+        load_scenario("openb-times", data=folder, load=0.001)
+
+
 def test_swf_splits_what_is_larger_than_a_node_and_says_so(folder: Path) -> None:
     scenario = load_scenario("swf", data=folder, list_name="log")
     content = scenario.open(random.Random(0))
