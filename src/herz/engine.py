@@ -16,7 +16,7 @@ import numpy as np
 from herz.commit.audit.entry import Engine
 
 ENTRY_POINT_GROUP: Final = "herz.plugins"
-PACKAGES: Final = ("commit", "config", "intake", "model", "place", "plugin")
+PACKAGES: Final = ("commit", "config", "intake", "knowledge", "model", "place", "plugin")
 WIRING: Final = ("app.py", "cycle.py", "engine.py", "errors.py", "preempting.py", "profiles.py")
 """The sources from which a decision follows."""
 LOCKED: Final = ("msgspec", "numpy", "pyyaml")
@@ -72,8 +72,9 @@ def engine() -> Engine:
 
 
 def _only_tells(file: Path, home: Path) -> bool:
-    """Whether the source is of the journal: of what was decided, not of what is."""
-    return file.parent == home / "commit" / "audit" and file.name != "chain.py"
+    """Whether the source is of what was decided, or of how a model is learned: of no decision."""
+    is_journal = file.parent == home / "commit" / "audit" and file.name != "chain.py"
+    return is_journal or file.is_relative_to(home / "knowledge" / "sla" / "learning")
 
 
 def _digest_of(home: Path, files: list[Path]) -> str:
