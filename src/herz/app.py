@@ -65,6 +65,7 @@ from herz.place.plugins.noderesources import NodeResourcesBalancedAllocation, No
 from herz.place.plugins.pod_topology_spread import PodTopologySpread
 from herz.place.plugins.priority_sort import PrioritySort
 from herz.place.plugins.scheduling_gates import SchedulingGates
+from herz.place.plugins.sla_classes import SLAClasses
 from herz.place.plugins.taint_toleration import TaintToleration
 from herz.place.plugins.understood import Understood
 from herz.place.plugins.volume_binding import VolumeBinding
@@ -132,6 +133,7 @@ PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] 
         GpuShare,
         GpuBestFit,
         HerzPack,
+        SLAClasses,
     )
 } | {GpuFragmentation.name: make_fragmentation}
 """The rules that come with Herz."""

@@ -16,7 +16,7 @@ import numpy as np
 from herz.commit.audit.entry import Engine
 
 ENTRY_POINT_GROUP: Final = "herz.plugins"
-PACKAGES: Final = ("commit", "config", "intake", "model", "place", "plugin")
+PACKAGES: Final = ("commit", "config", "intake", "knowledge", "model", "place", "plugin")
 WIRING: Final = ("app.py", "cycle.py", "engine.py", "errors.py", "preempting.py", "profiles.py")
 """The sources from which a decision follows."""
 LOCKED: Final = ("msgspec", "numpy", "pyyaml")

@@ -1,0 +1,1 @@
+"""What place reads and feedback writes: pure, no I/O."""
