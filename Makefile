@@ -103,6 +103,7 @@ lock: ## Resolve requirements/*.lock anew
 	build/uv/bin/pip install --quiet uv==$(UV_VERSION)
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --output-file requirements/runtime.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra dev --output-file requirements/dev.lock
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra sla --output-file requirements/sla.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra tpm --output-file requirements/tpm.lock
 
 # Universal: one file for every platform and for Python 3.11 and later. No addresses, no paths.

@@ -23,7 +23,10 @@ NOT_OURS = {".git", ".venv", "target", "build", "__pycache__", ".hypothesis"}
 CODE = {".py", ".pyi", ".rs"}
 TEXT = {*CODE, ".md", ".toml", ".lock", ".txt", ".yaml", ".yml", ".css", ".js", ".json", ".sh", ""}
 
-DECIDING = ("intake", "place", "commit", "model", "cycle.py", "preempting.py", "plugin")
+DECIDING = (
+    *("intake", "place", "commit", "model", "cycle.py", "preempting.py", "plugin"),
+    *(f"knowledge/sla/{name}.py" for name in ("features", "forest", "calibration", "model")),
+)
 """The parts of src/herz from which a decision follows."""
 OUTSIDE = {
     *("asyncio", "datetime", "io", "locale", "multiprocessing", "os", "platform", "random"),

@@ -72,8 +72,9 @@ def engine() -> Engine:
 
 
 def _only_tells(file: Path, home: Path) -> bool:
-    """Whether the source is of the journal: of what was decided, not of what is."""
-    return file.parent == home / "commit" / "audit" and file.name != "chain.py"
+    """Whether the source is of what was decided, or of how a model is learned: of no decision."""
+    is_journal = file.parent == home / "commit" / "audit" and file.name != "chain.py"
+    return is_journal or file.is_relative_to(home / "knowledge" / "sla" / "learning")
 
 
 def _digest_of(home: Path, files: list[Path]) -> str:
