@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import msgspec
+
 from bench.sla.loop import EVALUATION, FROZEN, SCENARIOS, frozen, run
 from bench.sla.policies import policies
 from bench.sla.table import Line, lines
@@ -35,9 +37,11 @@ def main() -> int:
     for scenario in given.scenario or SCENARIOS:
         runs: dict[str, list[PromiseResult]] = {name: [] for name in chosen}
         for seed in EVALUATION[: given.seeds]:
-            print(f"{scenario}: seed {seed}", file=sys.stderr)
             for name, policy in chosen.items():
-                runs[name].append(run(scenario, policy, seed)[0])
+                result = run(scenario, policy, seed)[0]
+                runs[name].append(result)
+                told = f"{scenario} {seed} {name}: {result.broken} of {result.windows} broken"
+                print(told, msgspec.json.encode(result).decode(), file=sys.stderr, flush=True)
         print(f"\n{scenario}, {given.seeds} seeds from {EVALUATION[0]}\n{HEAD}")
         for line in lines(runs):
             print(_row(line))

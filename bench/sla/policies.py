@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -27,13 +28,18 @@ def policies(model: Path | None) -> Mapping[str, Policy]:
     Args:
         model: of the learned policy; None: without it.
     """
+    off = (*DEFAULTS, PluginEntry("SLAClasses"))
     found = {
         DEFAULT: Policy(DEFAULT, DEFAULTS),
         "least-allocated": _with(PluginEntry("NodeResourcesFit")),
         "load-aware": Policy("load-aware", (*DEFAULTS, PluginEntry("LoadAware"))),
-        ORACLE: _with(PluginEntry("Oracle")),
+        OFF: Policy(OFF, off),
     }
-    del model
+    if model is not None:
+        args = {"model": model.name, "modelData": base64.b64encode(model.read_bytes()).decode()}
+        fit = PluginEntry("SLAFit", args={**args, "fine": True})
+        found[HERZ] = _with(PluginEntry("SLAClasses"), PluginEntry("SLARefuse", args=args), fit)
+    found[ORACLE] = _with(PluginEntry("Oracle"))
     return {name: Policy(name, policy.plugins) for name, policy in found.items()}
 
 

@@ -67,6 +67,7 @@ from herz.place.plugins.pod_topology_spread import PodTopologySpread
 from herz.place.plugins.priority_sort import PrioritySort
 from herz.place.plugins.scheduling_gates import SchedulingGates
 from herz.place.plugins.sla_classes import SLAClasses
+from herz.place.plugins.sla_fit import SLAFit, SLARefuse, make_sla_fit
 from herz.place.plugins.taint_toleration import TaintToleration
 from herz.place.plugins.understood import Understood
 from herz.place.plugins.volume_binding import VolumeBinding
@@ -138,8 +139,9 @@ PLUGINS: Final[Mapping[str, Maker]] = {
         HerzPack,
         SLAClasses,
         LoadAware,
+        SLARefuse,
     )
-} | {GpuFragmentation.name: make_fragmentation}
+} | {GpuFragmentation.name: make_fragmentation, SLAFit.name: make_sla_fit}
 """The rules that come with Herz."""
 
 WEIGHTS: Final = {

@@ -242,6 +242,7 @@ class Cycle:
             node=choice.node,
             path=choice.path,
             plugins=choice.plugins,
+            promises=choice.promises,
             tied=choice.tied,
             top=choice.top,
         )

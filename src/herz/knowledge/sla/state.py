@@ -8,16 +8,15 @@ makes the features of a decision and those of a training row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from herz.knowledge.sla.features import LIMIT, MISSING, FeatureSpec
+
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
-MISSING: Final = -(1 << 63)
-"""As `herz.plugin.MISSING`."""
 WHOLE: Final = 10_000
 VERSION: Final = 1
 """Of this list: a feature that changes its meaning changes it."""
@@ -49,36 +48,34 @@ SERVICE: Final = (
 """Traits of the service whose promise is at stake."""
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """A feature.
-
-    Args:
-        name: of it.
-        unit: of the value.
-        source: where the value comes from.
-    """
-
-    name: str
-    unit: str
-    source: str
+def _spec(name: str, unit: str, source: str, monotone: Literal[-1, 0] = -1) -> FeatureSpec:
+    return FeatureSpec(name=name, unit=unit, source=source, monotone=monotone)
 
 
 MEASURED: Final = tuple(name for name in SIGNALS if name != "requested_cpu")
 """The signals that are features as they are."""
 
+STRAINS: Final = {
+    "cpu": "cpu_sensitivity",
+    "bandwidth": "bandwidth_sensitivity",
+    "io": "io_sensitivity",
+    "network": "network_jitter_sensitivity",
+}
+"""By load, the trait that tells how much the service feels it."""
+
 FEATURES: Final = (
-    *(Feature(f"node_{name}", *SIGNALS[name]) for name in MEASURED),
-    Feature("unseen_cpu", "basis points", "requests of the pods that came after the sample"),
-    *(Feature(f"expected_{name}", "basis points", "profiles of the pods there") for name in LOADS),
-    Feature("requested_cpu", "basis points", "requests of the pods there"),
-    Feature("requested_memory", "basis points", "requests of the pods there"),
-    *(Feature(f"service_{name}", "see profiles", "the service's profile") for name in SERVICE),
+    *(_spec(f"node_{name}", *SIGNALS[name]) for name in MEASURED),
+    _spec("unseen_cpu", "basis points", "requests of the pods that came after the sample"),
+    *(_spec(f"expected_{name}", "basis points", "profiles of the pods there") for name in LOADS),
+    _spec("requested_cpu", "basis points", "requests of the pods there"),
+    _spec("requested_memory", "basis points", "requests of the pods there"),
+    *(_spec(f"strain_{name}", "basis points", "expected load times sensitivity") for name in LOADS),
+    *(_spec(f"service_{name}", "see profiles", "the service's profile", 0) for name in SERVICE),
 )
-"""All features, in the order of the columns."""
+"""All features, in the order of the columns; more of a load never helps a promise."""
 NAMES: Final = tuple(feature.name for feature in FEATURES)
-NODE_COUNT: Final = len(FEATURES) - len(SERVICE)
-"""How many of them are the node's; the service's follow."""
+ANCHORS: Final = tuple(f"expected_{name}" for name in LOADS)
+"""Features that are always there, and on which a model goes straight on beyond what it saw."""
 
 
 def names_of(feature_set: str) -> tuple[str, ...]:
@@ -96,7 +93,7 @@ def node_features(
     requested: Mapping[str, Int64s],
     allocatable: Mapping[str, Int64s],
 ) -> Int64s:
-    """The node's features, shape (rows, NODE_COUNT).
+    """The node's features, shape (rows, their number).
 
     Args:
         signals: by name, a value by row.
@@ -117,5 +114,11 @@ def node_features(
 
 def with_service(node: Int64s, traits: Mapping[str, int]) -> Int64s:
     """The whole rows, for the service of these traits, shape (rows, len(FEATURES))."""
-    service = np.array([traits[name] for name in SERVICE], np.int64)
-    return np.hstack((node, np.broadcast_to(service, (len(node), len(service)))))
+    first = NAMES.index(ANCHORS[0])
+    strains = [
+        node[:, first + place] * traits[trait] // WHOLE
+        for place, trait in enumerate(STRAINS.values())
+    ]
+    service = [np.full(len(node), traits[name], np.int64) for name in SERVICE]
+    found: Int64s = np.hstack((node, np.stack([*strains, *service], axis=1)))
+    return np.where(found == MISSING, MISSING, np.clip(found, -LIMIT, LIMIT))

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from herz.knowledge.sla import state
+from herz.knowledge.sla.features import MISSING
 from herz.knowledge.sla.profiles import PRIOR, WHOLE, Learner, Sample, profile_object
 from herz.model.events import ObjectApplied, WorldEvent
 from herz.model.meta import ObjectMeta
@@ -94,7 +95,7 @@ class Monitor:
         self._learners = [Learner() for _ in truth.services]
         self._traits = [dict(PRIOR) for _ in truth.services]
         self._signals: dict[str, list[int]] = {
-            name: [state.MISSING] * len(self._names) for name in state.SIGNALS
+            name: [MISSING] * len(self._names) for name in state.SIGNALS
         }
         self._rows_before: tuple[Counts, dict[tuple[int, int], tuple[int, ...]]] | None = None
         # Speeds of jobs that run: the sum of their slowdowns, and of how many minutes.
