@@ -55,6 +55,7 @@ from herz.place.plugins.gpu_share import GpuShare
 from herz.place.plugins.herz_pack import HerzPack
 from herz.place.plugins.image_locality import ImageLocality
 from herz.place.plugins.inter_pod_affinity import InterPodAffinity
+from herz.place.plugins.load_aware import LoadAware
 from herz.place.plugins.node_affinity import NodeAffinity
 from herz.place.plugins.node_declared_features import NodeDeclaredFeatures
 from herz.place.plugins.node_name import NodeName
@@ -65,6 +66,8 @@ from herz.place.plugins.noderesources import NodeResourcesBalancedAllocation, No
 from herz.place.plugins.pod_topology_spread import PodTopologySpread
 from herz.place.plugins.priority_sort import PrioritySort
 from herz.place.plugins.scheduling_gates import SchedulingGates
+from herz.place.plugins.sla_classes import SLAClasses
+from herz.place.plugins.sla_fit import SLAFit, SLARefuse, make_sla_fit
 from herz.place.plugins.taint_toleration import TaintToleration
 from herz.place.plugins.understood import Understood
 from herz.place.plugins.volume_binding import VolumeBinding
@@ -106,7 +109,9 @@ ALIASES: Final = MappingProxyType({SCHEDULER_NAME: DEFAULT_SCHEDULER})
 """Whose pods a made scenario's pods are, unless a profile has their scheduler name."""
 
 
-PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] = {
+Maker = Callable[[Mapping[str, Any], ReasonBook], Plugin]
+"""Makes a rule from its arguments."""
+PLUGINS: Final[Mapping[str, Maker]] = {
     rule.name: rule
     for rule in (
         SchedulingGates,
@@ -132,8 +137,11 @@ PLUGINS: Final[Mapping[str, Callable[[Mapping[str, Any], ReasonBook], Plugin]]] 
         GpuShare,
         GpuBestFit,
         HerzPack,
+        SLAClasses,
+        LoadAware,
+        SLARefuse,
     )
-} | {GpuFragmentation.name: make_fragmentation}
+} | {GpuFragmentation.name: make_fragmentation, SLAFit.name: make_sla_fit}
 """The rules that come with Herz."""
 
 WEIGHTS: Final = {
@@ -417,15 +425,22 @@ def with_workload(policy: Policy, counts: Sequence[tuple[PodShape, int]]) -> Pol
     return msgspec.structs.replace(policy, plugins=tuple(rules))
 
 
-def build_plugins(policy: Policy, book: ReasonBook) -> list[tuple[Plugin, int]]:
+def build_plugins(
+    policy: Policy, book: ReasonBook, known: Mapping[str, Maker] = PLUGINS
+) -> list[tuple[Plugin, int]]:
     """The policy's rules with their weights, in order.
+
+    Args:
+        policy: the policy.
+        book: where their rejections get codes.
+        known: the rules that are here; others are looked for among the installed packages.
 
     Raises:
         ConfigError: an unknown rule, arguments that it does not take, or a class that is none.
     """
     built = []
     for entry in policy.plugins:
-        make = PLUGINS[entry.name] if entry.name in PLUGINS else _load(entry.name, policy)
+        make = known[entry.name] if entry.name in known else _load(entry.name, policy)
         rule = _made(make, entry, book, policy)
         if getattr(rule, "name", None) != entry.name:
             fix = "give its class the name of its entry point"
@@ -446,6 +461,7 @@ def build_machine(
     aliases: Mapping[str, str] = MappingProxyType({}),
     after: tuple[int, str] = (0, NO_RECORD),
     term: int = 0,
+    known: Mapping[str, Maker] = PLUGINS,
 ) -> Cycle:
     """A scheduler, ready for events.
 
@@ -457,6 +473,7 @@ def build_machine(
         aliases: other scheduler names, and which of several profiles decides their pods.
         after: number and digest of the record that its chain goes on from.
         term: the leader's term.
+        known: the rules that are here.
 
     Raises:
         ConfigError: the policy names what is not there; or asserts are switched off.
@@ -467,7 +484,7 @@ def build_machine(
     built = []
     for profile in profiles_of(policy):
         book = ReasonBook()
-        rules = build_plugins(profile.policy, book)
+        rules = build_plugins(profile.policy, book, known)
         terms = rule_terms(profile.policy, rules)
         name, rules = profile.scheduler_name, lasting(rules, terms)
         built.append(Built(name, profile.policy, rules, book, terms))

@@ -139,6 +139,7 @@ class Cycle:
     def step(self, now_ns: int, limit: int) -> list[Effect]:
         """Decide at most `limit` pods; effects in the order in which they must be carried out."""
         assert limit >= 0, "a count"
+        self._cluster.catalog.signals.advance(now_ns)
         for pod in self._starvation.advance(now_ns):
             self._preempting.end_nomination(pod, self._effects, now_ns)
         for uid in (*self._starvation.due(now_ns), *self._advice.due(now_ns)):
@@ -253,6 +254,7 @@ class Cycle:
             node=choice.node,
             path=choice.path,
             plugins=choice.plugins,
+            promises=choice.promises,
             tied=choice.tied,
             top=choice.top,
         )
@@ -429,7 +431,7 @@ class Cycle:
                 self._tell(self._cluster.remove_node(node.name), event.time_ns)
                 self._settle(self._volumes.observe(node), event.time_ns)
             case ObjectApplied(object=thing) if type(thing) in ASPECTS:
-                self._tell(self._cluster.catalog.apply(thing), event.time_ns)
+                self._tell(self._cluster.catalog.apply(thing, event.time_ns), event.time_ns)
                 self._settle(self._volumes.observe(thing), event.time_ns)
             case ObjectDeleted(object=thing) if type(thing) in ASPECTS:
                 self._tell(self._cluster.catalog.remove(thing), event.time_ns)

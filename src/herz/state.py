@@ -50,6 +50,7 @@ _WIRING: Final[dict[str, frozenset[str]]] = {
         "Advices": "",
         "Advice": "_frameworks _cluster _framework _snapshot _terms _preemption _own _all _limits "
         "_ladder _wider _without_by _preemptions",
+        "Signals": "_nodes _columns _latest",
         "VolumeBinder": "_catalog _nodes _frameworks",
         "Nominations": "_nodes _snapshot",
         "Refusals": "_nodes _snapshot",
@@ -157,9 +158,12 @@ def _thawed(machine: Cycle, data: bytes) -> Cycle:
         for number, devices in pods:
             cluster.assign(reader.pods[number], node, devices)
     for name, part in _parts(machine):
+        if name not in state.remembered:
+            continue  # A state of the release before, which had no such part.
         found = reader.value(state.remembered[name], part)
         if found is not part:
             setattr(machine, name, found)
+    cluster.catalog.signals.settle()
     _check_lanes(machine, state)
     return machine
 
@@ -209,6 +213,7 @@ def _parts(machine: Cycle) -> Iterator[tuple[str, Any]]:
     cluster = machine._cluster
     yield "nominations", cluster.nominations
     yield "refusals", cluster.refusals
+    yield "signals", cluster.catalog.signals
     if cluster._mix is not None:
         yield "mix", cluster._mix
 

@@ -63,6 +63,8 @@ CLUSTER_SCOPED = frozenset(
         "CSINode",
         "CSIDriver",
         "VolumeAttachment",
+        "SLAClass",
+        "NodeSignals",
     )
 )
 

@@ -22,6 +22,7 @@ from herz.model.meta import Namespace, PriorityClass
 from herz.model.node import CSINode, Node
 from herz.model.objects import KubernetesObject
 from herz.model.pod import Pod
+from herz.model.service_levels import NodeSignals, ServiceProfile, SLAClass
 from herz.model.storage import (
     CSIDriver,
     CSIStorageCapacity,
@@ -60,6 +61,9 @@ KINDS: dict[str, tuple[type[KubernetesObject], tuple[str, ...]]] = {
     "CSIStorageCapacity": (CSIStorageCapacity, ("storage.k8s.io/v1",)),
     "VolumeAttachment": (VolumeAttachment, ("storage.k8s.io/v1",)),
     "PodGroup": (PodGroup, ("scheduling.k8s.io/v1alpha2", "scheduling.x-k8s.io/v1alpha1")),
+    "SLAClass": (SLAClass, ("scheduling.herz.dev/v1alpha1",)),
+    "NodeSignals": (NodeSignals, ("scheduling.herz.dev/v1alpha1",)),
+    "ServiceProfile": (ServiceProfile, ("scheduling.herz.dev/v1alpha1",)),
 }
 
 

@@ -48,6 +48,7 @@ from herz.model.pod import (
     TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 )
+from herz.model.service_levels import NodeSignals, ServiceProfile, SLAClass
 from herz.model.storage import (
     ClaimSpec,
     CSIDriver,
@@ -86,6 +87,9 @@ KubernetesObject: TypeAlias = (
     | CSIStorageCapacity
     | VolumeAttachment
     | PodGroup
+    | SLAClass
+    | NodeSignals
+    | ServiceProfile
 )
 """Any object of the cluster. Its JSON names its `kind`, so the union can be decoded; with
 `herz.model.decode.decoder`, which keeps numbers exact."""
@@ -112,6 +116,7 @@ __all__ = [
     "NodeSelector",
     "NodeSelectorRequirement",
     "NodeSelectorTerm",
+    "NodeSignals",
     "NodeSpec",
     "NodeStatus",
     "ObjectMeta",
@@ -136,7 +141,9 @@ __all__ = [
     "ReplicationController",
     "ResourceMap",
     "ResourceRequirements",
+    "SLAClass",
     "Service",
+    "ServiceProfile",
     "StatefulSet",
     "StorageClass",
     "Taint",

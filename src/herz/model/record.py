@@ -69,6 +69,23 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     total: int
 
 
+class Promise(msgspec.Struct, frozen=True, gc=False):
+    """What was predicted of the pod's promise on one of the best nodes.
+
+    Args:
+        abstained: by name, why no model answers; empty: one does.
+        contributions: the features that moved the answer most, with how much, in 1/2^20 of
+            log-odds; strongest first.
+        node: its name.
+        probability: that the promise is kept, in basis points; the one that decided.
+    """
+
+    abstained: str
+    contributions: tuple[tuple[str, int], ...]
+    node: str
+    probability: int
+
+
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """One reason for which nodes were refused, with some of them.
 
@@ -127,6 +144,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     node: str = ""
     path: tuple[Stage, ...] = ()
     plugins: tuple[str, ...] = ()
+    promises: tuple[Promise, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     tied: int = 0
     top: tuple[Candidate, ...] = ()
@@ -151,6 +169,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
         pod: the pod.
         policy: the policy.
         previous: digest of the record before, hex; zeros for the first.
+        promises: what was predicted of the pod's promise on the best nodes.
         rejections: reasons with node names, where nothing was placed.
         repeats: for a short record: sequence of the full record with the same verdict.
         repeated: for a short record: how often the verdict has come since, this one included.
@@ -177,6 +196,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     pod: PodReference
     policy: PolicyReference
     previous: str
+    promises: tuple[Promise, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     repeated: int = 0
     repeats: int = 0

@@ -28,6 +28,7 @@ from herz.model.meta import PriorityClass
 from herz.model.node import CSINode, Node
 from herz.model.objects import KubernetesObject
 from herz.model.pod import Pod
+from herz.model.service_levels import NodeSignals, ServiceProfile, SLAClass
 from herz.model.storage import (
     CSIStorageCapacity,
     PersistentVolume,
@@ -36,6 +37,11 @@ from herz.model.storage import (
 )
 from herz.model.taints import TAINT_EFFECTS
 from herz.model.validate_pod import validate_pod
+from herz.model.validate_service_levels import (
+    validate_class,
+    validate_profile,
+    validate_signals,
+)
 from herz.model.workload import (
     PodDisruptionBudget,
     PodGroup,
@@ -214,4 +220,7 @@ _CHECKS: dict[type[KubernetesObject], Callable[[Any], None]] = {
     CSINode: _validate_csi_node,
     CSIStorageCapacity: _validate_storage_capacity,
     PodGroup: _validate_pod_group,
+    SLAClass: validate_class,
+    NodeSignals: validate_signals,
+    ServiceProfile: validate_profile,
 }

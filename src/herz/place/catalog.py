@@ -17,6 +17,7 @@ from herz.model.objects import (
     CSIStorageCapacity,
     KubernetesObject,
     Namespace,
+    NodeSignals,
     PersistentVolume,
     PersistentVolumeClaim,
     PodDisruptionBudget,
@@ -24,12 +25,15 @@ from herz.model.objects import (
     ReplicaSet,
     ReplicationController,
     Service,
+    ServiceProfile,
+    SLAClass,
     StatefulSet,
     StorageClass,
     VolumeAttachment,
 )
 from herz.model.workload import group_key
 from herz.place.columns import NodeTable
+from herz.place.signals import Signals
 from herz.place.snapshot import SnapshotDigest
 from herz.place.volumes.claims import group_of
 from herz.place.volumes.storage import Storage
@@ -52,6 +56,9 @@ ASPECTS: Final[Mapping[type, Reads]] = {
     VolumeAttachment: Reads.VOLUMES,
     PodGroup: Reads.GROUPS,
     PodDisruptionBudget: Reads.BUDGETS,
+    SLAClass: Reads.PROMISES,
+    ServiceProfile: Reads.PROMISES,
+    NodeSignals: Reads.SIGNALS,
 }
 """The kinds that are kept, and the aspect that changes with them."""
 
@@ -75,6 +82,8 @@ class Catalog:
         self._shown: dict[tuple[type, str], KubernetesObject] = {}
         self.storage = Storage(nodes, self)
         """What is kept of claims, volumes and what goes with them."""
+        self.signals = Signals(nodes)
+        """What was measured on nodes, as columns."""
 
     def get(self, kind: type[ObjectT], key: str) -> ObjectT | None:
         """The object of this key; None when there is none."""
@@ -113,8 +122,15 @@ class Catalog:
         thing = self._shown.pop((kind, key), None)
         return None if thing is None else self._show(thing)
 
-    def apply(self, thing: KubernetesObject) -> Change | None:
-        """An object came or changed; None when it is as it was."""
+    def apply(self, thing: KubernetesObject, time_ns: int = 0) -> Change | None:
+        """An object came or changed; None when it is as it was.
+
+        Args:
+            thing: the object.
+            time_ns: when it was told: the age of what it says counts from then.
+        """
+        if isinstance(thing, NodeSignals):
+            self.signals.see(thing, time_ns)
         place = type(thing), _key(thing)
         if place in self._assumed:
             self._shown[place] = thing
@@ -168,8 +184,12 @@ class Catalog:
         aspects = ASPECTS[type(old or new)]
         if aspects is Reads.VOLUMES:
             self.storage.change(key, old, new)
-        # The row stands for all: rules declare these aspects in `reads_all` or `reads_prepare`.
-        self._nodes.note(0, int(aspects))
+        if aspects is Reads.SIGNALS:
+            self.signals.write(key, new if isinstance(new, NodeSignals) else None)
+        else:
+            # The row stands for all: rules declare these aspects in `reads_all` or
+            # `reads_prepare`.
+            self._nodes.note(0, int(aspects))
         return Change(kind, aspects, old, new)
 
 

@@ -49,7 +49,8 @@ class Cluster:
     @property
     def knowledge(self) -> bytes:
         """The digest of what rules read besides nodes and pods; empty when they read nothing."""
-        return b"" if self._mix is None else self._mix.digest
+        mix = b"" if self._mix is None else self._mix.digest
+        return mix + self.catalog.signals.digest
 
     def see(self, pod: PodInfo) -> None:
         """A pod of ours came for the first time; it is not placed yet."""
@@ -74,6 +75,7 @@ class Cluster:
             return None
         if old is None:
             self.ledger.node_came(node.name)
+            self.catalog.signals.node_came(node.name)
         else:
             self._snapshot.remove("nodes", node_element(old))
             if aspects & Reads.DEVICES:
@@ -89,6 +91,8 @@ class Cluster:
         if old is None:
             return None
         self.ledger.node_goes(name)
+        assert row is not None, "a known node has a row"
+        self.catalog.signals.node_goes(row)
         self.nodes.remove(name)
         self._snapshot.remove("nodes", node_element(old))
         return Change(EventKind.NODE_DELETE, old=old)

@@ -53,6 +53,7 @@ EVERY_ASPECT: Final = (
     | Reads.DISKS
     | Reads.ANNOTATIONS
     | Reads.NODES
+    | Reads.SIGNALS
 )
 
 

@@ -178,6 +178,11 @@ class Framework:
             return rejected_everywhere(sheet.failed, count)
         top, tied = self._top(sheet, pod)
         node = top[0].node
+        try:
+            promises = sheet.tell([self._nodes.rows[one.node] for one in top])
+        except RuleError as error:
+            verdict = Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
+            return rejected_everywhere(verdict, count)
         return Choice(
             row=self._nodes.rows[node],
             node=node,
@@ -188,6 +193,7 @@ class Framework:
                 filter_stage(sheet, self._nodes, self._book),
                 Stage(into=table.fits, out=tied, stage="score"),
             ),
+            promises=promises,
         )
 
     def is_barred(self, pod: PodInfo, row: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from herz.model.record import Candidate, Rejection, Stage
+from herz.model.record import Candidate, Promise, Rejection, Stage
 from herz.plugin import Kind
 
 
@@ -19,6 +19,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         plugins: the scores that the points of `top` follow.
         path: the stages so far.
         marks: which rules gave way, for the record (`herz.place.advice`).
+        promises: what was predicted of the pod's promise on the best nodes.
     """
 
     row: int
@@ -28,6 +29,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     plugins: tuple[str, ...]
     path: tuple[Stage, ...]
     marks: tuple[str, ...] = ()
+    promises: tuple[Promise, ...] = ()
 
 
 class NoFit(msgspec.Struct, frozen=True, kw_only=True, gc=False):

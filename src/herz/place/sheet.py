@@ -15,7 +15,7 @@ import numpy as np
 from herz._native import Codes, Kernel, RawPoints, Table
 from herz.errors import InvariantError
 from herz.model.podinfo import PodInfo
-from herz.model.record import Stage
+from herz.model.record import Promise, Stage
 from herz.place.answers import (
     Answers,
     AnswersT,
@@ -94,6 +94,7 @@ class Sheet:
         self._answers: list[Answers] = []
         self._prescored: list[ScoreAnswers] = []
         self.filters, self._scores = filters, scores
+        self._telling = [asked for asked in scores if hasattr(asked.rule, "tell")]
         self._yielding = yielding
         self.score_names = tuple(asked.rule.name for asked in scores)
         self._epochs: list[int] = []
@@ -193,6 +194,12 @@ class Sheet:
             rows = self._yielding.exempt(pod)
             if len(rows):
                 self._settle(rows)
+
+    def tell(self, rows: list[int]) -> tuple[Promise, ...]:
+        """What a score wants recorded of the best rows; the first that tells anything."""
+        for asked in self._telling:
+            return tuple(call(asked.rule, asked.rule.tell, asked.state, self._view, np.array(rows)))
+        return ()
 
     def code(self, row: int) -> int | None:
         """The code of one row; None when rules narrowed the pod to others."""

@@ -113,6 +113,9 @@ class ClusterView:
     def devices(self) -> Int64s:
         return self._usage.devices
 
+    def signal(self, name: str) -> Int64s:
+        return self._catalog.signals.column(name)
+
     def object(self, kind: type[ObjectT], key: str) -> ObjectT | None:
         return self._catalog.get(kind, key)
 

@@ -58,6 +58,7 @@ from herz.plugin.verdicts import (
     Verdict,
 )
 from herz.plugin.view import (
+    MISSING,
     Codes,
     Count,
     CountByTerm,
@@ -70,6 +71,7 @@ from herz.plugin.view import (
 
 __all__ = [
     "FINE_SCORE_MAX",
+    "MISSING",
     "SCORE_MAX",
     "SKIP",
     "SKIP_NOW",

@@ -45,6 +45,10 @@ class Reads(IntFlag):
     """PodDisruptionBudgets."""
     DISKS = 131072
     """Which claims and disks the pods on the row mount."""
+    SIGNALS = 1 << 18
+    """What was measured on the node, and whether it is stale."""
+    PROMISES = 1 << 19
+    """SLA classes and service profiles; not in `reads`."""
     PREEMPTION = 1 << 20
     """What preemption reads besides: nominations to the row, and when its pods started."""
 

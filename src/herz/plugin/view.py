@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 Codes: TypeAlias = npt.NDArray[np.int16]
 ObjectT = TypeVar("ObjectT")
 Rows: TypeAlias = slice | npt.NDArray[np.int64]
+MISSING: Final = -(1 << 63)
+"""The value of a signal that was not measured, or whose sample is too old."""
 
 
 class Count(Protocol):
@@ -133,6 +135,10 @@ class View(Protocol):
 
         That is so where there is no device, and where the API holds more pods on one than fit.
         """
+        ...
+
+    def signal(self, name: str) -> Int64s:
+        """By row: what was measured on the node (docs/reference/sla.md); else `MISSING`."""
         ...
 
     def object(self, kind: type[ObjectT], key: str) -> ObjectT | None:

@@ -163,6 +163,7 @@ class Chain:
             pod=PodReference(pod.digest.hex(), pod.name, pod.namespace, pod.uid),
             policy=self._policies[pod.profile],
             previous=self._previous,
+            promises=said.promises,
             rejections=said.rejections,
             repeated=one.repeated,
             repeats=one.repeats,

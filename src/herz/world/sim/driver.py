@@ -33,6 +33,8 @@ from herz.world.sim.disruptions import Disruptions
 from herz.world.sim.engine import Engine, Rank
 from herz.world.sim.faults import Dice
 from herz.world.sim.one_by_one import OneByOneChecker
+from herz.world.sim.promises.monitor import Monitor
+from herz.world.sim.promises.truth import Truth
 from herz.world.sim.removals import Removals
 from herz.world.sim.result import SECOND_NS, DigestSink
 from herz.world.sim.scenario import PodArrival, Protocol, Scenario
@@ -132,6 +134,10 @@ class Driver:
         self._wakes: list[int] = []
         self._wakes_known: set[int] = set()
         self._arrived = 0
+        self.monitor: Monitor | None = None
+        self.is_collecting = False
+        """Whether the monitor keeps training rows; set before `run`."""
+        self._master = master
         is_single = scenario.protocol is not Protocol.ORDINARY
         self._step_limit = 1 if is_single else scenario.limits.step_limit
 
@@ -190,7 +196,29 @@ class Driver:
         self._churn.plan_random(scenario.limits.time_ns_max)
         if scenario.protocol is Protocol.ONE_BY_ONE:
             self._one_by_one = OneByOneChecker(content.nodes, self._history)
+        self._watch_promises()
         self._plan_arrival(None)
+
+    def _watch_promises(self) -> None:
+        """Let agents measure and promises be judged, where the scenario has a truth."""
+        setup = self.scenario.truth
+        if setup is None:
+            return
+        # Drawn last: what comes must not depend on whether anybody watches.
+        constants = random.Random(self._master.getrandbits(64))
+        cores = tuple(
+            node.room.capacity.get("cpu", 0) / 1000 for node in self.cluster.nodes.values()
+        )
+        self.monitor = Monitor(
+            self.engine,
+            self.cluster,
+            self._deliver,
+            Truth(setup.table, setup.services, cores, constants),
+            setup.table,
+            constants,
+            self.scenario.limits.time_ns_max,
+            is_collecting=self.is_collecting,
+        )
 
     def _close(self, stopped: str) -> None:
         for sink in self._sinks:

@@ -213,6 +213,28 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
     histogram: WaitHistogram
 
 
+class PromiseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the promises of a run.
+
+    Args:
+        windows: judged, over all services that promise a quantile.
+        broken: of them.
+        by_service: broken windows by service.
+        jobs: pods of jobs whose time came.
+        completed: of them, those that ended in time.
+        bound_pod_seconds: of all pods on nodes.
+        cpu_basis_points: mean use of cpu over all nodes and windows, in truth.
+    """
+
+    windows: int = 0
+    broken: int = 0
+    by_service: dict[str, int] = {}
+    jobs: int = 0
+    completed: int = 0
+    bound_pod_seconds: int = 0
+    cpu_basis_points: int = 0
+
+
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one scenario under one policy with one seed.
 
@@ -245,6 +267,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         notes: facts about the input that a reader must know (jobs split, rows left out).
         virtual_seconds: how much virtual time passed.
         stopped: why the run ended ("drained", "time" or "arrivals").
+        promises: what became of them, where the scenario has a truth.
     """
 
     scenario: str
@@ -271,6 +294,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     virtual_seconds: float = 0.0
     stopped: str = ""
+    promises: PromiseResult | None = None
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):

@@ -89,6 +89,7 @@ def _result(
         notes=driver.content.notes,
         virtual_seconds=seconds(driver.engine.now_ns),
         stopped=stopped,
+        promises=None if driver.monitor is None else driver.monitor.result(),
     )
 
 

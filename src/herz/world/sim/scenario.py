@@ -18,6 +18,7 @@ from herz.model.mix import PodShape
 from herz.model.objects import KubernetesObject, Node, Pod, Taint
 from herz.world.sim.faults import Faults
 from herz.world.sim.make import SCHEDULER_NAME
+from herz.world.sim.promises.truth import Setup
 from herz.world.sim.result import SECOND_NS
 
 MILLISECOND_NS = 1_000_000
@@ -234,6 +235,7 @@ class Scenario:
         is_strict: whether the machine is held to every default rule of Kubernetes, to priority
             order and to its own account of what it holds: for policies that have these rules.
         is_budget_hard: whether preemption must hold to disruption budgets, as the policy says.
+        truth: how pods disturb each other and what they promise; None: nobody feels anybody.
         workload: shapes of the pods and how often they come, where the source publishes that:
             policies that are defined over a known workload are given it.
     """
@@ -250,6 +252,7 @@ class Scenario:
     is_every_fit_expected: bool = True
     is_strict: bool = False
     is_budget_hard: bool = False
+    truth: Setup | None = None
     workload: tuple[tuple[PodShape, int], ...] = ()
 
     def __post_init__(self) -> None:

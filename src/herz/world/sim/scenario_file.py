@@ -15,6 +15,7 @@ import msgspec
 from herz.errors import ConfigError
 from herz.world.sim.expand import expand
 from herz.world.sim.faults import Faults
+from herz.world.sim.promises.truth import Setup
 from herz.world.sim.scenario import Content, Limits, Protocol, Scenario, Timing
 from herz.world.sim.tables import FaultsTable, LimitsTable, ScenarioFile, TimingTable
 from herz.world.sim.units import rate_millionths, span_ns, span_pair_ns
@@ -79,6 +80,7 @@ def _scenario(tables: ScenarioFile) -> Scenario:
         classes=tuple(names),
         schedulers=tuple(dict.fromkeys(one.scheduler for one in tables.workloads)),
         is_every_fit_expected=head.expect_every_fit,
+        truth=Setup.of(tables),
     )
 
 

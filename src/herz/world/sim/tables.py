@@ -161,12 +161,64 @@ class GpuRequestTable(Table, frozen=True, kw_only=True):
     models: tuple[Text, ...] = ()
 
 
+class Loads(Table, frozen=True, kw_only=True):
+    """An amount for each thing that pods of a node share, in thousandths."""
+
+    cpu: Count = 0
+    bandwidth: Count = 0
+    io: Count = 0
+    network: Count = 0
+
+
+class ServiceTable(Table, frozen=True, kw_only=True):
+    """How the pods of a workload behave in truth (docs/reference/scenarios.md); all made up.
+
+    Args:
+        quiet: P99 of a pod with nobody beside it.
+        busy: its own utilisation then, in thousandths.
+        uses: cpu in thousandths of the request; the others of a node.
+        feels: how many thousandths slower a pod is for each, where a node is full of it.
+        slow: thousandths of the requests that take long, and how many times as long.
+        swing: how far its load moves, in thousandths.
+    """
+
+    quiet: str = "20ms"
+    busy: Positive = 450
+    uses: Loads = Loads()
+    feels: Loads = Loads()
+    slow: tuple[Count, Positive] = (20, 8)
+    swing: Count = 150
+
+
+class TruthTable(Table, frozen=True, kw_only=True):
+    """`[truth]`: what holds for all services of the file.
+
+    Args:
+        spread: how far the seed moves every constant, in thousandths to both sides.
+        knees: the utilisation of a node from which each thing slows its pods down, in thousandths.
+        sample: how often nodes are measured.
+        lag: how old a sample is when it is told.
+        noise: of every measurement, in thousandths to both sides.
+        profile: how often the services' profiles are told.
+        variant: of the constants that hold for all services; another has other curves.
+    """
+
+    spread: Annotated[int, msgspec.Meta(ge=0, le=900)] = 500
+    knees: Loads = Loads(cpu=650, bandwidth=550, io=600, network=600)
+    sample: str = "30s"
+    lag: str = "15s"
+    noise: Annotated[int, msgspec.Meta(ge=0, le=900)] = 80
+    profile: str = "5m"
+    variant: Literal["hinge", "step"] = "hinge"
+
+
 class WorkloadTable(Table, frozen=True, kw_only=True):
     """`[[workloads]]`: pods made from one template; `vary` knows cpu, memory, priority and zone."""
 
     name: Text
     namespace: Text = "default"
     class_name: str = msgspec.field(default="", name="class")
+    service: ServiceTable | None = None
     replicas: Count = 0
     cpu: Amount = "100m"
     memory: Amount = "128Mi"
@@ -226,3 +278,4 @@ class ScenarioFile(Table, frozen=True, kw_only=True):
     nodes: tuple[NodesTable, ...] = ()
     workloads: tuple[WorkloadTable, ...] = ()
     incidents: tuple[IncidentTable, ...] = ()
+    truth: TruthTable | None = None

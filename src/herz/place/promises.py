@@ -1,0 +1,302 @@
+"""What a placement does to promises: its own, and those of the services that are there already.
+
+The model is asked about every row as it would be with the pod on it: about the pod's own service,
+and about each service on the row, with the pod and without. What a promise loses counts by the
+weight of its class and the number of pods. Where no model can be asked, the row is judged by how
+loaded it would be, which is told by name: unknown means careful, never nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from herz.errors import ConfigError
+from herz.knowledge.sla.classes import DEFAULTS
+from herz.knowledge.sla.features import ratio_of
+from herz.knowledge.sla.model import Model, load, strongest
+from herz.knowledge.sla.profiles import PRIOR
+from herz.knowledge.sla.state import (
+    ANCHORS,
+    FEATURES,
+    LOADS,
+    NAMES,
+    SIGNALS,
+    WHOLE,
+    node_features,
+    with_service,
+)
+from herz.model.labels import compile_selector
+from herz.model.objects import ServiceProfile, SLAClass
+from herz.model.podinfo import PodInfo
+from herz.model.record import Promise
+from herz.model.service_levels import SLAClassSpec
+from herz.place.columns import CPU, MEMORY
+from herz.plugin import MISSING, Count, Int64s, PodQuery, Rows, View
+
+CAREFUL_BP: Final = 5_000
+"""A row that would be loaded beyond this is a risk where no model can tell."""
+CROWD: Final = 20
+"""What a job loses at a node that is loaded by all of a node beyond that, in promises; it grows
+with the square, so that each further pod on a crowded node costs more than the one before."""
+SERVICES_MAX: Final = 1_000
+"""Bound: profiles that are read, by key."""
+NO_CLASS: Final = "no-promise"
+NO_MODEL: Final = "no-model"
+MISSING_FILE: Final = "model-missing"
+CORRUPT: Final = "model-corrupt"
+OTHER_FEATURES: Final = "model-other-features"
+OTHER_CLASS: Final = "class-without-model"
+NO_QUIET: Final = "quiet-unknown"
+NO_SIGNALS: Final = "signals-missing"
+OUTSIDE: Final = "outside-training"
+
+_MS_NS: Final = 1_000_000
+_US_NS: Final = 1_000
+
+
+class Service(NamedTuple):
+    """A service as promises see it.
+
+    Attributes:
+        name: of its class; empty: it promises nothing.
+        spec: the class.
+        traits: of its profile, or the prior.
+        quiet_us: its quiet P99; 0: not known.
+        pods: its pods by row; None for the pod that comes.
+    """
+
+    name: str
+    spec: SLAClassSpec | None
+    traits: Mapping[str, int]
+    quiet_us: int
+    pods: Count | None
+
+
+@dataclass(slots=True)
+class Question:
+    """A pod, and everybody whom it may disturb.
+
+    Args:
+        pod: the pod.
+        own: its service.
+        others: the services with profiles and promises.
+        all: every profile, for what is expected of the rows.
+    """
+
+    pod: PodInfo
+    own: Service
+    others: tuple[Service, ...]
+    all: tuple[Service, ...]
+
+
+class Answer(NamedTuple):
+    """About one service on rows.
+
+    Attributes:
+        probability: that its promise is kept, in basis points.
+        is_known: whether a model says so.
+    """
+
+    probability: Int64s
+    is_known: Int64s
+
+
+class Risks:
+    """A model, or why there is none, and what it says of placements.
+
+    Args:
+        data: the model's file; None: there is none; empty: it could not be read.
+    """
+
+    def __init__(self, data: bytes | None) -> None:
+        self.problem = NO_MODEL if data is None else MISSING_FILE if not data else ""
+        self._model: Model | None = None
+        if data:
+            try:
+                self._model = load(data)
+            except ConfigError:
+                self.problem = CORRUPT
+        self._columns: list[int] = []
+        if self._model is not None:
+            known = {spec.name: (number, spec) for number, spec in enumerate(FEATURES)}
+            for spec in self._model.features:
+                number, ours = known.get(spec.name, (-1, None))
+                if ours is None or (ours.per_unit, ours.scale) != (spec.per_unit, spec.scale):
+                    self.problem, self._model = OTHER_FEATURES, None
+                    break
+                self._columns.append(number)
+
+    def question(self, pod: PodInfo, own: tuple[str, SLAClassSpec] | None, view: View) -> Question:
+        """The pod and the services around it, by the profiles and classes as they are now."""
+        found = []
+        mine: Service | None = None
+        for number, profile in enumerate(view.objects(ServiceProfile)):
+            if number >= SERVICES_MAX:
+                break
+            service, is_own = _service(profile, pod, view)
+            found.append(service)
+            if is_own and mine is None:
+                mine = service
+        name, spec = own or ("", None)
+        traits, quiet_us = (PRIOR, 0) if mine is None else (mine.traits, mine.quiet_us)
+        promising = tuple(one for one in found if one.spec is not None)
+        return Question(pod, Service(name, spec, traits, quiet_us, None), promising, tuple(found))
+
+    def own(self, asked: Question, view: View, rows: Rows) -> Answer:
+        """How likely the pod's own promise is kept on the rows."""
+        after = self._state(asked, view, rows, is_with=True)
+        return self._answer(asked.own, after)
+
+    def losses(self, asked: Question, view: View, rows: Rows) -> Int64s:
+        """By row: what all promises lose by the placement, in weights times basis points."""
+        after = self._state(asked, view, rows, is_with=True)
+        before = self._state(asked, view, rows, is_with=False)
+        weight = 1 if asked.own.spec is None else asked.own.spec.weight
+        crowd = _crowd(after)
+        if asked.own.spec is None or not _is_timed(asked.own.spec):
+            total = weight * crowd
+        else:
+            total = weight * (WHOLE - self._answer(asked.own, after).probability)
+        more = crowd - _crowd(before)
+        for other in asked.others:
+            assert other.spec is not None, "who promises has a class"
+            assert other.pods is not None, "services on rows are counted"
+            number = view.counted(other.pods)[rows]
+            there = np.flatnonzero(number)
+            if not len(there):
+                continue
+            if not _is_timed(other.spec):
+                total[there] += other.spec.weight * number[there] * more[there]
+                continue
+            both = self._answer(other, np.vstack((before[there], after[there]))).probability
+            lost = np.maximum(both[: len(there)] - both[len(there) :], 0)
+            total[there] += other.spec.weight * number[there] * lost
+        return total
+
+    def tell(self, asked: Question, view: View, rows: Int64s) -> tuple[Promise, ...]:
+        """What is to be recorded of the best rows."""
+        if asked.own.spec is None:
+            return ()
+        state = self._state(asked, view, rows, is_with=True)
+        answer = self._answer(asked.own, state)
+        ratio = self._ratio(asked.own)
+        found = []
+        for at, row in enumerate(rows.tolist()):
+            parts: tuple[tuple[str, int], ...] = ()
+            if self._model is not None and ratio is not None:
+                asked_row = with_service(state[at : at + 1], asked.own.traits)[:, self._columns]
+                parts = tuple(strongest(self._model.contributions(asked_row[0], ratio)))
+            found.append(
+                Promise(
+                    abstained="" if answer.is_known[at] else self._why(asked.own, state[at]),
+                    contributions=parts,
+                    node=view.node_name(row),
+                    probability=int(answer.probability[at]),
+                )
+            )
+        return tuple(found)
+
+    def _answer(self, service: Service, state: Int64s) -> Answer:
+        ratio = self._ratio(service)
+        if self._model is None or ratio is None:
+            careful = np.maximum(WHOLE - 2 * _excess(state), 0)
+            # No promise is said to hold beyond what nobody has learned.
+            return Answer(np.minimum(careful, _least(service)), np.zeros(len(state), np.int64))
+        rows = with_service(state, service.traits)[:, self._columns]
+        probability, is_known = self._model.decide(np.ascontiguousarray(rows), ratio)
+        return Answer(probability, is_known.astype(np.int64))
+
+    def _ratio(self, service: Service) -> int | None:
+        """What the model is asked; None where it cannot be."""
+        spec, model = service.spec, self._model
+        if model is None or spec is None or not _is_timed(spec) or not service.quiet_us:
+            return None
+        if service.name not in model.body.scope.services:
+            return None
+        target_ms = spec.objective.target_milliseconds or 0
+        return ratio_of(target_ms * _MS_NS, service.quiet_us * _US_NS)
+
+    def _why(self, service: Service, state: Int64s) -> str:
+        """By name, why no model answers for the row."""
+        if self._model is None:
+            return self.problem
+        if service.spec is None or not _is_timed(service.spec):
+            return OTHER_CLASS
+        if service.name not in self._model.body.scope.services:
+            return OTHER_CLASS
+        if not service.quiet_us:
+            return NO_QUIET
+        return NO_SIGNALS if (state == MISSING).any() else OUTSIDE
+
+    def _state(self, asked: Question, view: View, rows: Rows, *, is_with: bool) -> Int64s:
+        """The rows' own features, with the pod or without."""
+        more = asked.pod.requests if is_with else {}
+        requested = {
+            "cpu": view.requested[CPU][rows] + more.get("cpu", 0),
+            "memory": view.requested[MEMORY][rows] + more.get("memory", 0),
+        }
+        allocatable = {"cpu": view.allocatable[CPU][rows], "memory": view.allocatable[MEMORY][rows]}
+        expected = {}
+        for name in LOADS:
+            trait = f"{name}_used"
+            total = np.full(len(requested["cpu"]), asked.own.traits[trait] * is_with, np.int64)
+            for one in asked.all:
+                assert one.pods is not None, "services on rows are counted"
+                total += view.counted(one.pods)[rows] * one.traits[trait]
+            if name == "cpu":
+                total = total * WHOLE // np.maximum(allocatable["cpu"], 1)
+            expected[name] = total
+        signals = {name: view.signal(name)[rows] for name in SIGNALS}
+        return node_features(signals, expected, requested, allocatable)
+
+
+def _service(profile: ServiceProfile, pod: PodInfo, view: View) -> tuple[Service, bool]:
+    """The service of a profile, and whether the pod is of it."""
+    matcher = compile_selector(profile.spec.selector)
+    namespace, status = profile.metadata.namespace, profile.status
+    count = view.follow(PodQuery(((frozenset((namespace,)), matcher),)))
+    name = profile.spec.sla_class
+    thing = view.object(SLAClass, name)
+    spec = DEFAULTS.get(name) if thing is None else thing.spec
+    traits = {**PRIOR, **status.traits}
+    is_own = namespace == pod.namespace and matcher.matches(pod.pod.metadata.labels)
+    return Service(name, spec, traits, status.quiet_microseconds, count), is_own
+
+
+def _is_timed(spec: SLAClassSpec) -> bool:
+    """Whether the class promises a time, which models are about."""
+    return spec.objective.kind != "completion"
+
+
+def _least(service: Service) -> int:
+    return WHOLE if service.spec is None else service.spec.minimum_probability_basis_points
+
+
+def _excess(state: Int64s) -> Int64s:
+    """By row: how far its fullest load lies beyond what is careful, in basis points."""
+    found: Int64s = np.clip(_fullest(state) - CAREFUL_BP, 0, 10 * WHOLE)
+    return found
+
+
+def _crowd(state: Int64s) -> Int64s:
+    """By row: what a job loses there, in basis points of its promise.
+
+    It has no response time that a model could be asked about; beyond a full node, each further
+    pod slows all of them down, without end.
+    """
+    over = _excess(state)
+    found: Int64s = CROWD * over * over // WHOLE
+    return found
+
+
+def _fullest(state: Int64s) -> Int64s:
+    """By row: its fullest load, in basis points."""
+    first = NAMES.index(ANCHORS[0])
+    loads = [state[:, first + place] for place in range(len(ANCHORS))]
+    loads += [state[:, NAMES.index(f"node_{name}_utilisation")] for name in LOADS]
+    found: Int64s = np.stack(loads, axis=1).max(axis=1)
+    return found
