@@ -13,6 +13,7 @@ from herz.front.cli import (
     audit_witness,
     configuration,
     explain,
+    fuzz,
     runtime,
     settings,
     simulate,
@@ -44,5 +45,6 @@ audit.audit.add_typer(audit_keys.key, name="key")
 audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
 audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
 herz.add_typer(audit.audit, name="audit")
+herz.add_typer(fuzz.fuzz, name="fuzz")
 herz.add_typer(settings.config, name="config")
 herz.add_typer(runtime.runtime, name="runtime")
