@@ -14,6 +14,7 @@ from herz.front.cli import (
     configuration,
     explain,
     run,
+    fuzz,
     runtime,
     settings,
     simulate,
@@ -46,5 +47,6 @@ audit.audit.add_typer(audit_keys.key, name="key")
 audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
 audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
 herz.add_typer(audit.audit, name="audit")
+herz.add_typer(fuzz.fuzz, name="fuzz")
 herz.add_typer(settings.config, name="config")
 herz.add_typer(runtime.runtime, name="runtime")

@@ -1,0 +1,155 @@
+"""`herz fuzz`: find what breaks a comparator or a rule before a cluster does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from herz.errors import ConfigError
+from herz.front.atomic import write_whole
+from herz.front.cli.failure import Exit
+from herz.front.cli.options import Output, checked_name, parsed_integer, parsed_seed
+from herz.front.cli.printing import print_answer
+from herz.front.fuzz.run import Fault, Report, Wish, fuzz_comparator, replay
+from herz.intake.fuzz import Flaw
+
+SECONDS_MAX = 7 * 86_400
+
+COMPARATOR = """Examples:
+
+    herz fuzz comparator my_rules.py:by_age
+
+    herz fuzz comparator my_rules:MyOrder --seconds 60 --seed 7 --output json
+
+    herz fuzz comparator my_rules.py:by_size --type "tuple[int, str]" --hostile
+
+    herz fuzz comparator my_rules.py:by_age --replay herz-fuzz/my_rules-by_age-0.json
+"""
+
+fuzz = typer.Typer(
+    name="fuzz",
+    help="Find what breaks a comparator or a rule.",
+    no_args_is_help=True,
+)
+
+
+@fuzz.command("comparator", epilog=COMPARATOR)
+def comparator(
+    name: Annotated[str, typer.Argument(metavar="MODULE:NAME|FILE.py:NAME", help="What to try.")],
+    *,
+    type_text: Annotated[
+        str | None,
+        typer.Option("--type", metavar="T", help="Its arguments' type, where it says none."),
+    ] = None,
+    hostile: Annotated[
+        bool, typer.Option("--hostile", help="Try values outside the type as well; no fault.")
+    ] = False,
+    seconds: Annotated[str, typer.Option(metavar="N", help="How long to look.")] = "10",
+    seed: Annotated[str, typer.Option(metavar="N", help="Of all chance.")] = "0",
+    crashes: Annotated[
+        str, typer.Option(metavar="DIR", help="Where what is found is written down.")
+    ] = "herz-fuzz",
+    replay_: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="FILE", help="Only try what such a file holds."),
+    ] = None,
+    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+) -> None:
+    """Look for breaks of strict weak order, exceptions, hidden state and changed arguments.
+
+    Exit code 1 when a fault is found, 0 when none is.
+    """
+    wish = Wish(
+        target=checked_name(name, option="COMPARATOR"),
+        type_text=type_text,
+        seconds=float(parsed_integer(seconds, option="--seconds", low=1, high=SECONDS_MAX)),
+        seed=parsed_seed(seed),
+        is_hostile=hostile,
+    )
+    if replay_ is not None:
+        _replay(wish, Path(replay_), output)
+        return
+    report = fuzz_comparator(wish, _progress(output))
+    log = None if report.fault is None else _write(report, Path(crashes))
+    _print(report, log, output)
+    if report.fault is not None:
+        raise typer.Exit(Exit.NO)
+
+
+def _replay(wish: Wish, path: Path, output: Output) -> None:
+    try:
+        kept = msgspec.json.decode(path.read_bytes())
+        told = kept["fault"]
+        fault = Fault(Flaw(told["flaw"]), told["says"], told["shown"], told["arguments"])
+        fault.setting = told["setting"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fix = "give a file that `herz fuzz comparator` has written"
+        raise ConfigError("no crash log", where="--replay", value=str(path), fix=fix) from error
+    again = replay(wish, fault)
+    answer = {"target": wish.target, "flaw": fault.flaw.value, "is_seen_again": again}
+    rows = [("fault", fault.flaw.value), ("seen again", "yes" if again else "no")]
+    print_answer(answer, output, title=f"Replay of {path}", columns=("", "value"), rows=rows)
+    if again:
+        raise typer.Exit(Exit.NO)
+
+
+def _progress(output: Output) -> Any:
+    def tell(text: str) -> None:
+        if output is Output.TABLE and sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[Kfuzz: {text}")
+            sys.stderr.flush()
+
+    return tell
+
+
+def _write(report: Report, folder: Path) -> Path:
+    """The crash log: the seed, the counter-example, and a line that repeats it."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(report.target).name)
+    path = folder / f"{safe.replace('-py-', '-')}-{report.seed}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    line = f"herz fuzz comparator {report.target} --replay {path}"
+    content = {**_plain(report), "reproduce": line}
+    write_whole(path, json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    whole = asdict(report)
+    return {"verdict": "none" if report.fault is None else "fault", **whole}
+
+
+def _print(report: Report, log: Path | None, output: Output) -> None:
+    if sys.stderr.isatty() and output is Output.TABLE:
+        sys.stderr.write("\r\x1b[K")
+    after = []
+    fault = report.fault
+    rows: list[tuple[str, str]] = []
+    if fault is not None:
+        rows += [("fault", fault.flaw.value)]
+        rows += list(zip("abc", fault.shown, strict=False))
+        rows += [("" if at else "seen", said) for at, said in enumerate(fault.says)]
+        rows += [("fresh process", "the same" if fault.is_confirmed else "not seen again")]
+        after = [
+            f"written to {log}",
+            f"repeat: herz fuzz comparator {report.target} --replay {log}",
+        ]
+    rows += [(name, f"{count:,}") for name, count in report.tried.items()]
+    rows += [("engines", ", ".join(report.engines))] if report.engines else []
+    rows += [("outside", f"{one['value']}: {one['says']}") for one in report.robustness]
+    rows += [("note", note) for note in report.notes]
+    verdict = "no fault found" if fault is None else f"it {fault.flaw.value}"
+    answer = {**_plain(report), "crash_log": None if log is None else str(log)}
+    print_answer(
+        answer,
+        output,
+        title=f"{report.target}: {verdict}  (seed {report.seed})",
+        columns=("", "what"),
+        rows=rows,
+        after=after,
+    )

@@ -1,0 +1,1 @@
+"""`herz fuzz`: runs what users plug in, in processes of their own, and tells what breaks it."""
