@@ -120,6 +120,18 @@ class Cycle:
         return self._queue.counts().active
 
     @property
+    def pending(self) -> dict[str, int]:
+        """How many pods wait, by Kubernetes' names of the queues."""
+        active, backoff, unschedulable, gated, parked = self._queue.counts()[:5]
+        waiting = {"unschedulable": unschedulable + parked, "gated": gated}
+        return {"active": active, "backoff": backoff, **waiting}
+
+    @property
+    def assumed(self) -> int:
+        """How many pods hold room on a node that the API has not confirmed."""
+        return sum(not placed.is_bound for placed in self._cluster.ledger.placed.values())
+
+    @property
     def held(self) -> dict[str, str]:
         """Node by uid, of all pods that the ledger counts."""
         return self._cluster.ledger.nodes()

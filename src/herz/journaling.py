@@ -88,6 +88,8 @@ def continued(
     notary: Notary | None = None,
     term: int = 0,
     state_every: int = STATE_EVERY,
+    sinks: Sequence[RecordSink] = (),
+    made_known: Callable[[Machine], None] = lambda _: None,
 ) -> Iterator[Continue]:
     """What puts one machine into a journal that is there already, or into a new one.
 
@@ -100,6 +102,8 @@ def continued(
         notary: signs its checkpoints; None: there are none.
         term: the leader's; not below the last writer's.
         state_every: decisions from one state to the next.
+        sinks: who else gets the records.
+        made_known: told of the machine in the journal, for what it counts.
 
     Raises:
         AuditError: the journal is damaged.
@@ -118,7 +122,10 @@ def continued(
         else:
             store = FileStore.open(folder, term)
         log = Log(store, os.urandom, name, notary)
-        made.append((store, journaled(log, policy, seed, state_every=state_every)))
+        machine = journaled(
+            log, policy, seed, sinks, state_every=state_every, made_known=made_known
+        )
+        made.append((store, machine))
         return made[0][1]
 
     try:
@@ -324,6 +331,7 @@ def journaled(
     sinks: Sequence[RecordSink] = (),
     *,
     state_every: int = STATE_EVERY,
+    made_known: Callable[[Machine], None] = lambda _: None,
 ) -> Journaled:
     """A new machine in a journal; its chain goes on from the last record.
 
@@ -346,7 +354,7 @@ def journaled(
     )
 
     def make(others: Sequence[RecordSink]) -> Machine:
-        return app.build_machine(
+        machine = app.build_machine(
             policy,
             seed,
             others,
@@ -354,6 +362,8 @@ def journaled(
             after=(sequence, head),
             term=log.store.term,
         )
+        made_known(machine)
+        return machine
 
     return Journaled(
         log,

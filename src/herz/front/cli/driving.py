@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from herz import app
 from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
+from herz.front.cli.operating import Operations
 from herz.journaling import Continue, continued
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
@@ -22,6 +23,7 @@ from herz.world.kube.kubeconfig import Access
 from herz.world.kube.limits import Limits
 from herz.world.kube.transport import Transport
 
+ResultT = TypeVar("ResultT")
 SCHEDULER_NAME: Final = "herz"
 """Whose pods are decided where nobody says: to be beside kube-scheduler is the safe beginning."""
 _EVENTS_IN_FLIGHT: Final = 8
@@ -37,12 +39,14 @@ class Deciding:
         names: the scheduler names.
         rate: of writes a second, of binds and of events each; 0: as many as the server takes.
         burst: how many may come at once.
+        configuration: kube-scheduler's, where that was given.
     """
 
     policy: Policy | Policies
     names: tuple[str, ...]
     rate: float = 0
     burst: int = 1
+    configuration: Configuration | None = None
 
     @property
     def limits(self) -> Limits:
@@ -76,7 +80,7 @@ def deciding(config: str | None, names: tuple[str, ...]) -> Deciding:
     chosen = names or own or (SCHEDULER_NAME,)
     if settings is None:
         return Deciding(loaded, chosen)
-    return Deciding(loaded, chosen, settings.client.qps, settings.client.burst)
+    return Deciding(loaded, chosen, settings.client.qps, settings.client.burst, settings)
 
 
 def _configuration(config: str | None) -> Configuration | None:
@@ -98,6 +102,7 @@ class Live:
         waits: whether a server that cannot be reached is waited for.
         tell: shows a person what happens.
         started: told once, when it schedules.
+        operations: what its operators see.
         kinds: what is watched, if the server has it.
     """
 
@@ -108,6 +113,7 @@ class Live:
     waits: bool
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
+    operations: Operations
     kinds: tuple[Watched, ...] = field(default=WATCHED)
 
 
@@ -119,7 +125,10 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         WorldError: the server is not to be used, or the journal cannot be written any more.
     """
     transport = Transport(Access(settings.kubeconfig, settings.context))
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(transport.closed)
+        operations = settings.operations
+        await stack.enter_async_context(operations.served())
         version = await _until(
             discovery.reached(transport, settings.tell, waits=settings.waits), end
         )
@@ -130,10 +139,12 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             paths = ", ".join(kind.path for kind in absent)
             settings.tell(f"the server has no {paths}: pods that need them are refused")
         await discovery.permitted(transport, kinds)
-        with continued(settings.journal) as make:
+        term = await _until(operations.leading(), end)
+        if term is None:
+            return
+        sinks, see = (operations.metrics,), operations.see
+        with continued(settings.journal, term=term, sinks=sinks, made_known=see) as make:
             await _drive(settings, transport, kinds, version, make, end)
-    finally:
-        await transport.closed()
 
 
 async def _drive(
@@ -151,7 +162,10 @@ async def _drive(
         transport,
         kinds,
         Settings(what.names, what.limits, what.event_limits, what.names[0]),
+        settings.operations.guarded,
+        settings.operations.metrics,
     )
+    settings.operations.watch(driver)
     running = asyncio.ensure_future(driver.run())
     ending = asyncio.ensure_future(end.wait())
     synced = asyncio.ensure_future(driver.synced.wait())
@@ -161,6 +175,7 @@ async def _drive(
             settings.started(driver, version)
             await asyncio.wait((running, ending), return_when=asyncio.FIRST_COMPLETED)
         if not running.done() and synced.done():
+            settings.operations.stopping()
             driver.stop()
             await running
         if running.done():
@@ -171,10 +186,9 @@ async def _drive(
         await asyncio.gather(running, ending, synced, return_exceptions=True)
 
 
-async def _until(work: object, end: asyncio.Event) -> str | None:
+async def _until(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> ResultT | None:
     """What the work gives; None where the end came before."""
-    assert asyncio.iscoroutine(work), "it is one"
-    task: asyncio.Task[str] = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(work)
     ending = asyncio.ensure_future(end.wait())
     try:
         await asyncio.wait((task, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -222,13 +236,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-def log_to_stderr() -> None:
-    """Warnings of the live parts, a line each, on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("herz")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

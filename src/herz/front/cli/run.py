@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from herz.front.cli import run_options as options
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
@@ -28,41 +29,30 @@ EXAMPLE = """Examples:
 
 def run(
     *,
-    kubeconfig: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="The cluster; else KUBECONFIG, the pod's account, or ~/.kube/config.",
-        ),
-    ] = None,
-    context: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the kubeconfig; else its current one.")
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE", help="A policy, or kube-scheduler's configuration: its profiles."
-        ),
-    ] = None,
-    scheduler_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Whose pods: spec.schedulerName. Repeat for several. [herz]"
-        ),
-    ] = None,
-    journal: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="The journal; one that is there goes on."),
-    ] = None,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
-    ] = False,
+    kubeconfig: options.Kubeconfig = None,
+    context: options.Context = None,
+    config: options.Config = None,
+    scheduler_name: options.SchedulerName = None,
+    journal: options.Journal = None,
+    no_wait: options.NoWait = False,
+    leader_elect: options.LeaderElect = False,
+    lease_namespace: options.LeaseNamespace = None,
+    lease_name: options.LeaseName = None,
+    lease_duration: options.LeaseDuration = None,
+    renew_deadline: options.RenewDeadline = None,
+    retry_period: options.RetryPeriod = None,
+    bind_address: options.BindAddress = "0.0.0.0",
+    secure_port: options.SecurePort = "",
+    tls_cert_file: options.CertFile = "",
+    tls_private_key_file: options.KeyFile = "",
+    metrics_token_file: options.TokenFile = "",
+    logging_format: options.LoggingFormat = "text",
     while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
-) -> None:
+) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving  # noqa: PLC0415
+    from herz.front.cli import driving, operating  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
@@ -70,20 +60,36 @@ def run(
     )
     folder = journal_folder(journal)
 
+    election = operating.election(
+        is_on=leader_elect,
+        names=(lease_namespace, lease_name),
+        times=(lease_duration, renew_deadline, retry_period),
+        configuration=what.configuration,
+    )
+    files = (tls_cert_file, tls_private_key_file, metrics_token_file)
+    served = operating.serving(bind_address, secure_port, files, folder)
+    operating.log_as(logging_format)
+    where = (None if kubeconfig is None else Path(kubeconfig), context)
+    guard = operating.guarded()
+    if election is not None and guard is None:
+        guarding = operating.Guarding(election, served, *where, folder, not no_wait)
+        return operating.run_guard(guarding, sys.argv[1:])
+    shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
     settings = driving.Live(
         what=what,
-        kubeconfig=None if kubeconfig is None else Path(kubeconfig),
-        context=context,
+        kubeconfig=where[0],
+        context=where[1],
         journal=folder,
         waits=not no_wait,
         tell=tell,
         started=lambda driver, version: _started(driver, version, what, folder, output),
+        operations=shown,
     )
-    driving.log_to_stderr()
     held = None
     if while_open is not None:
         held = parsed_integer(while_open, option="--while-open", low=3, high=1 << 20)
     driving.until_signal(lambda end: driving.live(settings, end), held)
+    return 0
 
 
 def _started(driver: Driver, version: str, what: Deciding, folder: Path, output: Output) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import random
 import time
 from collections.abc import Collection, Sequence
@@ -18,13 +19,20 @@ from typing import Final, Protocol
 
 from herz.errors import ConfigError, HerzError
 from herz.model.effects import WakeAt
-from herz.model.events import ObjectApplied, ObjectDeleted, WorldEvent
+from herz.model.events import (
+    BindFinished,
+    BindOutcome,
+    ObjectApplied,
+    ObjectDeleted,
+    WorldEvent,
+)
 from herz.model.objects import KubernetesObject, Pod
 from herz.ports import Machine
 from herz.world.kube.effects import Writer
 from herz.world.kube.informer import Informer
 from herz.world.kube.kinds import Watched
 from herz.world.kube.limits import Calls, Limits
+from herz.world.kube.metrics import Observer
 from herz.world.kube.posting import Posting
 from herz.world.kube.transport import Transport
 
@@ -46,12 +54,18 @@ _log = logging.getLogger("herz.kube")
 class Leading(Protocol):
     """Whether this replica may act."""
 
+    @property
+    def write_timeout_seconds(self) -> float:
+        """After how long every write is given up, for another replica may lead then."""
+
     def may_write(self) -> bool:
         """Asked before each step, and right before each write leaves."""
 
 
 class Always:
     """One replica: nobody else leads."""
+
+    write_timeout_seconds = math.inf
 
     def may_write(self) -> bool:
         """See `Leading`."""
@@ -109,6 +123,7 @@ class Driver:
         kinds: what is watched.
         settings: how it behaves.
         leading: whether this replica may act.
+        observer: told of what it does, for metrics.
     """
 
     def __init__(
@@ -118,6 +133,7 @@ class Driver:
         kinds: Sequence[Watched],
         settings: Settings,
         leading: Leading | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._machine = machine
         self._transport = transport
@@ -128,10 +144,10 @@ class Driver:
         rng = random.Random()
         self.informers = tuple(Informer(kind, transport, self, rng) for kind in kinds)
         self._pods = next(one for one in self.informers if one.watched.kind is Pod)
-        may_write = self._leading.may_write
-        self.posting = Posting(Calls(transport, settings.events, may_write), settings.controller)
+        self._observer = observer
+        self.posting = Posting(self._calls(settings.events), settings.controller)
         self.writer = Writer(
-            Calls(transport, settings.binds, may_write),
+            self._calls(settings.binds),
             self.posting,
             self._apply,
             self._pod_of,
@@ -148,6 +164,16 @@ class Driver:
         self._wake_ns: int | None = None
         self._is_stopping = False
         self._failure: BaseException | None = None
+
+    def _calls(self, limits: Limits) -> Calls:
+        leading = self._leading
+        return Calls(
+            self._transport,
+            limits,
+            leading.may_write,
+            write_seconds_max=leading.write_timeout_seconds,
+            observer=self._observer,
+        )
 
     # ---- what others ask --------------------------------------------------------------------
 
@@ -248,10 +274,15 @@ class Driver:
 
     def deleted(self, thing: KubernetesObject) -> None:
         """See `herz.world.kube.informer.Sink`."""
+        if self._observer is not None and isinstance(thing, Pod):
+            self._observer.left(thing.metadata.uid)
         self._apply(ObjectDeleted(time_ns=self.now_ns(), object=thing))
 
     def freshness_changed(self) -> None:
         """See `herz.world.kube.informer.Sink`."""
+        if self._observer is not None:
+            for one in self.informers:
+                self._observer.kept(one.watched.plural, one.lists, is_fresh=one.is_fresh)
         self._synced_some.set()
         self._turn.set()
 
@@ -260,6 +291,12 @@ class Driver:
         return found if isinstance(found, Pod) else None
 
     def _apply(self, event: WorldEvent) -> None:
+        if (
+            self._observer is not None
+            and isinstance(event, BindFinished)
+            and event.outcome is BindOutcome.BOUND
+        ):
+            self._observer.bound(event.uid)
         try:
             self._machine.apply(event)
         except ConfigError as error:
@@ -317,7 +354,10 @@ class Driver:
         if self._wake_ns is not None and self._wake_ns <= now_ns:
             self._wake_ns = None
         effects = self._machine.step(now_ns, limit)
-        self.pace.took(self.now_ns() - now_ns, min(before, limit))
+        took_ns, decided = self.now_ns() - now_ns, min(before, limit)
+        self.pace.took(took_ns, decided)
+        if self._observer is not None:
+            self._observer.stepped(decided, took_ns)
         for effect in effects:
             if isinstance(effect, WakeAt):
                 self._wake_ns = effect.time_ns

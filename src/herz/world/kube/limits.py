@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from herz.world.kube.metrics import Observer
 from herz.world.kube.transport import NoAnswerError, Reply, Transport
 
 TRIES_MAX: Final = 12
 """How often a request that is throttled is sent."""
 RETRY_AFTER_SECONDS_MAX: Final = 30.0
+_SUBRESOURCES: Final = ("binding", "eviction", "status")
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -42,6 +47,8 @@ class Calls:
         transport: sends them.
         limits: the bounds.
         may_write: asked right before a write is sent: not for a replica that does not lead.
+        write_seconds_max: after which every write is given up.
+        observer: told of each write.
     """
 
     def __init__(
@@ -49,8 +56,13 @@ class Calls:
         transport: Transport,
         limits: Limits,
         may_write: Callable[[], bool] = lambda: True,
+        *,
+        write_seconds_max: float = math.inf,
+        observer: Observer | None = None,
     ) -> None:
         self.may_write = may_write
+        self._write_seconds_max = write_seconds_max
+        self._observer = observer
         self._transport = transport
         self._limits = limits
         self._turn = asyncio.Semaphore(limits.in_flight_max)
@@ -88,17 +100,22 @@ class Calls:
         async with self._turn:
             for left in range(TRIES_MAX - 1, -1, -1):
                 await self._paced()
-                if method != "GET" and not self.may_write():
-                    text = f"{method} {path}: another replica may lead"
-                    raise NoAnswerError(text, is_sent=False, is_retryable=False)
-                reply = await self._transport.request(
-                    method,
-                    path,
-                    query=query,
-                    body=body,
-                    content_type=content_type,
-                    timeout_seconds=timeout_seconds,
-                )
+                seconds = timeout_seconds
+                if method != "GET":
+                    if not self.may_write():
+                        text = f"{method} {path}: another replica may lead"
+                        raise NoAnswerError(text, is_sent=False, is_retryable=False)
+                    seconds = min(seconds, self._write_seconds_max)
+                with self._watched(method, path) as note:
+                    reply = await self._transport.request(
+                        method,
+                        path,
+                        query=query,
+                        body=body,
+                        content_type=content_type,
+                        timeout_seconds=seconds,
+                    )
+                    note.append(str(reply.status))
                 if reply.status != 429:
                     return reply
                 self.throttled += 1
@@ -106,6 +123,20 @@ class Calls:
                     return reply
                 self._hold(reply)
         raise AssertionError("the last try returns")
+
+    @contextmanager
+    def _watched(self, method: str, path: str) -> Iterator[list[str]]:
+        """Tell the observer how the write ended: with the code that is put in, or with none."""
+        if self._observer is None or method == "GET":
+            yield []
+            return
+        code: list[str] = []
+        began = time.monotonic_ns()
+        try:
+            yield code
+        finally:
+            took = time.monotonic_ns() - began
+            self._observer.wrote(_named(method, path), code[0] if code else "none", took)
 
     def _hold(self, reply: Reply) -> None:
         """Nothing more is sent before the server wants it."""
@@ -129,6 +160,13 @@ class Calls:
                 self._tokens -= 1
                 return
             await asyncio.sleep((1 - self._tokens) / self._limits.rate)
+
+
+def _named(method: str, path: str) -> str:
+    """What a write is about: `binding`, `status`, `pods`, `events`; and `delete` before it."""
+    last, *before = reversed(path.split("/"))
+    what = last if last in _SUBRESOURCES or method == "POST" else before[0]
+    return f"delete {what}" if method == "DELETE" else what
 
 
 def retry_after(reply: Reply) -> float:

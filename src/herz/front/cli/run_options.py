@@ -1,0 +1,64 @@
+"""The options of `herz run`; of leader election, endpoints and logs by kube-scheduler's names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_Text = str | None
+Kubeconfig = Annotated[
+    _Text,
+    typer.Option(
+        metavar="FILE", help="The cluster; else KUBECONFIG, the pod's account, or ~/.kube/config."
+    ),
+]
+Context = Annotated[
+    _Text, typer.Option(metavar="NAME", help="Of the kubeconfig; else its current one.")
+]
+Config = Annotated[
+    _Text,
+    typer.Option(
+        metavar="NAME|FILE", help="A policy, or kube-scheduler's configuration: its profiles."
+    ),
+]
+SchedulerName = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Whose pods: spec.schedulerName. Repeat for several. [herz]"),
+]
+Journal = Annotated[
+    _Text, typer.Option(metavar="DIR", help="The journal; one that is there goes on.")
+]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
+]
+LeaderElect = Annotated[
+    bool, typer.Option("--leader-elect", help="Schedule only while holding the lease.")
+]
+LeaseNamespace = Annotated[
+    _Text, typer.Option("--leader-elect-resource-namespace", metavar="NAME", help="[kube-system]")
+]
+LeaseName = Annotated[
+    _Text, typer.Option("--leader-elect-resource-name", metavar="NAME", help="[herz]")
+]
+LeaseDuration = Annotated[
+    _Text, typer.Option("--leader-elect-lease-duration", metavar="TIME", help="[15s]")
+]
+RenewDeadline = Annotated[
+    _Text, typer.Option("--leader-elect-renew-deadline", metavar="TIME", help="[10s]")
+]
+RetryPeriod = Annotated[
+    _Text, typer.Option("--leader-elect-retry-period", metavar="TIME", help="[2s]")
+]
+BindAddress = Annotated[str, typer.Option(metavar="ADDRESS", help="Where the endpoints listen.")]
+SecurePort = Annotated[
+    str, typer.Option(metavar="PORT", help="Of probes and metrics; 0 takes a free one. [none]")
+]
+CertFile = Annotated[
+    str, typer.Option("--tls-cert-file", metavar="FILE", help="PEM. [self-signed]")
+]
+KeyFile = Annotated[str, typer.Option("--tls-private-key-file", metavar="FILE", help="PEM.")]
+TokenFile = Annotated[
+    str, typer.Option(metavar="FILE", help="What clients of /metrics and /configz must bear.")
+]
+LoggingFormat = Annotated[str, typer.Option(metavar="text|json", help="Form of the log.")]
