@@ -4,8 +4,8 @@
 
 The loop uses Herz's transport, holds the same watches, decodes the same objects and makes the same
 writes (binding and event), with as many requests under way; nodes are given in turn. Without
-a kubeconfig both run on the embedded server, a new one each round, in a process of its own. Rounds are
-interleaved; client limits on rates are off for both.
+a kubeconfig both run on the embedded server, a new one each round, in a process of its own. Rounds
+are interleaved; client limits on rates are off for both.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Reference:
         self._known: set[str] = set()
 
     def applied(self, thing: KubernetesObject, unlisted: tuple[str, ...]) -> None:
+        """See `herz.world.kube.informer.Sink`."""
         if isinstance(thing, Pod):
             if not thing.is_assigned and thing.metadata.uid not in self._known:
                 self._known.add(thing.metadata.uid)
@@ -63,12 +64,13 @@ class Reference:
             self._nodes.append(thing.metadata.name)
 
     def deleted(self, thing: KubernetesObject) -> None:
-        pass
+        """Nothing is deleted."""
 
     def freshness_changed(self) -> None:
-        pass
+        """Nothing waits for it."""
 
     async def work(self) -> None:
+        """Bind what waits, one after another, until it is cancelled."""
         while True:
             pod = await self._waiting.get()
             node = self._nodes[next(self._numbers) % len(self._nodes)]
@@ -161,6 +163,7 @@ class Watcher:
         self.expected = 0
 
     def applied(self, thing: KubernetesObject, unlisted: tuple[str, ...]) -> None:
+        """See `herz.world.kube.informer.Sink`."""
         assert isinstance(thing, Pod)
         name, now = thing.metadata.name, time.perf_counter()
         if not thing.is_assigned or not name.startswith("bench-"):
@@ -171,10 +174,10 @@ class Watcher:
             self.done.set()
 
     def deleted(self, thing: KubernetesObject) -> None:
-        pass
+        """Nothing is deleted."""
 
     def freshness_changed(self) -> None:
-        pass
+        """Nothing waits for it."""
 
 
 async def measure(kubeconfig: Path, pods: int) -> Found:

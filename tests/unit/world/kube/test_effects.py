@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from herz.model.decode import convert
@@ -309,13 +310,13 @@ def test_31_a_pod_of_that_name_with_another_uid_gets_no_condition() -> None:
 
 
 def event(**changes: Any) -> EmitEvent:
-    given = {
+    given: dict[str, Any] = {
         "type": "Warning",
         "reason": "FailedScheduling",
         "action": "Scheduling",
         "note": "0/3 nodes are available",
     }
-    return EmitEvent(**WHO, **(given | changes))
+    return msgspec.convert({"kind": "EmitEvent", **WHO, **given, **changes}, EmitEvent)
 
 
 def test_32_events_have_their_form_and_bounds() -> None:
