@@ -136,9 +136,17 @@ def process(*command: str) -> Iterator[dict[str, Any]]:
             assert line, f"{command} ended"
             text += line
         try:
-            yield json.loads(text)
+            yield {**json.loads(text), "pid": running.pid}
         finally:
             running.terminate()
+
+
+def cpu_seconds(process_id: int) -> float:
+    """What the process has used of the CPU."""
+    fields = (
+        Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
+    )
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -150,6 +158,8 @@ class Found:
     p99_ms: float
     events: int
     twice: int
+    cpu_ms: float = 0
+    """Of the scheduler's process, a pod; without its start."""
 
 
 class Watcher:
@@ -252,10 +262,13 @@ def one_round(who: str, kubeconfig: Path | None, nodes: int, pods: int) -> Found
             config = Path(said["kubeconfig"])
         if who == "herz":
             run = ["herz.front.cli", "run", "--kubeconfig", str(config), "--output", "json"]
-            stack.enter_context(process(*run, "--journal", f"{folder}/journal"))
+            said = stack.enter_context(process(*run, "--journal", f"{folder}/journal"))
         else:
-            stack.enter_context(process("bench.live", "--refer", str(config)))
-        return asyncio.run(measure(config, pods))
+            said = stack.enter_context(process("bench.live", "--refer", str(config)))
+        before = cpu_seconds(said["pid"])
+        found = asyncio.run(measure(config, pods))
+        found.cpu_ms = 1000 * (cpu_seconds(said["pid"]) - before) / pods
+        return found
 
 
 def main() -> None:
@@ -276,7 +289,8 @@ def main() -> None:
         found[who].append(one)
         print(
             f"{who:10} {one.pods_per_second:7.0f} pods/s  p50 {one.p50_ms:7.0f} ms  "
-            f"p99 {one.p99_ms:7.0f} ms  events {one.events}  bound twice {one.twice}",
+            f"p99 {one.p99_ms:7.0f} ms  events {one.events}  bound twice {one.twice}  "
+            f"CPU {one.cpu_ms:.2f} ms/pod",
             flush=True,
         )
     rates = {
