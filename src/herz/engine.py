@@ -72,7 +72,7 @@ def engine() -> Engine:
 
 
 def _only_tells(file: Path, home: Path) -> bool:
-    """Whether the source is of the journal, the fuzzer or the learning of models: of no decision."""
+    """Whether the source is of the journal, the fuzzer or a model's learning: of no decision."""
     if "fuzz" in file.relative_to(home).parts:
         return True
     is_journal = file.parent == home / "commit" / "audit" and file.name != "chain.py"
