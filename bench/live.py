@@ -4,8 +4,12 @@
 
 The loop uses Herz's transport, holds the same watches, decodes the same objects and makes the same
 writes (binding and event), with as many requests under way; nodes are given in turn. Without
-a kubeconfig both run on the embedded server, a new one each round, in a process of its own. Rounds
-are interleaved; client limits on rates are off for both.
+a kubeconfig both run on the embedded server, a new one each round, in a process of its own; with
+one, each round removes its pods. Rounds are interleaved; client limits on rates are off for all.
+
+On a real server kube-scheduler stands beside them where HERZ_TEST_KUBE_SCHEDULER holds its path:
+
+    python -m tests.support.control_plane --nodes 1000 python -m bench.live --kubeconfig given
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ from herz.world.kube.transport import Transport
 SPACE = "default"
 PODS = f"/api/v1/namespaces/{SPACE}/pods"
 IN_FLIGHT = 32
+SCHEDULER = "HERZ_TEST_KUBE_SCHEDULER"
 
 
 class Reference:
@@ -141,6 +146,29 @@ def process(*command: str) -> Iterator[dict[str, Any]]:
             running.terminate()
 
 
+@contextlib.contextmanager
+def kube_scheduler(path: str, kubeconfig: Path, folder: str) -> Iterator[dict[str, Any]]:
+    """Kubernetes' own, which takes our pods; ended afterwards."""
+    limits = {"qps": 100_000, "burst": 100_000, "kubeconfig": str(kubeconfig)}
+    config = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "clientConnection": limits,
+        "leaderElection": {"leaderElect": False},
+        "profiles": [{"schedulerName": "herz"}],
+    }
+    file = Path(folder, "kube-scheduler.yaml")
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with (
+        Path(folder, "kube-scheduler.log").open("wb") as log,
+        subprocess.Popen([path, f"--config={file}", "--secure-port=0"], stderr=log) as running,
+    ):
+        try:
+            yield {"pid": running.pid}
+        finally:
+            running.terminate()
+
+
 def cpu_seconds(process_id: int) -> float:
     """What the process has used of the CPU."""
     fields = (
@@ -169,6 +197,7 @@ class Watcher:
         self.made: dict[str, float] = {}
         self.bound: dict[str, tuple[float, str]] = {}
         self.twice = 0
+        self.begun = asyncio.Event()
         self.done = asyncio.Event()
         self.expected = 0
 
@@ -176,7 +205,10 @@ class Watcher:
         """See `herz.world.kube.informer.Sink`."""
         assert isinstance(thing, Pod)
         name, now = thing.metadata.name, time.perf_counter()
-        if not thing.is_assigned or not name.startswith("bench-"):
+        if not thing.is_assigned or name not in self.made:
+            return
+        if name == "first":
+            self.begun.set()
             return
         before = self.bound.setdefault(name, (now, thing.spec.node_name))
         self.twice += before[1] != thing.spec.node_name
@@ -190,7 +222,7 @@ class Watcher:
         """Nothing waits for it."""
 
 
-async def measure(kubeconfig: Path, pods: int) -> Found:
+async def measure(kubeconfig: Path, pods: int, process_id: int) -> Found:
     """Create pods as fast as the server takes them, and wait until each is bound."""
     transport = Transport(Access(kubeconfig))
     watcher = Watcher()
@@ -198,42 +230,57 @@ async def measure(kubeconfig: Path, pods: int) -> Found:
     kind = next(one for one in WATCHED if one.kind is Pod)
     watching = asyncio.ensure_future(Informer(kind, transport, watcher).run())
     numbers = iter(range(pods))
-    began = time.perf_counter()
 
-    async def create() -> None:
+    async def create(name: str) -> None:
+        watcher.made[name] = time.perf_counter()
+        reply = await transport.request("POST", PODS, body=_pod(name), timeout_seconds=60)
+        assert reply.status == 201, reply.body
+
+    async def create_all() -> None:
         for number in numbers:
-            name = f"bench-{number:05}"
-            content = {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": name},
-                "spec": {
-                    "containers": [
-                        {
-                            "name": "main",
-                            "image": "bench",
-                            "resources": {"requests": {"cpu": "100m", "memory": "200Mi"}},
-                        }
-                    ],
-                    "schedulerName": "herz",
-                },
-            }
-            watcher.made[name] = time.perf_counter()
-            body = msgspec.json.encode(content)
-            reply = await transport.request("POST", PODS, body=body, timeout_seconds=60)
-            assert reply.status == 201, reply.body
+            await create(f"bench-{number:05}")
 
-    await asyncio.gather(*(create() for _ in range(16)))
+    async with asyncio.timeout(120):
+        # Whoever schedules has begun when this one has a node.
+        await create("first")
+        await watcher.begun.wait()
+    began = time.perf_counter()
+    before = cpu_seconds(process_id)
+    await asyncio.gather(*(create_all() for _ in range(16)))
     async with asyncio.timeout(600):
         await watcher.done.wait()
+    cpu_ms = 1000 * (cpu_seconds(process_id) - before) / pods
     took = max(at for at, _ in watcher.bound.values()) - began
     waits = [1000 * (at - watcher.made[name]) for name, (at, _) in watcher.bound.items()]
     quantiles = statistics.quantiles(waits, n=100)
     events = await _events(transport, pods)
+    await _clear(transport, [*watcher.made])
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     await transport.closed()
-    return Found(pods / took, quantiles[49], quantiles[98], events, watcher.twice)
+    return Found(pods / took, quantiles[49], quantiles[98], events, watcher.twice, cpu_ms)
+
+
+def _pod(name: str) -> bytes:
+    asked = {"requests": {"cpu": "100m", "memory": "200Mi"}}
+    containers = [{"name": "main", "image": "bench", "resources": asked}]
+    spec = {"containers": containers, "schedulerName": "herz"}
+    content = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    return msgspec.json.encode(content)
+
+
+async def _clear(transport: Transport, names: list[str]) -> None:
+    """Leave the server as it was found."""
+    waiting = iter(names)
+
+    async def delete() -> None:
+        for name in waiting:
+            body = b'{"gracePeriodSeconds": 0}'
+            await transport.request("DELETE", f"{PODS}/{name}", body=body, timeout_seconds=60)
+
+    await asyncio.gather(*(delete() for _ in range(16)))
+    path = f"/apis/events.k8s.io/v1/namespaces/{SPACE}/events"
+    await transport.request("DELETE", path, timeout_seconds=120)
 
 
 async def _events(transport: Transport, pods: int) -> int:
@@ -263,12 +310,11 @@ def one_round(who: str, kubeconfig: Path | None, nodes: int, pods: int) -> Found
         if who == "herz":
             run = ["herz.front.cli", "run", "--kubeconfig", str(config), "--output", "json"]
             said = stack.enter_context(process(*run, "--journal", f"{folder}/journal"))
-        else:
+        elif who == "reference":
             said = stack.enter_context(process("bench.live", "--refer", str(config)))
-        before = cpu_seconds(said["pid"])
-        found = asyncio.run(measure(config, pods))
-        found.cpu_ms = 1000 * (cpu_seconds(said["pid"]) - before) / pods
-        return found
+        else:
+            said = stack.enter_context(kube_scheduler(os.environ[SCHEDULER], config, folder))
+        return asyncio.run(measure(config, pods, said["pid"]))
 
 
 def main() -> None:
@@ -277,18 +323,25 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--kubeconfig", type=Path)
+    parser.add_argument(
+        "--kubeconfig", type=Path, help="a server; `given`: that of HERZ_TEST_KUBECONFIG"
+    )
     parser.add_argument("--refer", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.refer is not None:
         asyncio.run(refer(given.refer))
         return
+    kubeconfig = given.kubeconfig
+    if str(kubeconfig) == "given":
+        kubeconfig = Path(os.environ["HERZ_TEST_KUBECONFIG"])
     found: dict[str, list[Found]] = {"reference": [], "herz": []}
+    if kubeconfig is not None and os.environ.get(SCHEDULER):
+        found["kube-scheduler"] = []
     for _, who in itertools.product(range(given.rounds), found):
-        one = one_round(who, given.kubeconfig, given.nodes, given.pods)
+        one = one_round(who, kubeconfig, given.nodes, given.pods)
         found[who].append(one)
         print(
-            f"{who:10} {one.pods_per_second:7.0f} pods/s  p50 {one.p50_ms:7.0f} ms  "
+            f"{who:14} {one.pods_per_second:7.0f} pods/s  p50 {one.p50_ms:7.0f} ms  "
             f"p99 {one.p99_ms:7.0f} ms  events {one.events}  bound twice {one.twice}  "
             f"CPU {one.cpu_ms:.2f} ms/pod",
             flush=True,
@@ -296,7 +349,9 @@ def main() -> None:
     rates = {
         who: statistics.median(one.pods_per_second for one in all_) for who, all_ in found.items()
     }
-    print(f"herz / reference: {rates['herz'] / rates['reference']:.2f} ({os.cpu_count()} CPUs)")
+    own = rates.pop("herz")
+    for peer, rate in rates.items():
+        print(f"herz / {peer}: {own / rate:.2f} ({os.cpu_count()} CPUs)")
 
 
 if __name__ == "__main__":
