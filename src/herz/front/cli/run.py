@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from herz.errors import ConfigError
 from herz.front.cli import run_options as options
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
@@ -24,6 +25,8 @@ EXAMPLE = """Examples:
     herz run --kubeconfig ./cluster/kubeconfig --scheduler-name herz --journal ./journal
 
     herz run --config kube-scheduler.yaml --scheduler-name default-scheduler
+
+    herz run --shadow --pods 1000
 """
 
 
@@ -35,6 +38,8 @@ def run(
     scheduler_name: options.SchedulerName = None,
     journal: options.Journal = None,
     no_wait: options.NoWait = False,
+    shadow: options.Shadow = False,
+    pods: options.Pods = None,
     leader_elect: options.LeaderElect = False,
     lease_namespace: options.LeaseNamespace = None,
     lease_name: options.LeaseName = None,
@@ -52,12 +57,26 @@ def run(
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving, operating  # noqa: PLC0415
+    from herz.front.cli import driving, operating, shadowing  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
         tuple(checked_name(name, option="--scheduler-name") for name in scheduler_name or ()),
     )
+    if shadow:
+        return shadowing.run_shadow(
+            shadowing.Asked(
+                what=what,
+                kubeconfig=None if kubeconfig is None else Path(kubeconfig),
+                context=context,
+                waits=not no_wait,
+                pods_max=pods,
+                output=output,
+                refused={"--journal": journal, "--leader-elect": leader_elect or None},
+            )
+        )
+    if pods is not None:
+        raise ConfigError("nothing is compared", where="--pods", fix="add --shadow")
     folder = journal_folder(journal)
 
     election = operating.election(
