@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from herz.model.effects import Effect
 from herz.model.events import Event
@@ -53,6 +53,27 @@ class Machine(Protocol):
         """What room is taken for: node by the uid of each pod that is there, or on its way there.
 
         For checks; costs as many look-ups as pods.
+        """
+        ...
+
+
+Sync = Callable[[], None]
+"""Makes something durable; may be called in another thread, and must be called once."""
+
+
+@runtime_checkable
+class Deferring(Machine, Protocol):
+    """A machine whose effects may leave a little later, when a disk has answered."""
+
+    def decide(self, now_ns: int, limit: int) -> tuple[list[Effect], Sync | None]:
+        """As `step`, without waiting for the disk.
+
+        Returns:
+            The effects, and what must have been called, and returned, before they leave; None:
+            they may leave now. Meanwhile events may be applied.
+
+        Raises:
+            WorldError: the journal cannot be written; the sync may raise it, too.
         """
         ...
 
@@ -149,6 +170,14 @@ class Store(Journal, Protocol):
         Raises:
             WorldError: the disk refused, or somebody else writes this journal now; nothing more
                 can be appended through this store, and what was not synced may be missing.
+        """
+        ...
+
+    def detached_sync(self) -> Sync:
+        """What puts on the disk all that is appended by now, in whatever thread.
+
+        Raises:
+            WorldError: there, the disk refused: nothing more can be appended.
         """
         ...
 

@@ -18,7 +18,7 @@ from herz.model.effects import Effect, WakeAt
 from herz.model.events import Event
 from herz.model.journal import Kind
 from herz.model.record import Record
-from herz.ports import Machine, RecordSink
+from herz.ports import Machine, RecordSink, Sync
 
 Take = Callable[[Machine], bytes | None]
 """Gives a machine's state; None where it cannot be taken now."""
@@ -56,6 +56,8 @@ class Journaled:
         self._state_every = state_every
         self._sequence, self._head = start.sequence, start.head
         self._state_at = start.sequence
+        # The last record that a deferred sync covers.
+        self._synced = start.sequence
         log.write(start)
         log.commit()
         self._machine = make((self, *sinks))
@@ -87,19 +89,41 @@ class Journaled:
         Raises:
             WorldError: the journal cannot be written: nothing may be bound.
         """
+        effects = self._decided(now_ns, limit)
+        self._log.commit(sync=_leave(effects))
+        self._keep_state_in_time()
+        return effects
+
+    def decide(self, now_ns: int, limit: int) -> tuple[list[Effect], Sync | None]:
+        """See `herz.ports.Deferring`: what must be on the disk is what was decided.
+
+        Effects that follow from answers alone, such as the event of a bind, wait for no disk: the
+        decision behind them is on it.
+
+        Raises:
+            WorldError: the journal cannot be written: nothing may be bound.
+        """
+        effects = self._decided(now_ns, limit)
+        self._log.commit(sync=False)
+        self._keep_state_in_time()
+        if self._sequence == self._synced or not _leave(effects):
+            return effects, None
+        self._synced = self._sequence
+        return effects, self._log.store.detached_sync()
+
+    def _decided(self, now_ns: int, limit: int) -> list[Effect]:
         self._log.write(Step(limit=limit, now_ns=now_ns))
         try:
-            effects = self._machine.step(now_ns, limit)
+            return self._machine.step(now_ns, limit)
         except BaseException:
             # A bug of ours: what led to it is kept, so that it can be had again.
             with suppress(WorldError):
                 self._log.commit()
             raise
-        # A wake-up is the driver's own: it changes nothing outside.
-        self._log.commit(sync=any(type(effect) is not WakeAt for effect in effects))
+
+    def _keep_state_in_time(self) -> None:
         if self._sequence - self._state_at >= self._state_every:
             self.keep_state()
-        return effects
 
     def keep_state(self) -> bool:
         """Put the machine's state into the journal, if it can be taken now; whether it could.
@@ -130,3 +154,8 @@ class Journaled:
         """End the journal: everything is on the disk and, where there is a signer, signed."""
         self._log.commit()
         self._log.sign()
+
+
+def _leave(effects: Sequence[Effect]) -> bool:
+    """Whether anything leaves: a wake-up is the driver's own, and changes nothing outside."""
+    return any(type(effect) is not WakeAt for effect in effects)

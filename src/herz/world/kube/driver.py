@@ -27,7 +27,7 @@ from herz.model.events import (
     WorldEvent,
 )
 from herz.model.objects import KubernetesObject, Pod
-from herz.ports import Machine
+from herz.ports import Deferring, Machine
 from herz.world.kube.effects import Writer
 from herz.world.kube.informer import Informer
 from herz.world.kube.kinds import Watched
@@ -318,7 +318,7 @@ class Driver:
             if self._failure is not None:
                 raise self._failure
             if self._may_act():
-                self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
+                await self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
             # Those who read watches and answers have their turn.
             await asyncio.sleep(0)
         await self._finish()
@@ -348,16 +348,23 @@ class Driver:
             is_there_room and not self._is_stopping and self.is_fresh and self._leading.may_write()
         )
 
-    def _step(self, limit: int) -> None:
-        """Decide; then let the effects leave, for what led to them is kept."""
+    async def _step(self, limit: int) -> None:
+        """Decide; then let the effects leave, once what led to them is on the disk."""
         before, now_ns = self._machine.ready, self.now_ns()
         if self._wake_ns is not None and self._wake_ns <= now_ns:
             self._wake_ns = None
-        effects = self._machine.step(now_ns, limit)
+        sync = None
+        if isinstance(self._machine, Deferring):
+            effects, sync = self._machine.decide(now_ns, limit)
+        else:
+            effects = self._machine.step(now_ns, limit)
         took_ns, decided = self.now_ns() - now_ns, min(before, limit)
         self.pace.took(took_ns, decided)
         if self._observer is not None:
             self._observer.stepped(decided, took_ns)
+        if sync is not None:
+            # The disk's time is the watches': what they show is applied meanwhile.
+            await asyncio.to_thread(sync)
         for effect in effects:
             if isinstance(effect, WakeAt):
                 self._wake_ns = effect.time_ns
@@ -370,7 +377,7 @@ class Driver:
             async with asyncio.timeout(STOP_SECONDS):
                 while True:  # Bound: the time; what is finished here may end a pod's wait.
                     await self.writer.idle.wait()
-                    self._step(0)
+                    await self._step(0)
                     if not self.writer.pending:
                         break
                 await self.posting.idle.wait()

@@ -240,7 +240,7 @@ class Informer:
                             is_busy = self._see(line) or is_busy
                 except NoAnswerError as error:
                     # A change is told whole or not at all: the watch goes on where it stood.
-                    _log.info("%s", error)
+                    _log.debug("%s", error)
                 if is_busy or loop.time() - opened > 1:
                     return
                 # A watch that ends at once, without a word, is a sign that something is wrong.

@@ -21,6 +21,7 @@ from typing import Final
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import journal
 from herz.model.journal import Sealed
+from herz.ports import Sync
 from herz.world.store.frames import (
     SEGMENT,
     Batch,
@@ -251,6 +252,22 @@ class FileStore(Reader):
         except StaleWriterError as error:
             self._failed = str(error)
             raise
+
+    def detached_sync(self) -> Sync:
+        """See `herz.ports.Store.detached_sync`."""
+        # Its own descriptor: the segment may be ended meanwhile, which syncs it, too.
+        descriptor = os.dup(self._file)
+
+        def sync() -> None:
+            try:
+                os.fdatasync(descriptor)
+            except OSError as error:
+                self._failed = error.strerror or str(error)
+                raise WorldError(f"cannot write {self.folder}: {self._failed}") from error
+            finally:
+                os.close(descriptor)
+
+        return sync
 
     def put(self, data: bytes) -> str:
         """See `herz.ports.Store.put`."""

@@ -1,0 +1,303 @@
+"""End to end on a live cluster: pods created to bound, Herz beside a loop that decides nothing.
+
+    python -m bench.live [--nodes 1000] [--pods 5000] [--rounds 2] [--kubeconfig FILE]
+
+The loop uses Herz's transport, holds the same watches, decodes the same objects and makes the same
+writes (binding and event), with as many requests under way; nodes are given in turn. Without
+a kubeconfig both run on the embedded server, a new one each round, in a process of its own. Rounds
+are interleaved; client limits on rates are off for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from herz.model.effects import EmitEvent
+from herz.model.objects import KubernetesObject, Pod
+from herz.world.kube import discovery
+from herz.world.kube.informer import Informer
+from herz.world.kube.kinds import WATCHED
+from herz.world.kube.kubeconfig import Access
+from herz.world.kube.limits import Calls, Limits
+from herz.world.kube.posting import Posting
+from herz.world.kube.transport import Transport
+
+SPACE = "default"
+PODS = f"/api/v1/namespaces/{SPACE}/pods"
+IN_FLIGHT = 32
+
+
+class Reference:
+    """Binds each pod to the next node, and writes the event."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._calls = Calls(transport, Limits(in_flight_max=IN_FLIGHT))
+        self._posting = Posting(Calls(transport, Limits(in_flight_max=8)), "reference")
+        self._waiting: asyncio.Queue[Pod] = asyncio.Queue()
+        self._nodes: list[str] = []
+        self._numbers = itertools.count()
+        self._known: set[str] = set()
+
+    def applied(self, thing: KubernetesObject, unlisted: tuple[str, ...]) -> None:
+        """See `herz.world.kube.informer.Sink`."""
+        if isinstance(thing, Pod):
+            if not thing.is_assigned and thing.metadata.uid not in self._known:
+                self._known.add(thing.metadata.uid)
+                self._waiting.put_nowait(thing)
+        elif type(thing).__name__ == "Node":
+            self._nodes.append(thing.metadata.name)
+
+    def deleted(self, thing: KubernetesObject) -> None:
+        """Nothing is deleted."""
+
+    def freshness_changed(self) -> None:
+        """Nothing waits for it."""
+
+    async def work(self) -> None:
+        """Bind what waits, one after another, until it is cancelled."""
+        while True:
+            pod = await self._waiting.get()
+            node = self._nodes[next(self._numbers) % len(self._nodes)]
+            meta = pod.metadata
+            content = {
+                "apiVersion": "v1",
+                "kind": "Binding",
+                "metadata": {
+                    "annotations": {"herz.dev/decision": "1"},
+                    "name": meta.name,
+                    "namespace": meta.namespace,
+                    "uid": meta.uid,
+                },
+                "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+            }
+            reply = await self._calls.request(
+                "POST",
+                f"/api/v1/namespaces/{meta.namespace}/pods/{meta.name}/binding",
+                body=msgspec.json.encode(content),
+                timeout_seconds=30,
+            )
+            assert reply.is_success, reply.body
+            note = f"Successfully assigned {meta.key} to {node}"
+            self._posting.post(
+                EmitEvent(
+                    namespace=meta.namespace,
+                    name=meta.name,
+                    uid=meta.uid,
+                    type="Normal",
+                    reason="Scheduled",
+                    action="Binding",
+                    note=note,
+                )
+            )
+
+
+async def refer(kubeconfig: Path) -> None:
+    """The reference loop, until it is killed."""
+    transport = Transport(Access(kubeconfig))
+    kinds, _ = await discovery.served(transport, WATCHED)
+    reference = Reference(transport)
+    informers = [Informer(kind, transport, reference) for kind in kinds]
+    async with asyncio.TaskGroup() as group:
+        for informer in informers:
+            group.create_task(informer.run())
+        while not all(one.is_synced for one in informers):
+            await asyncio.sleep(0.05)
+        for _ in range(IN_FLIGHT):
+            group.create_task(reference.work())
+        print("{}", flush=True)
+
+
+@contextlib.contextmanager
+def process(*command: str) -> Iterator[dict[str, Any]]:
+    """A process that prints JSON when it is ready; ended afterwards."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        text = ""
+        while not text.endswith("}\n"):
+            line = running.stdout.readline()
+            assert line, f"{command} ended"
+            text += line
+        try:
+            yield {**json.loads(text), "pid": running.pid}
+        finally:
+            running.terminate()
+
+
+def cpu_seconds(process_id: int) -> float:
+    """What the process has used of the CPU."""
+    fields = (
+        Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
+    )
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Found:
+    """One round."""
+
+    pods_per_second: float
+    p50_ms: float
+    p99_ms: float
+    events: int
+    twice: int
+    cpu_ms: float = 0
+    """Of the scheduler's process, a pod; without its start."""
+
+
+class Watcher:
+    """Sees each pod come and be bound."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, float] = {}
+        self.bound: dict[str, tuple[float, str]] = {}
+        self.twice = 0
+        self.done = asyncio.Event()
+        self.expected = 0
+
+    def applied(self, thing: KubernetesObject, unlisted: tuple[str, ...]) -> None:
+        """See `herz.world.kube.informer.Sink`."""
+        assert isinstance(thing, Pod)
+        name, now = thing.metadata.name, time.perf_counter()
+        if not thing.is_assigned or not name.startswith("bench-"):
+            return
+        before = self.bound.setdefault(name, (now, thing.spec.node_name))
+        self.twice += before[1] != thing.spec.node_name
+        if len(self.bound) == self.expected:
+            self.done.set()
+
+    def deleted(self, thing: KubernetesObject) -> None:
+        """Nothing is deleted."""
+
+    def freshness_changed(self) -> None:
+        """Nothing waits for it."""
+
+
+async def measure(kubeconfig: Path, pods: int) -> Found:
+    """Create pods as fast as the server takes them, and wait until each is bound."""
+    transport = Transport(Access(kubeconfig))
+    watcher = Watcher()
+    watcher.expected = pods
+    kind = next(one for one in WATCHED if one.kind is Pod)
+    watching = asyncio.ensure_future(Informer(kind, transport, watcher).run())
+    numbers = iter(range(pods))
+    began = time.perf_counter()
+
+    async def create() -> None:
+        for number in numbers:
+            name = f"bench-{number:05}"
+            content = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name},
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "main",
+                            "image": "bench",
+                            "resources": {"requests": {"cpu": "100m", "memory": "200Mi"}},
+                        }
+                    ],
+                    "schedulerName": "herz",
+                },
+            }
+            watcher.made[name] = time.perf_counter()
+            body = msgspec.json.encode(content)
+            reply = await transport.request("POST", PODS, body=body, timeout_seconds=60)
+            assert reply.status == 201, reply.body
+
+    await asyncio.gather(*(create() for _ in range(16)))
+    async with asyncio.timeout(600):
+        await watcher.done.wait()
+    took = max(at for at, _ in watcher.bound.values()) - began
+    waits = [1000 * (at - watcher.made[name]) for name, (at, _) in watcher.bound.items()]
+    quantiles = statistics.quantiles(waits, n=100)
+    events = await _events(transport, pods)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await transport.closed()
+    return Found(pods / took, quantiles[49], quantiles[98], events, watcher.twice)
+
+
+async def _events(transport: Transport, pods: int) -> int:
+    """How many pods have their event; the last ones are on their way."""
+    path = f"/apis/events.k8s.io/v1/namespaces/{SPACE}/events"
+    found: set[str] = set()
+    for _ in range(60):
+        reply = await transport.request("GET", path, timeout_seconds=60)
+        items = json.loads(reply.body)["items"]
+        found = {one["regarding"]["uid"] for one in items if one["reason"] == "Scheduled"}
+        if len(found) >= pods:
+            break
+        await asyncio.sleep(0.5)
+    return len(found)
+
+
+def one_round(who: str, kubeconfig: Path | None, nodes: int, pods: int) -> Found:
+    """A new cluster, or the given one; one of the two schedulers; the pods."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        config = kubeconfig
+        if config is None:
+            up = ["herz.front.cli", "up", "--no-scheduler", "--port", "0", "--output", "json"]
+            said = stack.enter_context(
+                process(*up, "--nodes", str(nodes), "--data", f"{folder}/cluster")
+            )
+            config = Path(said["kubeconfig"])
+        if who == "herz":
+            run = ["herz.front.cli", "run", "--kubeconfig", str(config), "--output", "json"]
+            said = stack.enter_context(process(*run, "--journal", f"{folder}/journal"))
+        else:
+            said = stack.enter_context(process("bench.live", "--refer", str(config)))
+        before = cpu_seconds(said["pid"])
+        found = asyncio.run(measure(config, pods))
+        found.cpu_ms = 1000 * (cpu_seconds(said["pid"]) - before) / pods
+        return found
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--pods", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--kubeconfig", type=Path)
+    parser.add_argument("--refer", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.refer is not None:
+        asyncio.run(refer(given.refer))
+        return
+    found: dict[str, list[Found]] = {"reference": [], "herz": []}
+    for _, who in itertools.product(range(given.rounds), found):
+        one = one_round(who, given.kubeconfig, given.nodes, given.pods)
+        found[who].append(one)
+        print(
+            f"{who:10} {one.pods_per_second:7.0f} pods/s  p50 {one.p50_ms:7.0f} ms  "
+            f"p99 {one.p99_ms:7.0f} ms  events {one.events}  bound twice {one.twice}  "
+            f"CPU {one.cpu_ms:.2f} ms/pod",
+            flush=True,
+        )
+    rates = {
+        who: statistics.median(one.pods_per_second for one in all_) for who, all_ in found.items()
+    }
+    print(f"herz / reference: {rates['herz'] / rates['reference']:.2f} ({os.cpu_count()} CPUs)")
+
+
+if __name__ == "__main__":
+    main()
