@@ -15,6 +15,7 @@ SEED ?= 0
 SEEDS ?= 1000
 SOAK_SECONDS ?= 600
 EXITS ?= 200
+ROUNDS ?= 10
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -25,7 +26,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run simulate test e2e-real race tsan soak sim check bench bench-runtime lock docs fmt clean ci FORCE
+.PHONY: help setup run simulate test e2e-real race tsan soak faults sim check bench bench-runtime lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -57,6 +58,9 @@ tsan: ## ThreadSanitizer over the runtime's Rust tests; needs a nightly Rust wit
 e2e-real: setup ## The contract of an API server against the one of HERZ_TEST_KUBECONFIG
 	@test -n "$(HERZ_TEST_KUBECONFIG)" || { echo "set HERZ_TEST_KUBECONFIG to a kubeconfig" >&2; exit 2; }
 	HERZ_TEST_KUBECONFIG="$(HERZ_TEST_KUBECONFIG)" $(RUN) -m pytest tests/contract
+
+faults: setup ## ROUNDS (10) of faults under load from SEED (0): two replicas, a proxy that breaks things, checks
+	$(RUN) -m tests.faults --rounds $(ROUNDS) --seed $(SEED)
 
 soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit
 	$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) --exits $(EXITS)

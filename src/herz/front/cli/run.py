@@ -86,7 +86,7 @@ def run(
         configuration=what.configuration,
     )
     files = (tls_cert_file, tls_private_key_file, metrics_token_file)
-    served = operating.serving(bind_address, secure_port, files, folder)
+    served = operating.serving(bind_address, secure_port, files)
     operating.log_as(logging_format)
     where = (None if kubeconfig is None else Path(kubeconfig), context)
     guard = operating.guarded()
