@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from herz.errors import ConfigError
 from herz.front.cli import run_options as options
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
@@ -63,20 +62,11 @@ def run(
         None if config is None else checked_name(config, option="--config"),
         tuple(checked_name(name, option="--scheduler-name") for name in scheduler_name or ()),
     )
-    if shadow:
-        return shadowing.run_shadow(
-            shadowing.Asked(
-                what=what,
-                kubeconfig=None if kubeconfig is None else Path(kubeconfig),
-                context=context,
-                waits=not no_wait,
-                pods_max=pods,
-                output=output,
-                refused={"--journal": journal, "--leader-elect": leader_elect or None},
-            )
-        )
-    if pods is not None:
-        raise ConfigError("nothing is compared", where="--pods", fix="add --shadow")
+    where = (None if kubeconfig is None else Path(kubeconfig), context)
+    if shadow or pods is not None:
+        given = {"--journal": journal, "--leader-elect": leader_elect or None}
+        asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
+        return shadowing.run_shadow(asked, is_asked=shadow)
     folder = journal_folder(journal)
 
     election = operating.election(
@@ -88,7 +78,6 @@ def run(
     files = (tls_cert_file, tls_private_key_file, metrics_token_file)
     served = operating.serving(bind_address, secure_port, files)
     operating.log_as(logging_format)
-    where = (None if kubeconfig is None else Path(kubeconfig), context)
     guard = operating.guarded()
     if election is not None and guard is None:
         guarding = operating.Guarding(election, served, *where, folder, not no_wait)

@@ -51,13 +51,19 @@ class Asked:
     refused: Mapping[str, object]
 
 
-def run_shadow(asked: Asked) -> int:
+def run_shadow(asked: Asked, *, is_asked: bool) -> int:
     """Watch and compare until a signal, or the last comparison; then report.
+
+    Args:
+        asked: what the command line says.
+        is_asked: whether `--shadow` is among it, and not only what means nothing without it.
 
     Raises:
         ConfigError: an option that means nothing here.
         WorldError: the server is not to be used.
     """
+    if not is_asked:
+        raise ConfigError("nothing is compared", where="--pods", fix="add --shadow")
     for option, value in asked.refused.items():
         if value is not None:
             fix = f"leave {option} out, or --shadow"
