@@ -26,7 +26,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run simulate test e2e-real race tsan soak faults sim check bench bench-runtime lock docs fmt clean ci FORCE
+.PHONY: help setup run simulate test bench-live e2e-real race tsan soak faults sim check bench bench-runtime lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -90,6 +90,9 @@ bench: setup ## Measure; see bench/
 
 bench-runtime: setup ## Measure the task runtime beside its peers and a floor in C
 	$(RUN) -m bench.runtime
+
+bench-live: setup ## Pods created to bound on a live cluster, beside a loop that decides nothing
+	$(RUN) -m bench.live
 
 fmt: setup ## Format and sort imports, Python and Rust
 	$(RUN) -m ruff check --select I --fix --quiet .

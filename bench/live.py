@@ -2,6 +2,8 @@
 
     python -m bench.live [--nodes 1000] [--pods 5000] [--rounds 2] [--kubeconfig FILE]
 
+With a kubeconfig, the cluster must be one for tests: pods and events of its default namespace go.
+
 The loop uses Herz's transport, holds the same watches, decodes the same objects and makes the same
 writes (binding and event), with as many requests under way; nodes are given in turn. Without
 a kubeconfig both run on the embedded server, a new one each round, in a process of its own. Rounds
@@ -250,6 +252,31 @@ async def _events(transport: Transport, pods: int) -> int:
     return len(found)
 
 
+async def prepare(kubeconfig: Path, nodes: int) -> None:
+    """On a given cluster: its nodes, and nothing left of the round before. No kubelet is needed."""
+    transport = Transport(Access(kubeconfig))
+    room = {"cpu": "64", "memory": "256Gi", "pods": "250"}
+    ready = [{"type": "Ready", "status": "True"}]
+    status = {"status": {"allocatable": room, "capacity": room, "conditions": ready}}
+
+    async def ask(method: str, path: str, content: Any, media: str = "application/json") -> None:
+        body = msgspec.json.encode(content)
+        reply = await transport.request(
+            method, path, body=body, content_type=media, timeout_seconds=120
+        )
+        assert reply.is_success or reply.status == 409, reply.body
+
+    for number in range(nodes):
+        name = f"bench-{number:04}"
+        await ask("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+        patch = "application/merge-patch+json"
+        await ask("PATCH", f"/api/v1/nodes/{name}/status", status, patch)
+        await ask("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None}}, patch)
+    await ask("DELETE", PODS, {"gracePeriodSeconds": 0})
+    await ask("DELETE", f"/apis/events.k8s.io/v1/namespaces/{SPACE}/events", {})
+    await transport.closed()
+
+
 def one_round(who: str, kubeconfig: Path | None, nodes: int, pods: int) -> Found:
     """A new cluster, or the given one; one of the two schedulers; the pods."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -260,6 +287,8 @@ def one_round(who: str, kubeconfig: Path | None, nodes: int, pods: int) -> Found
                 process(*up, "--nodes", str(nodes), "--data", f"{folder}/cluster")
             )
             config = Path(said["kubeconfig"])
+        else:
+            asyncio.run(prepare(config, nodes))
         if who == "herz":
             run = ["herz.front.cli", "run", "--kubeconfig", str(config), "--output", "json"]
             said = stack.enter_context(process(*run, "--journal", f"{folder}/journal"))
