@@ -83,7 +83,9 @@ def test_the_check_sees_what_is_not_structural() -> None:
 def measured() -> dict[str, set[str]]:
     """Labels by the name of each sample that Herz can show."""
     found: dict[str, set[str]] = {}
-    metrics = Metrics(lambda: 0, dict, lambda: {"active": 1}, lambda: {"nodes": 1})
+    incoming = {("active", "UnscheduledPodAdd"): 1}
+    one = {"nodes": 1}
+    metrics = Metrics(lambda: 0, dict, lambda: {"active": 1}, lambda: one, lambda: incoming)
     guard = GuardMetrics()
     for registry in (metrics.registry, guard.registry):
         for family in registry.collect():

@@ -212,7 +212,9 @@ class Operations:
         self._configz = msgspec.json.encode(configz)
         self._machine: Cycle | None = None
         self._driver: Driver | None = None
-        self.metrics = Metrics(time.time_ns, self._counters, self._pending, self._cached)
+        self.metrics = Metrics(
+            time.time_ns, self._counters, self._pending, self._cached, self._incoming
+        )
 
     def see(self, machine: Machine) -> None:
         """The machine is made: its counters are shown."""
@@ -285,8 +287,14 @@ class Operations:
         return {} if self._machine is None else self._machine.counters
 
     def _pending(self) -> Mapping[str, int]:
-        zeros = dict.fromkeys(("active", "backoff", "unschedulable", "gated"), 0)
-        return zeros if self._machine is None else self._machine.pending
+        if self._machine is None:
+            return dict.fromkeys(("active", "backoff", "unschedulable", "gated"), 0)
+        counts = self._machine.queue.counts()
+        waiting = {"unschedulable": counts.unschedulable + counts.parked, "gated": counts.gated}
+        return {"active": counts.active, "backoff": counts.backoff, **waiting}
+
+    def _incoming(self) -> Mapping[tuple[str, str], int]:
+        return {} if self._machine is None else self._machine.queue.rooms.incoming
 
     def _cached(self) -> Mapping[str, int]:
         if self._driver is None or self._machine is None:
