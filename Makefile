@@ -15,6 +15,7 @@ SEED ?= 0
 SEEDS ?= 1000
 SOAK_SECONDS ?= 600
 EXITS ?= 200
+ROUNDS ?= 10
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -25,7 +26,8 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run simulate test e2e-real race tsan soak sim check bench bench-runtime bench-sla lock docs fmt clean ci FORCE
+.PHONY: help setup run simulate test e2e-real race tsan soak faults sim check lock docs fmt clean ci FORCE
+.PHONY: bench bench-live bench-runtime bench-sla
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -61,6 +63,9 @@ else
 	$(RUN) -m tests.support.control_plane --nodes 200 $(RUN) -m pytest tests/contract tests/e2e/test_real.py
 endif
 
+faults: setup ## ROUNDS (10) of faults under load from SEED (0): two replicas, a proxy that breaks things, checks
+	$(RUN) -m tests.faults --rounds $(ROUNDS) --seed $(SEED)
+
 soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit
 	$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) --exits $(EXITS)
 
@@ -92,6 +97,9 @@ bench-runtime: setup ## Measure the task runtime beside its peers and a floor in
 
 bench-sla: setup ## The closed loop: what becomes of promises under each policy, 20 seeds
 	$(RUN) -m bench.sla $(if $(MODEL),--model $(MODEL))
+
+bench-live: setup ## Pods created to bound on a live cluster, beside a loop that decides nothing
+	$(RUN) -m bench.live
 
 fmt: setup ## Format and sort imports, Python and Rust
 	$(RUN) -m ruff check --select I --fix --quiet .

@@ -42,6 +42,7 @@ from herz.intake.queue.scheduling import SchedulingQueue
 from herz.model.mix import PodShape
 from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
+from herz.place.framework import TOP
 from herz.place.mix import PodMix
 from herz.place.plugins.default_preemption import DefaultPreemption
 from herz.place.plugins.gang_scheduling import GangScheduling
@@ -462,6 +463,7 @@ def build_machine(
     after: tuple[int, str] = (0, NO_RECORD),
     term: int = 0,
     known: Mapping[str, Maker] = PLUGINS,
+    top: int = TOP,
 ) -> Cycle:
     """A scheduler, ready for events.
 
@@ -474,6 +476,7 @@ def build_machine(
         after: number and digest of the record that its chain goes on from.
         term: the leader's term.
         known: the rules that are here.
+        top: how many of the best nodes a record names.
 
     Raises:
         ConfigError: the policy names what is not there; or asserts are switched off.
@@ -492,7 +495,9 @@ def build_machine(
     cluster = Cluster(snapshot, PodMix() if any(one.reads_mix for one in built) else None)
     salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
     ties, share = int.from_bytes(salt[:8], "big"), sheet_bytes // len(built)
-    frameworks = tuple(build_framework(one, cluster, salt=ties, cache_bytes=share) for one in built)
+    frameworks = tuple(
+        build_framework(one, cluster, salt=ties, cache_bytes=share, top=top) for one in built
+    )
     names = schedulers(built, aliases)
     first = built[0]
     return Cycle(

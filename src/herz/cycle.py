@@ -120,11 +120,9 @@ class Cycle:
         return self._queue.counts().active
 
     @property
-    def pending(self) -> dict[str, int]:
-        """How many pods wait, by Kubernetes' names of the queues."""
-        active, backoff, unschedulable, gated, parked = self._queue.counts()[:5]
-        waiting = {"unschedulable": unschedulable + parked, "gated": gated}
-        return {"active": active, "backoff": backoff, **waiting}
+    def queue(self) -> SchedulingQueue:
+        """The queue, for what is counted there."""
+        return self._queue
 
     @property
     def assumed(self) -> int:

@@ -22,7 +22,7 @@ from herz.model.podinfo import PodInfo
 from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
 from herz.place.explain import NO_NODES
-from herz.place.framework import Framework
+from herz.place.framework import TOP, Framework
 from herz.place.gang import TOGETHER
 from herz.place.plugins.gang_scheduling import together_hints
 from herz.place.preemption.preemption import BYTES_MAX, Preemption
@@ -129,7 +129,7 @@ def arrivals(
 
 
 def build_framework(
-    built: Built, cluster: Cluster, *, salt: int, cache_bytes: int = 1 << 30
+    built: Built, cluster: Cluster, *, salt: int, cache_bytes: int = 1 << 30, top: int = TOP
 ) -> Framework:
     """The profile's rules over the cluster; `salt` keys the ties where its policy hashes them."""
     return Framework(
@@ -141,6 +141,7 @@ def build_framework(
         cache_bytes=cache_bytes,
         off=built.off,
         nominations=cluster.nominations,
+        top=top,
     )
 
 

@@ -42,7 +42,7 @@ _WIRING: Final[dict[str, frozenset[str]]] = {
     for name, attributes in {
         "SchedulingQueue": "_settings hints",
         "ActiveQueue": "_settings _comparator",
-        "Rooms": "_settings _hints _events _counters active",
+        "Rooms": "_settings _hints _events _counters active cause incoming",
         "InFlightEvents": "_limit",
         "Chain": "_engine _policies _sinks _term",
         "Gangs": "_cluster _frameworks _advice",

@@ -55,8 +55,14 @@ def test_pods_are_bound_with_event_and_decision_and_the_journal_replays(
         assert said["pods"] == 22
         api.post(PODS, pod("after"))
         until(api, lambda pods: node_of(pods["after"]) != "")
+        assert main(["debug", "compare", "--journal", str(journal), "--output", "json"]) == 0
+        compared = json.loads(capsys.readouterr().out)
+        assert compared["differences"] == []
+        assert (compared["objects"]["nodes"], compared["objects"]["pods"]) == (3, 23)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+    assert main(["debug", "compare", "--journal", str(journal)]) == 2
+    assert "no live scheduler" in capsys.readouterr().err
     decisions = {
         item["metadata"]["name"]: item["metadata"].get("annotations", {}).get("herz.dev/decision")
         for item in api.get(PODS).content["items"]

@@ -22,7 +22,7 @@ from herz.world.kube.lease import SECOND_NS, Durations, Elector, asking, here, i
 from herz.world.kube.transport import Transport
 
 LEASE = ("kube-system", "herz")
-SHORT = Durations(lease=3 * SECOND_NS, renew=2 * SECOND_NS, retry=SECOND_NS * 4 // 10)
+SHORT = Durations(lease=5 * SECOND_NS, renew=4 * SECOND_NS, retry=SECOND_NS // 2)
 
 
 async def guard(kubeconfig: Path, folder: Path, role: str) -> int:

@@ -243,7 +243,7 @@ class Proxy:
             await writer.drain()
             return True
         if fault is Fault.SLOW:
-            await asyncio.sleep(SLOW_SECONDS)
+            await pause(SLOW_SECONDS)
         writer.write(answer.head + answer.body)
         await writer.drain()
         if not answer.is_chunked:
@@ -264,7 +264,7 @@ class Proxy:
             size = int(line.partition(b";")[0], 16)
             chunk = await server.readexactly(size + 2)
             if fault is Fault.SLOW:
-                await asyncio.sleep(SLOW_SECONDS / 10)
+                await pause(SLOW_SECONDS / 10)
             elif fault is not None and left == 0:
                 return await _broken(fault, client, writer)
             left -= 1
@@ -289,6 +289,17 @@ class _Note:
         at = asyncio.get_running_loop().time()
         seen = Seen(self.method, self.path, self.query, status, self.fault, self.uid, at)
         self.proxy.seen.append(seen)
+
+
+async def pause(seconds: float) -> None:
+    """Let so long go by: slowness is what is made here."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    timer = loop.call_later(seconds, over.set_result, None)
+    try:
+        await over
+    finally:
+        timer.cancel()
 
 
 async def _broken(fault: Fault, client: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -67,6 +67,7 @@ class Framework:
         cache_bytes: bound on the sheets kept; the least recently used goes first.
         off: (rule's name, extension point) where a rule is not asked.
         nominations: whose room must be left to them; None: nobody's.
+        top: how many of the best nodes a choice names.
     """
 
     def __init__(
@@ -80,8 +81,10 @@ class Framework:
         cache_bytes: int = 1 << 30,
         off: Collection[tuple[str, str]] = (),
         nominations: Nominations | None = None,
+        top: int = TOP,
     ) -> None:
         self._nodes = nodes
+        self._named = top
         self._view = view
         self.book = self._book = book
         self.salt = self._salt = salt
@@ -268,7 +271,7 @@ class Framework:
         if sheet.rows is not None:
             keys = keys[sheet.rows]
         salt = None if self._salt is None else pod.tie_key ^ self._salt
-        best, tied, is_even = sheet.table.top(TOP, keys, salt)
+        best, tied, is_even = sheet.table.top(self._named, keys, salt)
         names, rows = self._nodes.names, sheet.rows
         if rows is None:
             top = tuple([Candidate(names[at], points, total) for at, total, points in best])

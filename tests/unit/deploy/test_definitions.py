@@ -23,6 +23,8 @@ Content = dict[str, Any]
 DEPLOY = Path(__file__).parents[3] / "deploy"
 CRDS = sorted((DEPLOY / "crds").glob("*.yaml"))
 RULES = DEPLOY / "prometheus" / "herz.rules.yaml"
+PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool") or ""
+needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="there is no promtool here")
 FUNCTIONS = {
     *("sum", "rate", "increase", "histogram_quantile", "max", "by", "or", "and", "vector"),
     "topk",
@@ -81,7 +83,9 @@ def test_the_check_sees_what_is_not_structural() -> None:
 def measured() -> dict[str, set[str]]:
     """Labels by the name of each sample that Herz can show."""
     found: dict[str, set[str]] = {}
-    metrics = Metrics(lambda: 0, dict, lambda: {"active": 1}, lambda: {"nodes": 1})
+    incoming = {("active", "UnscheduledPodAdd"): 1}
+    one = {"nodes": 1}
+    metrics = Metrics(lambda: 0, dict, lambda: {"active": 1}, lambda: one, lambda: incoming)
     guard = GuardMetrics()
     for registry in (metrics.registry, guard.registry):
         for family in registry.collect():
@@ -144,17 +148,33 @@ def test_the_page_of_metrics_lists_all_of_them() -> None:
     assert not [name for name in sorted(shown - own) if f"`{name}`" not in page]
 
 
-@pytest.mark.skipif(
-    not (os.environ.get("PROMTOOL") or shutil.which("promtool")), reason="there is no promtool here"
-)
+@needs_promtool
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("check", "herz.rules.yaml"), ("test", "herz.rules.test.yaml")])
 def test_promtool_takes_the_rules(words: tuple[str, str]) -> None:
-    program = os.environ.get("PROMTOOL") or shutil.which("promtool") or ""
     verb, name = words
-    command = [program, verb, "rules", name]
+    command = [PROMTOOL, verb, "rules", name]
     folder = DEPLOY / "prometheus"
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+@pytest.mark.slow
+def test_promtool_takes_the_dashboards_expressions(tmp_path: Path) -> None:
+    def check(shown: list[str]) -> int:
+        rules = [
+            {"record": f"x:{index}", "expr": one.replace("$__rate_interval", "5m")}
+            for index, one in enumerate(shown)
+        ]
+        path = tmp_path / "dashboard.yaml"
+        path.write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": rules}]}))
+        done = subprocess.run(
+            [PROMTOOL, "check", "rules", str(path)], capture_output=True, timeout=60, check=False
+        )
+        return done.returncode
+
+    assert check(expressions()) == 0
+    assert check([*expressions(), "sum by (le"]) != 0

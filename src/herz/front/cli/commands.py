@@ -12,6 +12,7 @@ from herz.front.cli import (
     audit_reconcile,
     audit_witness,
     configuration,
+    debugging,
     explain,
     fuzz,
     run,
@@ -49,4 +50,5 @@ audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
 herz.add_typer(audit.audit, name="audit")
 herz.add_typer(fuzz.fuzz, name="fuzz")
 herz.add_typer(settings.config, name="config")
+herz.add_typer(debugging.debug, name="debug")
 herz.add_typer(runtime.runtime, name="runtime")

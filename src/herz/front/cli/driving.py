@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from herz import app
 from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
+from herz.front.cli.comparing import comparable
 from herz.front.cli.operating import Operations
 from herz.journaling import Continue, continued
 from herz.world.kube import discovery
@@ -166,6 +167,11 @@ async def _drive(
         settings.operations.metrics,
     )
     settings.operations.watch(driver)
+    with comparable(driver, settings.journal):
+        await _run(settings, driver, version, end)
+
+
+async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event) -> None:
     running = asyncio.ensure_future(driver.run())
     ending = asyncio.ensure_future(end.wait())
     synced = asyncio.ensure_future(driver.synced.wait())

@@ -105,14 +105,13 @@ def election(
     return Election((namespace, name), Durations(*numbers))
 
 
-def serving(host: str, port: str, files: tuple[str, str, str], folder: Path) -> Serving | None:
+def serving(host: str, port: str, files: tuple[str, str, str]) -> Serving | None:
     """The endpoints as the options have them; None where no port was given.
 
     Args:
         host: the address.
         port: its number, as it was typed.
         files: of the certificate, of its key, of the token.
-        folder: the journal's, beside which a certificate is made where none is given.
 
     Raises:
         ConfigError: a port, a certificate or a token is none.
@@ -121,7 +120,7 @@ def serving(host: str, port: str, files: tuple[str, str, str], folder: Path) -> 
         return None
     number = parsed_integer(port, option="--secure-port", low=0, high=65_535)
     address = checked_name(host, option="--bind-address")
-    found = Serving(address, number, files[0], files[1], folder / "serving", files[2])
+    found = Serving(address, number, files[0], files[1], token_file=files[2])
     found.token()
     return found
 
@@ -177,7 +176,7 @@ class Guarding:
                 term_min=term + 1,
             )
             command = [sys.executable, "-m", "herz.front.cli", *arguments]
-            served = self.serving or Serving("127.0.0.1", 0, folder=self.journal / "serving")
+            served = self.serving or Serving("127.0.0.1", 0)
             plan = Plan(command, served, GRACE_SECONDS, lambda port: _tell_port(served, port))
             return await Guard(elector, plan).run()
         finally:
@@ -213,7 +212,9 @@ class Operations:
         self._configz = msgspec.json.encode(configz)
         self._machine: Cycle | None = None
         self._driver: Driver | None = None
-        self.metrics = Metrics(time.time_ns, self._counters, self._pending, self._cached)
+        self.metrics = Metrics(
+            time.time_ns, self._counters, self._pending, self._cached, self._incoming
+        )
 
     def see(self, machine: Machine) -> None:
         """The machine is made: its counters are shown."""
@@ -286,8 +287,14 @@ class Operations:
         return {} if self._machine is None else self._machine.counters
 
     def _pending(self) -> Mapping[str, int]:
-        zeros = dict.fromkeys(("active", "backoff", "unschedulable", "gated"), 0)
-        return zeros if self._machine is None else self._machine.pending
+        if self._machine is None:
+            return dict.fromkeys(("active", "backoff", "unschedulable", "gated"), 0)
+        counts = self._machine.queue.counts()
+        waiting = {"unschedulable": counts.unschedulable + counts.parked, "gated": counts.gated}
+        return {"active": counts.active, "backoff": counts.backoff, **waiting}
+
+    def _incoming(self) -> Mapping[tuple[str, str], int]:
+        return {} if self._machine is None else self._machine.queue.rooms.incoming
 
     def _cached(self) -> Mapping[str, int]:
         if self._driver is None or self._machine is None:

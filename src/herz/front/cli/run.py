@@ -24,6 +24,8 @@ EXAMPLE = """Examples:
     herz run --kubeconfig ./cluster/kubeconfig --scheduler-name herz --journal ./journal
 
     herz run --config kube-scheduler.yaml --scheduler-name default-scheduler
+
+    herz run --shadow --pods 1000
 """
 
 
@@ -35,6 +37,8 @@ def run(
     scheduler_name: options.SchedulerName = None,
     journal: options.Journal = None,
     no_wait: options.NoWait = False,
+    shadow: options.Shadow = False,
+    pods: options.Pods = None,
     leader_elect: options.LeaderElect = False,
     lease_namespace: options.LeaseNamespace = None,
     lease_name: options.LeaseName = None,
@@ -52,12 +56,17 @@ def run(
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving, operating  # noqa: PLC0415
+    from herz.front.cli import driving, operating, shadowing  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
         tuple(checked_name(name, option="--scheduler-name") for name in scheduler_name or ()),
     )
+    where = (None if kubeconfig is None else Path(kubeconfig), context)
+    if shadow or pods is not None:
+        given = {"--journal": journal, "--leader-elect": leader_elect or None}
+        asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
+        return shadowing.run_shadow(asked, is_asked=shadow)
     folder = journal_folder(journal)
 
     election = operating.election(
@@ -67,9 +76,8 @@ def run(
         configuration=what.configuration,
     )
     files = (tls_cert_file, tls_private_key_file, metrics_token_file)
-    served = operating.serving(bind_address, secure_port, files, folder)
+    served = operating.serving(bind_address, secure_port, files)
     operating.log_as(logging_format)
-    where = (None if kubeconfig is None else Path(kubeconfig), context)
     guard = operating.guarded()
     if election is not None and guard is None:
         guarding = operating.Guarding(election, served, *where, folder, not no_wait)

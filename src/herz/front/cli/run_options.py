@@ -32,6 +32,12 @@ Journal = Annotated[
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
 ]
+Shadow = Annotated[
+    bool, typer.Option("--shadow", help="Write nothing: compare with whoever binds the pods.")
+]
+Pods = Annotated[
+    _Text, typer.Option(metavar="N", help="With --shadow: end after so many comparisons.")
+]
 LeaderElect = Annotated[
     bool, typer.Option("--leader-elect", help="Schedule only while holding the lease.")
 ]

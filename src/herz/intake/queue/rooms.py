@@ -7,7 +7,9 @@ pod in the one place that its state names.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from herz.errors import InvariantError
 from herz.intake.queue.active import ActiveQueue
@@ -19,6 +21,10 @@ from herz.intake.queue.lifecycle import State, Verb
 from herz.intake.queue.settings import QueueSettings
 from herz.intake.queue.unschedulable import UnschedulablePods
 
+POD_CAME: Final = "UnscheduledPodAdd"
+POD_CHANGED: Final = "UnscheduledPodUpdate"
+ATTEMPT_FAILED: Final = "ScheduleAttemptFailure"
+
 
 class Rooms:
     """All the places of pods that are neither in a cycle nor bound.
@@ -29,6 +35,8 @@ class Rooms:
         unschedulable: pods that wait for an event.
         gated: pods with gates, by uid, in the order in which they came.
         parked: pods that met a limit, by uid.
+        cause: what moves pods now, by kube-scheduler's name of the event.
+        incoming: pods that came into Kubernetes' queues, by queue and event, in this process.
 
     Bound: the pods known to the queue; the active queue has a bound of its own.
     """
@@ -40,7 +48,9 @@ class Rooms:
         "_settings",
         "active",
         "backoff",
+        "cause",
         "gated",
+        "incoming",
         "parked",
         "unschedulable",
     )
@@ -59,6 +69,8 @@ class Rooms:
         self._events = events
         self._counters = counters
         self.active = active
+        self.cause = ""
+        self.incoming: Counter[tuple[str, str]] = Counter()
         self.backoff = BackoffQueue()
         self.unschedulable = UnschedulablePods()
         self.gated: dict[str, QueuedPod] = {}
@@ -73,11 +85,13 @@ class Rooms:
         pod.move(verb)
         if pod.first_ready_ns < 0:
             pod.first_ready_ns = now_ns
+        self.incoming["active", self.cause] += 1
         self.active.enter(pod)
 
     def gate(self, pod: QueuedPod) -> None:
         """The pod waits for its gates to go."""
         pod.move(Verb.GATE)
+        self.incoming["gated", self.cause] += 1
         self.gated[pod.item.uid] = pod
 
     def take_out(self, pod: QueuedPod) -> None:
@@ -102,6 +116,7 @@ class Rooms:
             outcome: what the events of its cycle mean for it.
             now_ns: when the attempt ended; the back-off and the flush count from here.
         """
+        self.cause = ATTEMPT_FAILED
         pod.is_flushed = False
         pod.retry_count += 1
         self._settings.backoff.impose(pod, now_ns)
@@ -110,14 +125,14 @@ class Rooms:
         elif self._settings.backoff.parked_because(pod) is not None:
             pod.move(Verb.PARK)
             self.parked[pod.item.uid] = pod
+            self.incoming["unschedulable", self.cause] += 1
             self._counters.parked += 1
         elif outcome is Outcome.STAY:
             self._set_aside(pod, now_ns)
         elif outcome is Outcome.AT_ONCE:
             self.make_ready(pod, Verb.WAKE, now_ns)
         else:
-            pod.move(Verb.BACK_OFF)
-            self.backoff.add(pod)
+            self._back_off(pod)
 
     def replayed(self, pod: QueuedPod) -> Outcome:
         """What the events of the pod's cycle mean for it, now that its rejecters are known."""
@@ -130,6 +145,7 @@ class Rooms:
         """Wakes the unschedulable pods that the event may help; returns how many."""
         if not self.unschedulable.count:
             return 0
+        self.cause = str(event.kind)
         woken = self.unschedulable.woken_by(event, self._hints)
         for pod, outcome in woken:
             self.unschedulable.remove(pod)
@@ -139,6 +155,7 @@ class Rooms:
 
     def end_backoffs(self, now_ns: int) -> int:
         """Makes the pods ready whose back-off is over; returns how many."""
+        self.cause = "BackoffComplete"
         count = 0
         while (pod := self.backoff.pop_due(now_ns)) is not None:  # Bound: the pods backing off
             self.make_ready(pod, Verb.WAKE, now_ns)
@@ -147,6 +164,7 @@ class Rooms:
 
     def flush(self, now_ns: int) -> int:
         """Wakes the pods that no event woke for too long; returns how many are ready."""
+        self.cause = "UnschedulableTimeout"
         count = 0
         for pod in self.unschedulable.due(now_ns):
             self.unschedulable.remove(pod)
@@ -165,6 +183,7 @@ class Rooms:
         its gates went; an unschedulable one is woken where a change may help it; a parked one
         that its owner changed begins anew with fresh limits.
         """
+        self.cause = POD_CHANGED
         state = pod.state
         if state is State.QUEUED and not item.gates:
             self.active.replace(pod, item)
@@ -203,15 +222,20 @@ class Rooms:
         due = now_ns + self._settings.flush_after_ns
         pod.flush_at_ns = -(-due // window) * window
         pod.move(Verb.SET_ASIDE)
+        self.incoming["unschedulable", self.cause] += 1
         self.unschedulable.add(pod)
 
     def _wake(self, pod: QueuedPod, outcome: Outcome, now_ns: int) -> None:
         """A pod that was unschedulable is to be retried; it is in no room here."""
         if outcome is Outcome.AFTER_BACKOFF and now_ns < pod.ready_at_ns:
-            pod.move(Verb.BACK_OFF)
-            self.backoff.add(pod)
+            self._back_off(pod)
         else:
             self.make_ready(pod, Verb.WAKE, now_ns)
+
+    def _back_off(self, pod: QueuedPod) -> None:
+        pod.move(Verb.BACK_OFF)
+        self.incoming["backoff", self.cause] += 1
+        self.backoff.add(pod)
 
     def _strongest(self, pod: QueuedPod, events: Iterable[QueueEvent]) -> Outcome:
         """What several events mean for a pod: the outcome that wakes it soonest."""

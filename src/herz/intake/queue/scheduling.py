@@ -27,7 +27,7 @@ from herz.intake.queue.hints import (
 )
 from herz.intake.queue.item import QueuedPod, QueueItem
 from herz.intake.queue.lifecycle import State, Verb
-from herz.intake.queue.rooms import Rooms
+from herz.intake.queue.rooms import POD_CAME, Rooms
 from herz.intake.queue.settings import QueueSettings
 
 # Plain ints and module names: looking a member up on an Enum costs 40 ns, six times a pod.
@@ -104,12 +104,11 @@ class SchedulingQueue:
             return self.update(item, now_ns)
         pod = self._pods[uid] = QueuedPod(item)
         self.counters.arrived += 1
+        self.rooms.cause = POD_CAME
         if item.gates:
             self.rooms.gate(pod)
         else:
-            pod.move(_ARRIVE)
-            pod.first_ready_ns = now_ns
-            self.active.enter(pod)
+            self.rooms.make_ready(pod, _ARRIVE, now_ns)
         return pod
 
     def adopt(self, item: QueueItem) -> State | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import ssl
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,7 @@ class Serving:
         port: 0 for a free one.
         certificate: PEM file of the certificate; empty: a self-signed one is made.
         key: PEM file of its key.
-        folder: where a self-signed certificate is put.
+        folder: where a self-signed certificate is kept; None: nowhere.
         token_file: whose content clients of `/metrics` and `/configz` must bear; empty: none.
     """
 
@@ -65,7 +66,7 @@ class Serving:
     port: int = SECURE_PORT
     certificate: str = ""
     key: str = ""
-    folder: Path = Path(".")
+    folder: Path | None = None
     token_file: str = ""
 
     def __post_init__(self) -> None:
@@ -85,9 +86,11 @@ class Serving:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        paths = (Path(self.certificate), Path(self.key))
         if not self.certificate:
-            paths = self_signed(self.folder, self.host)
+            with tempfile.TemporaryDirectory(prefix="herz-serving-") as gone:
+                context.load_cert_chain(*self_signed(self.folder or Path(gone), self.host))
+            return context
+        paths = (Path(self.certificate), Path(self.key))
         try:
             context.load_cert_chain(*paths)
         except (OSError, ssl.SSLError) as error:

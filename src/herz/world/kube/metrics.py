@@ -78,6 +78,7 @@ class Metrics:
         counters: the machine's own, by sample name, as `herz.signals` has them.
         pending: how many pods wait, by Kubernetes' names of the queues.
         cached: how many nodes, pods and assumed pods are known.
+        incoming: how many pods came into a queue, by queue and event.
     """
 
     def __init__(
@@ -86,10 +87,11 @@ class Metrics:
         counters: Callable[[], Mapping[str, int]],
         pending: Callable[[], Mapping[str, int]],
         cached: Callable[[], Mapping[str, int]] = dict,
+        incoming: Callable[[], Mapping[tuple[str, str], int]] = dict,
     ) -> None:
         self._clock = clock
         self.registry = registry = CollectorRegistry()
-        registry.register(_Read(counters, pending, cached))
+        registry.register(_Read(counters, pending, cached, incoming))
         self._attempts = Counter(
             "scheduler_schedule_attempts",
             "Attempts to schedule a pod, by result.",
@@ -282,7 +284,9 @@ class _Read:
         counters: Callable[[], Mapping[str, int]],
         pending: Callable[[], Mapping[str, int]],
         cached: Callable[[], Mapping[str, int]],
+        incoming: Callable[[], Mapping[tuple[str, str], int]],
     ) -> None:
+        self._incoming = incoming
         self._counters = counters
         self._pending = pending
         self._cached = cached
@@ -303,7 +307,14 @@ class _Read:
         )
         for kind, count in self._cached().items():
             cache.add_metric((kind,), count)
-        return (pending, cache, *_families(self._counters()))
+        came = CounterMetricFamily(
+            "scheduler_queue_incoming_pods",
+            "Pods that came into a queue.",
+            labels=("queue", "event"),
+        )
+        for labels, count in sorted(self._incoming().items()):
+            came.add_metric(labels, count)
+        return (pending, cache, came, *_families(self._counters()))
 
 
 def _families(counters: Mapping[str, int]) -> Iterable[Metric]:

@@ -376,3 +376,22 @@ def test_cycle_that_reports_out_of_turn_is_told_so() -> None:
     with pytest.raises(InvariantError, match="in_cycle and cannot bind"):
         queue.binding(pod)
     queue.verify()
+
+
+def test_pods_that_come_into_a_queue_are_counted_by_event() -> None:
+    queue = SchedulingQueue(hints=HINTS)
+    pod = started(queue)
+    queue.reject(pod, ("Fit",), 0)
+    queue.on_event(ADD, 0)
+    queue.advance(60 * SECOND)
+    gated = replace(make_item("g"), gates=("wait",))
+    queue.add(gated, 61 * SECOND)
+    queue.update(replace(gated, gates=()), 62 * SECOND)
+    assert queue.rooms.incoming == {
+        ("active", "UnscheduledPodAdd"): 1,
+        ("unschedulable", "ScheduleAttemptFailure"): 1,
+        ("backoff", "Node/Add"): 1,
+        ("active", "BackoffComplete"): 1,
+        ("gated", "UnscheduledPodAdd"): 1,
+        ("active", "UnscheduledPodUpdate"): 1,
+    }

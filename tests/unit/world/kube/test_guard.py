@@ -26,7 +26,7 @@ PAUSE = threading.Event()
 ROOT = Path(__file__).parents[4]
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/herz"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

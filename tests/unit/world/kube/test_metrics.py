@@ -31,6 +31,7 @@ STABLE_AND_BETA = {
     "scheduler_preemption_victims": ("histogram", set(), (1, 64, 7)),
     "scheduler_preemption_attempts": ("counter", set(), ()),
     "scheduler_pending_pods": ("gauge", {"queue"}, ()),
+    "scheduler_queue_incoming_pods": ("counter", {"queue", "event"}, ()),
     "scheduler_pod_scheduling_attempts": ("histogram", set(), (1, 16, 5)),
     "scheduler_pod_scheduling_sli_duration_seconds": (
         "histogram",
@@ -54,7 +55,14 @@ class Told:
         self.now = 0
         self.counters: Counter[str] = Counter()
         self.pending = {"active": 2, "backoff": 1, "unschedulable": 0, "gated": 0}
-        self.metrics = Metrics(lambda: self.now, lambda: self.counters, lambda: self.pending)
+        self.incoming = {("active", "UnscheduledPodAdd"): 3}
+        self.metrics = Metrics(
+            lambda: self.now,
+            lambda: self.counters,
+            lambda: self.pending,
+            dict,
+            lambda: self.incoming,
+        )
 
     def record(self, uid: str, decided: Decided, *plugins: str, repeats: int = 0) -> None:
         rejections = tuple(Rejection(1, ("n",), plugin, "why") for plugin in plugins)

@@ -1,0 +1,170 @@
+"""`herz run --shadow`: how Herz would have decided pods that others bind; nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from herz import app
+from herz.errors import ConfigError
+from herz.front.cli.driving import Deciding, until_signal
+from herz.front.cli.options import Output, parsed_integer
+from herz.front.cli.printing import print_answer
+from herz.world.kube import discovery
+from herz.world.kube.kinds import WATCHED
+from herz.world.kube.kubeconfig import Access
+from herz.world.kube.shadow import Agreement, Compared, Shadow
+from herz.world.kube.transport import Transport
+
+NODES_MAX: Final = 1 << 16
+"""Of how many nodes the points are had: all."""
+PODS_MAX: Final = 10**9
+SHOWN_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says.
+
+    Args:
+        what: decides. Its scheduler names choose a profile, not whose pods are compared: all are.
+        kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
+        context: of the kubeconfig; None: its current one.
+        waits: whether a server that cannot be reached is waited for.
+        pods_max: comparisons after which it ends; None: by a signal.
+        output: form of the answer.
+        refused: options that mean nothing here, by name; None where not given.
+    """
+
+    what: Deciding
+    kubeconfig: Path | None
+    context: str | None
+    waits: bool
+    pods_max: str | None
+    output: Output
+    refused: Mapping[str, object]
+
+
+def run_shadow(asked: Asked, *, is_asked: bool) -> int:
+    """Watch and compare until a signal, or the last comparison; then report.
+
+    Args:
+        asked: what the command line says.
+        is_asked: whether `--shadow` is among it, and not only what means nothing without it.
+
+    Raises:
+        ConfigError: an option that means nothing here.
+        WorldError: the server is not to be used.
+    """
+    if not is_asked:
+        raise ConfigError("nothing is compared", where="--pods", fix="add --shadow")
+    for option, value in asked.refused.items():
+        if value is not None:
+            fix = f"leave {option} out, or --shadow"
+            raise ConfigError("a shadow has none", where=option, value=value, fix=fix)
+    most = PODS_MAX
+    if asked.pods_max is not None:
+        most = parsed_integer(asked.pods_max, option="--pods", low=1, high=PODS_MAX)
+    found: list[Agreement] = []
+    until_signal(lambda end: _watch(asked, most, found, end))
+    if found:
+        _print(found[0], asked.output)
+    return 0
+
+
+async def _watch(asked: Asked, most: int, found: list[Agreement], end: asyncio.Event) -> None:
+    def tell(text: str) -> None:
+        sys.stderr.write(f"herz: {text}\n")
+        sys.stderr.flush()
+
+    transport = Transport(Access(asked.kubeconfig, asked.context))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(transport.closed)
+        await discovery.reached(transport, tell, waits=asked.waits)
+        kinds, _ = await discovery.served(transport, WATCHED)
+        await discovery.permitted(transport, kinds)
+
+        def told(_: Compared) -> None:
+            if shadow.agreement.pods >= most:
+                end.set()
+
+        shadow = Shadow(
+            lambda sink: app.build_machine(asked.what.policy, 0, [sink], top=NODES_MAX),
+            transport,
+            kinds,
+            told,
+        )
+        found.append(shadow.agreement)
+        running = asyncio.ensure_future(shadow.run())
+        waits = [asyncio.ensure_future(one) for one in (shadow.synced.wait(), end.wait())]
+        try:
+            await asyncio.wait((running, *waits), return_when=asyncio.FIRST_COMPLETED)
+            if shadow.synced.is_set():
+                tell(f"watching {transport.address}: Ctrl-C ends it, with a report")
+                await asyncio.wait((running, waits[1]), return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            for task in (running, *waits):
+                task.cancel()
+            await asyncio.gather(running, *waits, return_exceptions=True)
+
+
+def _print(found: Agreement, output: Output) -> None:
+    value = report(found)
+    figures = [
+        (name.replace("_", " "), str(shown))
+        for name, shown in value.items()
+        if not isinstance(shown, dict | list)
+    ]
+    rules = [(f"speaks for another node: {rule}", str(n)) for rule, n in value["rules"].items()]
+    print_answer(
+        value,
+        output,
+        title="herz run --shadow",
+        columns=("figure", "value"),
+        rows=[*figures, *rules],
+        after=[
+            f"{one['pod']}: on {one['node']}, Herz: {one['herz'] or 'nowhere'}, {one['why']}"
+            for one in value["disagreements"]
+        ],
+    )
+
+
+def report(found: Agreement) -> dict[str, Any]:
+    """The agreement as plain values: counts, points below Herz's best, and latencies."""
+    gaps = sorted(one.gap for one in found.compared if one.gap is not None)
+    took = sorted(one.took_ns / 1e6 for one in found.compared)
+    return {
+        "pods": found.pods,
+        "same_node": found.same_node,
+        "same_score": found.same_score,
+        "herz_refuses_the_node": found.refused,
+        "herz_finds_no_node": found.nowhere,
+        "bound_before_they_were_seen": found.late,
+        "points_below_best_median": statistics.median(gaps) if gaps else 0,
+        "points_below_best_max": gaps[-1] if gaps else 0,
+        "decision_ms_median": round(statistics.median(took), 3) if took else 0.0,
+        "decision_ms_p99": round(took[len(took) * 99 // 100], 3) if took else 0.0,
+        "rules": dict(sorted(found.rules.items(), key=lambda item: (-item[1], item[0]))),
+        "disagreements": [
+            {
+                "pod": one.pod,
+                "node": one.node,
+                "herz": one.ours,
+                "points_below_best": one.gap,
+                "rule": one.rule,
+                "why": f"refused by {one.rule}"
+                if one.gap is None
+                else f"{one.gap} points better, {one.rule}",
+            }
+            for one in found.compared
+            if one.gap != 0
+        ][:SHOWN_MAX],
+    }

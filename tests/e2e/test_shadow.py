@@ -1,0 +1,146 @@
+"""`herz run --shadow`: it decides what others bind, says where it differs, and only reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from herz import app
+from herz.front.cli import main
+from herz.front.cli.shadowing import NODES_MAX, report
+from herz.world.apiserver.embedded import Embedded, Settings
+from herz.world.apiserver.kubelets import Shape
+from herz.world.kube import discovery
+from herz.world.kube.kinds import WATCHED
+from herz.world.kube.kubeconfig import Access
+from herz.world.kube.shadow import Shadow
+from herz.world.kube.transport import Transport
+from tests.support.cluster import Client, running
+from tests.support.live import PODS, command, node_of, pod, until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Embedded]:
+    with running(Settings(tmp_path / "cluster", nodes=Shape(3, cpu="8"))) as embedded:
+        yield embedded
+
+
+class Recording(Transport):
+    """Remembers the verbs of all requests."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self.asked: list[tuple[str, str]] = []
+
+    def _head(self, *given: Any) -> bytes:
+        head = super()._head(*given)
+        method, target = head.split(b" ")[:2]
+        self.asked.append((method.decode(), target.decode()))
+        return head
+
+
+def bind(api: Client, name: str, node: str) -> None:
+    target = {"kind": "Node", "name": node}
+    assert api.post(f"{PODS}/{name}/binding", {"target": target}).code == 201
+
+
+def test_it_compares_each_bind_with_its_own_decision_and_only_reads(cluster: Embedded) -> None:
+    api = Client(cluster.kubeconfig)
+    api.patch("/api/v1/nodes/node-2", {"spec": {"unschedulable": True}})
+
+    async def work() -> dict[str, Any]:
+        transport = Recording(Access(cluster.kubeconfig))
+        kinds, _ = await discovery.served(transport, WATCHED)
+        seen: asyncio.Queue[Any] = asyncio.Queue()
+        policy = app.load_policies("default")
+        shadow = Shadow(
+            lambda sink: app.build_machine(policy, 0, [sink], top=NODES_MAX),
+            transport,
+            kinds,
+            seen.put_nowait,
+        )
+        task = asyncio.ensure_future(shadow.run())
+        await shadow.synced.wait()
+
+        async def bound(name: str, node: str, **spec: Any) -> Any:
+            assert api.post(PODS, pod(name, **spec)).code == 201
+            # The watch is one for all pods: the pod is seen before its bind.
+            bind(api, name, node)
+            return await asyncio.wait_for(seen.get(), 20)
+
+        first = await bound("a", "node-0", cpu="2")
+        assert (first.gap, first.rule) == (0, ""), "two empty nodes are alike"
+        second = await bound("b", "node-0", cpu="2")
+        # The node is fuller than the other: it is as far below as kube-scheduler's formulas say.
+        assert second.ours == "node-1"
+        assert second.gap > 0
+        assert second.rule == "NodeResourcesFit"
+        third = await bound("c", "node-2", cpu="1")
+        assert (third.gap, third.rule) == (None, "NodeUnschedulable")
+        fourth = await bound("d", "node-1", cpu="64")
+        assert (fourth.ours, fourth.gap, fourth.rule) == ("", None, "NodeResourcesFit")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await transport.closed()
+        assert {method for method, _ in transport.asked} == {"GET"}
+        return report(shadow.agreement)
+
+    found = asyncio.run(asyncio.wait_for(work(), 50))
+    assert (found["pods"], found["same_score"], found["herz_refuses_the_node"]) == (4, 1, 2)
+    assert found["herz_finds_no_node"] == 1
+    assert found["rules"] == {"NodeResourcesFit": 2, "NodeUnschedulable": 1}
+    assert found["decision_ms_median"] > 0
+
+
+def test_the_shadow_of_herz_agrees_with_herz_in_every_score(
+    cluster: Embedded, tmp_path: Path
+) -> None:
+    api = Client(cluster.kubeconfig)
+    run = ["run", "--kubeconfig", str(cluster.kubeconfig)]
+    shadow = subprocess.Popen(
+        [sys.executable, "-m", "herz.front.cli", *run, "--shadow", "--output", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert shadow.stderr is not None
+        assert any("Ctrl-C ends it" in line for line in shadow.stderr)
+        with command(*run, "--journal", str(tmp_path / "journal")):
+            for number in range(12):
+                api.post(PODS, pod(f"p-{number}", cpu="500m"))
+                until(api, lambda pods: all(map(node_of, pods.values())))
+        shadow.send_signal(signal.SIGINT)
+        out, errors = shadow.communicate(timeout=40)
+        assert shadow.returncode == 0, errors
+    finally:
+        shadow.kill()
+        shadow.wait()
+    found = json.loads(out)
+    assert found["pods"] + found["bound_before_they_were_seen"] == 12
+    assert found["same_score"] == found["pods"]
+    assert found["pods"] >= 6
+
+
+def test_a_shadow_has_no_journal_and_nothing_else_has_a_count(
+    cluster: Embedded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["run", "--kubeconfig", str(cluster.kubeconfig)]
+    for wrong in (
+        ["--shadow", "--journal", "x"],
+        ["--shadow", "--leader-elect"],
+        ["--shadow", "--pods", "0"],
+        ["--pods", "3"],
+    ):
+        assert main([*run, *wrong]) == 2, wrong
+    assert "fix" in capsys.readouterr().err

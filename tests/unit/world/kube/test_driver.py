@@ -1,0 +1,344 @@
+"""The driver with machines that say when they are asked: behaviours 12, 15, 18, 19, 38 and 40."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from herz.errors import ConfigError, WorldError
+from herz.model.effects import Bind, Effect, EmitEvent
+from herz.model.events import BindFinished, Event, ObjectApplied
+from herz.model.objects import Node, Pod
+from herz.world.kube import discovery
+from herz.world.kube import driver as module
+from herz.world.kube import informer as informer_module
+from herz.world.kube.driver import STEP_NS_MAX, Driver, Pace, Settings
+from herz.world.kube.kinds import WATCHED, Watched
+from herz.world.kube.transport import NoAnswerError, Reply
+from tests.support.fake_api import FakeApi, Feed, Request, lost, meta, reply, status
+
+KINDS = tuple(one for one in WATCHED if one.kind in (Node, Pod))
+Content = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(informer_module, "BACKOFF_SECONDS", (0.001, 0.002))
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.001)
+
+
+class Plain:
+    """A machine that binds every pod to one node, and tells of each bind."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.limits: list[int] = []
+        self._waiting: list[Pod] = []
+        self._effects: list[Effect] = []
+        self.fails: Exception | None = None
+
+    @property
+    def ready(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        return {}
+
+    def apply(self, event: Event) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.events.append(event)
+        if isinstance(event, ObjectApplied) and isinstance(event.object, Pod):
+            if not event.object.is_assigned:
+                self._waiting.append(event.object)
+        elif isinstance(event, BindFinished):
+            note = f"{event.uid} {event.outcome}"
+            self._effects.append(
+                EmitEvent(
+                    namespace="default",
+                    name="p",
+                    uid=event.uid,
+                    type="Normal",
+                    reason="Scheduled",
+                    action="Binding",
+                    note=note,
+                )
+            )
+
+    def step(self, now_ns: int, limit: int) -> list[Effect]:
+        self.limits.append(limit)
+        for number, pod in enumerate(self._waiting[:limit]):
+            meta = pod.metadata
+            self._effects.append(
+                Bind(
+                    namespace=meta.namespace,
+                    name=meta.name,
+                    uid=meta.uid,
+                    node="n",
+                    decision=number,
+                )
+            )
+        del self._waiting[:limit]
+        effects, self._effects = self._effects, []
+        return effects
+
+
+class Scene:
+    """A driver, its machine, and a scripted server."""
+
+    def __init__(self, pods: list[Content]) -> None:
+        self.pods = pods
+        self.machine = Plain()
+        self.hold: asyncio.Event | None = None
+        self.api = FakeApi(self._answer)
+        self.driver = Driver(self.machine, self.api, KINDS, Settings({"herz"}))
+        self.feeds: dict[str, Feed] = {}
+
+    def _answer(self, asked: Request) -> Reply | NoAnswerError | None:
+        if asked.method == "GET" and asked.path == "/api/v1/nodes":
+            return listing([{"metadata": meta("n")}])
+        if asked.method == "GET" and asked.path == "/api/v1/pods":
+            return listing(self.pods)
+        return reply(201) if asked.method == "POST" else None
+
+    def feed(self) -> Feed:
+        """A watch for whoever opens one next."""
+        feed = Feed()
+        self.api.feeds.put_nowait(feed)
+        return feed
+
+    def binds(self) -> list[str]:
+        return [one.path.split("/")[-2] for one in self.api.of("POST") if "/binding" in one.path]
+
+    def notes(self) -> list[str]:
+        return [one.content["note"] for one in self.api.of("POST") if "/events" in one.path]
+
+
+def listing(items: list[Content]) -> Reply:
+    return reply(200, {"metadata": {"resourceVersion": "1"}, "items": items})
+
+
+def pending(name: str, scheduler: str = "herz") -> Content:
+    return {"metadata": meta(name), "spec": {"schedulerName": scheduler}}
+
+
+def play(work: Callable[[Scene], Awaitable[None]], *pods: Content) -> None:
+    async def main() -> None:
+        scene = Scene(list(pods))
+        running = asyncio.ensure_future(scene.driver.run())
+        try:
+            await asyncio.wait_for(work(scene), 20)
+            scene.driver.stop()
+            await asyncio.wait_for(running, 20)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_12_nothing_is_decided_before_every_first_list_was_told() -> None:
+    async def work(scene: Scene) -> None:
+        scene.feed()
+        await scene.driver.synced.wait()
+        kinds = [type(one.object).__name__ for one in scene.machine.events]  # type: ignore[union-attr]
+        assert kinds == ["Node", "Pod", "Pod"]
+        assert scene.machine.limits == []
+        scene.feed()
+        await scene.api.until(lambda: len(scene.binds()) == 2)
+
+    play(work, pending("a"), pending("b"))
+
+
+def test_18_pods_of_others_reach_the_machine_only_once_they_have_a_node() -> None:
+    async def work(scene: Scene) -> None:
+        for _ in range(2):
+            scene.feed()
+        await scene.api.until(lambda: scene.binds() == ["a"])
+        names = [
+            one.object.metadata.name
+            for one in scene.machine.events
+            if isinstance(one, ObjectApplied)
+        ]
+        assert names == ["n", "a", "theirs"]
+
+    assigned = pending("theirs", "other")
+    assigned["spec"]["nodeName"] = "n"
+    play(work, pending("a"), pending("foreign", "other"), assigned)
+
+
+def test_40_nothing_is_decided_while_a_watch_has_a_gap() -> None:
+    async def work(scene: Scene) -> None:
+        nodes, pods = scene.feed(), scene.feed()
+        await scene.driver.synced.wait()
+        await scene.api.until(lambda: len(scene.api.of("WATCH")) == 2)
+        # The nodes' watch breaks, and cannot be opened again; meanwhile a pod comes.
+        scene.api.feeds.put_nowait(lost(is_sent=False))
+        held = asyncio.Event()
+        answer = scene.api.script
+
+        def no_lists(asked: Request) -> Reply | NoAnswerError | None:
+            if asked.method == "GET":
+                held.set()
+                return lost()
+            return answer(asked)
+
+        scene.api.script = no_lists
+        nodes.give("BOOKMARK", {"metadata": {"resourceVersion": "2"}})
+        nodes.end(lost())
+        await held.wait()
+        assert not scene.driver.is_fresh
+        assert scene.driver.waits_for == ["waiting for nodes: lost; its outcome is unknown"]
+        pods.give("ADDED", pending("late"))
+        count = len(scene.api.asked)
+        await scene.api.until(lambda: len(scene.api.asked) > count + 20)
+        assert scene.machine.ready == 1
+        assert scene.binds() == []
+        # The list is there: it goes on.
+        scene.api.script = answer
+        scene.feed()
+        await scene.api.until(lambda: scene.binds() == ["late"])
+
+    play(work)
+
+
+def test_38_a_stop_finishes_what_is_under_way_with_its_events_and_decides_no_more() -> None:
+    async def work(scene: Scene) -> None:
+        nodes, pods = scene.feed(), scene.feed()
+        del nodes
+        await scene.api.until(lambda: len(scene.binds()) == 1)
+        scene.driver.stop()
+        pods.give("ADDED", pending("late"))
+        await scene.api.until(lambda: scene.notes() == ["uid-a bound"])
+        assert scene.machine.limits[-1] == 0
+        assert scene.binds() == ["a"]
+
+    play(work, pending("a"))
+
+
+def test_a_failure_of_the_machine_ends_the_driver() -> None:
+    async def main() -> None:
+        scene = Scene([pending("a")])
+        scene.feed(), scene.feed()
+        scene.machine.fails = WorldError("the journal is not written any more")
+        with pytest.raises(WorldError, match="journal is not written"):
+            await asyncio.wait_for(scene.driver.run(), 20)
+        assert scene.binds() == []
+
+    asyncio.run(main())
+
+
+def test_an_object_that_the_machine_refuses_is_counted() -> None:
+    async def work(scene: Scene) -> None:
+        nodes, pods = scene.feed(), scene.feed()
+        del pods
+        await scene.api.until(lambda: scene.binds() == ["a"])
+        scene.machine.fails = ConfigError("no quantity")
+        nodes.give("ADDED", {"metadata": meta("bad")})
+        while not scene.driver.refused_events:
+            await asyncio.sleep(0)
+        scene.machine.fails = None
+
+    play(work, pending("a"))
+
+
+def test_the_pace_keeps_steps_short_and_grows_back() -> None:
+    pace = Pace(limit=32)
+    pace.took(2 * STEP_NS_MAX, 32)
+    assert pace.limit == 16
+    pace.took(100 * STEP_NS_MAX, 16)
+    assert pace.limit == 1
+    pace.took(100 * STEP_NS_MAX, 0)
+    assert pace.limit == 1, "what no decision took says nothing of decisions"
+    for _ in range(40):
+        pace.took(STEP_NS_MAX // 10, pace.limit)
+    assert pace.limit == module.STEP_PODS_MAX
+    pace.took(STEP_NS_MAX * 4 // 5, pace.limit)
+    assert pace.limit == module.STEP_PODS_MAX
+    assert pace.over == 3
+
+
+# ---- discovery ------------------------------------------------------------------------------
+
+
+def asked_of(answers: dict[str, Reply | NoAnswerError]) -> FakeApi:
+    return FakeApi(lambda asked: answers.get(asked.path))
+
+
+def found(*names: str) -> Reply:
+    verbs = ["get", "list", "watch"]
+    return reply(200, {"resources": [{"name": name, "verbs": verbs} for name in names]})
+
+
+def test_an_api_that_is_absent_is_found_and_one_that_is_needed_is_an_error() -> None:
+    kinds = (*KINDS, Watched(Node, "storage.k8s.io/v1", "csinodes"))
+
+    async def main() -> None:
+        api = asked_of({"/api/v1": found("nodes", "pods")})
+        present, absent = await discovery.served(api, kinds)
+        assert [one.plural for one in present] == ["nodes", "pods"]
+        assert [one.plural for one in absent] == ["csinodes"]
+        with pytest.raises(WorldError, match="serves no /api/v1/pods"):
+            await discovery.served(asked_of({"/api/v1": found("nodes")}), kinds)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            reply(200, {"major": "1", "minor": "33", "gitVersion": "v1.33.2"}),
+            "v1.33.2; 1.34 to 1.36",
+        ),
+        (reply(200, {"major": "2", "minor": "0"}), r"2\.0; 1\.34"),
+        (reply(200, ["web page"]), "is no Kubernetes API server"),
+        (reply(401, status(401, "Unauthorized")), "refuses us: 401"),
+        (NoAnswerError("bad certificate", is_sent=False, is_retryable=False), "bad certificate"),
+    ],
+)
+def test_a_server_that_is_not_to_be_used_is_one_error(
+    answer: Reply | NoAnswerError, words: str
+) -> None:
+    async def main() -> None:
+        with pytest.raises(WorldError, match=words):
+            await discovery.reached(asked_of({"/version": answer}), print)
+
+    asyncio.run(main())
+
+
+def test_a_server_that_cannot_be_reached_is_waited_for_and_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(discovery, "_WAIT_SECONDS", (0.001, 0.001))
+    version = reply(200, {"major": "1", "minor": "37+", "gitVersion": "v1.37.0"})
+    answers: list[Reply | NoAnswerError] = [lost(is_sent=False), lost(is_sent=False), version]
+    told: list[str] = []
+
+    async def main() -> None:
+        api = FakeApi(lambda _: answers.pop(0))
+        assert await discovery.reached(api, told.append) == "v1.37.0"
+        gone = FakeApi(lambda _: lost(is_sent=False))
+        with pytest.raises(WorldError, match="not sent"):
+            await discovery.reached(gone, told.append, waits=False)
+
+    asyncio.run(main())
+    assert told == [
+        "waiting for the API server: lost; it was not sent",
+        "Kubernetes v1.37.0 is newer than 1.36, the newest that was tested",
+    ]
+
+
+def test_36_what_we_may_not_read_is_named() -> None:
+    refusal = reply(403, status(403, "Forbidden", "cannot list resource"))
+
+    async def main() -> None:
+        api = asked_of({"/api/v1/nodes": refusal, "/api/v1/pods": listing([])})
+        with pytest.raises(WorldError, match="does not let us read /api/v1/nodes: cannot list"):
+            await discovery.permitted(api, KINDS)
+
+    asyncio.run(main())
