@@ -81,11 +81,16 @@ def test_promise_goes_where_it_is_kept() -> None:
 
 
 def test_bad_neighbour_stays_away_from_promises() -> None:
-    made = harness()
-    made.apply(web("a", node="n0"), web("b", node="n1"))
-    made.apply(hog("h0", "n0"), hog("h1", "n1"))
-    # One more of them would break what is promised on n0 and n1; n2 keeps nothing.
-    assert made.place(hog("h2")).node == "n2"
+    made = harness(nodes=2).apply(profile("filler", sla_class="", cpu_used=500, bandwidth_used=100))
+    for node, name in (("n0", "web"), ("n1", "filler")):
+        made.apply(hog(f"there-{node}", node))
+        labels = {"app": name, **({CLASS_LABEL: "online"} if name == "web" else {})}
+        made.apply(make_pod(f"resident-{node}", {"cpu": "1"}, labels=labels, node=node))
+    # The nodes are crowded alike; but on n0 one more hog breaks what the web promises.
+    for number in range(4):
+        bind = made.place(hog(f"h{number}"))
+        assert bind.node == "n1"
+        made.delete(hog(f"h{number}", "n1"))
 
 
 def test_prefer_gives_way_where_there_is_no_other() -> None:
