@@ -16,6 +16,7 @@ from herz.front.cli import (
     runtime,
     settings,
     simulate,
+    sla,
     up,
 )
 
@@ -45,4 +46,9 @@ audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command
 audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
 herz.add_typer(audit.audit, name="audit")
 herz.add_typer(settings.config, name="config")
+sla.sla.command("train", epilog=sla.TRAIN)(sla.train)
+sla.sla.command("evaluate", epilog=sla.EVALUATE)(sla.evaluate)
+sla.sla.command("predict", epilog=sla.PREDICT)(sla.predict)
+sla.sla.command("card", epilog=sla.CARD)(sla.card)
+herz.add_typer(sla.sla, name="sla")
 herz.add_typer(runtime.runtime, name="runtime")
