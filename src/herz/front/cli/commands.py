@@ -16,6 +16,7 @@ from herz.front.cli import (
     runtime,
     settings,
     simulate,
+    sla,
     sla_profile,
     up,
 )
@@ -44,13 +45,12 @@ audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witne
 audit.audit.add_typer(audit_keys.key, name="key")
 audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
 audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
-sla = typer.Typer(
-    help="Service levels: what services are like, and what is promised of them.",
-    no_args_is_help=True,
-    epilog=sla_profile.EXAMPLE,
-)
-sla.command("profile", epilog=sla_profile.EXAMPLE)(sla_profile.profile)
-herz.add_typer(sla, name="sla")
 herz.add_typer(audit.audit, name="audit")
 herz.add_typer(settings.config, name="config")
+sla.sla.command("train", epilog=sla.TRAIN)(sla.train)
+sla.sla.command("evaluate", epilog=sla.EVALUATE)(sla.evaluate)
+sla.sla.command("predict", epilog=sla.PREDICT)(sla.predict)
+sla.sla.command("card", epilog=sla.CARD)(sla.card)
+sla.sla.command("profile", epilog=sla_profile.EXAMPLE)(sla_profile.profile)
+herz.add_typer(sla.sla, name="sla")
 herz.add_typer(runtime.runtime, name="runtime")
