@@ -35,6 +35,7 @@ def made_model(**changes: Any) -> Model:
             highs=(12_000,) * width,
             reach=1_024,
             required=tuple(columns),
+            given=(),
         ),
         line=Line(
             bias=STEEP * 5_000 - 4 * (1 << 36),

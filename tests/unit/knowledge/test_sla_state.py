@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from herz.knowledge.sla.features import LIMIT, MISSING
+from herz.knowledge.sla.learning.dataset import parse_objective
+from herz.knowledge.sla.learning.tables import read_records
 from herz.knowledge.sla.profiles import PRIOR
 from herz.knowledge.sla.rows import head_line, row_line
 from herz.knowledge.sla.state import (
@@ -90,3 +92,18 @@ def test_training_rows_are_lines_of_json_with_null_for_missing() -> None:
     found = json.loads(told)
     assert found["features"] == [None, *range(1, len(NAMES))]
     assert (found["p99_ns"], found["quiet_p99_ns"], found["session"]) == (1, 5, "s")
+
+
+def test_trainer_reads_the_rows() -> None:
+    lines = [head_line()]
+    for number in range(4):
+        row = [MISSING, *range(number, number + len(NAMES) - 1)]
+        told = {"p99_ns": 10 + number, "quiet_ns": 5, "service": "online", "session": f"s{number}"}
+        lines.append(row_line(row, family="f", machine="m", **told))  # type: ignore[arg-type]
+    text = b"\n".join(lines).decode()
+    found = read_records(text, "rows", parse_objective("p99_ns<=11"))
+    assert found.specs == FEATURES
+    assert found.anchors == ANCHORS
+    assert found.rows.tolist()[1] == [MISSING, *range(1, len(NAMES))]
+    assert found.kept(11).tolist() == [True, True, False, False]
+    assert set(found.service.tolist()) == {"online"}
