@@ -5,7 +5,8 @@
 The loop uses Herz's transport, holds the same watches, decodes the same objects and makes the same
 writes (binding and event), with as many requests under way; nodes are given in turn. Without
 a kubeconfig both run on the embedded server, a new one each round, in a process of its own; with
-one, each round removes its pods, and the events of the default namespace. Rounds are interleaved; client limits on rates are off for all.
+one, each round removes its pods, and the events of the default namespace. Rounds are interleaved;
+client limits on rates are off for all.
 
 On a real server kube-scheduler stands beside them where HERZ_TEST_KUBE_SCHEDULER holds its path:
 

@@ -159,6 +159,11 @@ def test_command_in_the_docs_runs(page: Path, command: str, tmp_path: Path) -> N
         for earlier in commands(page):
             if "herz simulate" in earlier and "--journal" in earlier and earlier != command:
                 herz(shlex.split(earlier)[1:], tmp_path, environment)
+    if "--model " in command:
+        # Likewise.
+        for earlier in commands(page):
+            if "herz sla train" in earlier and " -o " in earlier:
+                herz(shlex.split(earlier)[1:], tmp_path, environment)
     arguments = shlex.split(command)[1:]
     if arguments[:2] == ["runtime", "top"]:
         arguments = list(dict.fromkeys([*arguments, "--once"]))  # it would go on until Ctrl-C

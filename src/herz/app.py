@@ -33,6 +33,7 @@ from herz.config import (
     read_settings,
     rule_terms,
     split_profile,
+    with_models,
 )
 from herz.cycle import Cycle, Parts
 from herz.engine import ENTRY_POINT_GROUP, engine_digest, third_party
@@ -68,7 +69,7 @@ from herz.place.plugins.pod_topology_spread import PodTopologySpread
 from herz.place.plugins.priority_sort import PrioritySort
 from herz.place.plugins.scheduling_gates import SchedulingGates
 from herz.place.plugins.sla_classes import SLAClasses
-from herz.place.plugins.sla_fit import SLAFit, SLARefuse, make_sla_fit
+from herz.place.plugins.sla_fit import SLAFit, SLARefuse, check_together, make_sla_fit
 from herz.place.plugins.taint_toleration import TaintToleration
 from herz.place.plugins.understood import Understood
 from herz.place.plugins.volume_binding import VolumeBinding
@@ -248,7 +249,7 @@ def load_settings(path: Path | None) -> Policy | Policies | Configuration:
     Raises:
         ConfigError: the file is not there, or something in it is not allowed.
     """
-    settings = read_settings(path, rules())
+    settings = with_models(read_settings(path, rules()), path)
     if isinstance(settings, Policy):
         check(settings)
         return settings
@@ -450,6 +451,7 @@ def build_plugins(
         weight = entry.weight if entry.weight is not None else WEIGHTS.get(entry.name, 1)
         built.append((rule, 0 if "score" in entry.off else weight))
     _check_scales([rule for rule, weight in built if isinstance(rule, Score) and weight], policy)
+    check_together([rule.name for rule, _ in built], policy)
     return built
 
 

@@ -53,6 +53,7 @@ from herz.place.starvation import NEVER_KEPT, Starvation, StarvationTerms
 from herz.place.volumes.binder import Outcome, VolumeBinder
 from herz.plugin import Change, EventKind, Kind
 from herz.preempting import Preempting
+from herz.promising import promised
 
 _UNSORTED: Final = Order(batch=0, rung=1)
 
@@ -259,6 +260,8 @@ class Cycle:
         sequence, _ = self._chain.append(pod, Decided.PLACE, self._order(), snapshot, now_ns, said)
         for mark in choice.marks:
             self.counters[signals.GAVE_WAY.format(mark=mark)] += 1
+        if choice.promises:
+            self._effects += promised(pod, choice, self.counters)
         if plan != NO_PLAN:
             self._queue.waiting(queued)
             # No rule will reject it any more: what happens from here on wakes nothing in it.

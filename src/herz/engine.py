@@ -17,7 +17,15 @@ from herz.commit.audit.entry import Engine
 
 ENTRY_POINT_GROUP: Final = "herz.plugins"
 PACKAGES: Final = ("commit", "config", "intake", "knowledge", "model", "place", "plugin")
-WIRING: Final = ("app.py", "cycle.py", "engine.py", "errors.py", "preempting.py", "profiles.py")
+WIRING: Final = (
+    "app.py",
+    "cycle.py",
+    "engine.py",
+    "errors.py",
+    "preempting.py",
+    "profiles.py",
+    "promising.py",
+)
 """The sources from which a decision follows."""
 LOCKED: Final = ("msgspec", "numpy", "pyyaml")
 """Packages of the lock file that decisions go through."""

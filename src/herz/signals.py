@@ -20,6 +20,15 @@ a mode: there is a node without them. Of others: no other rule refused any node.
 GAVE_WAY: Final = 'herz_rules_gave_way_total{{mark="{mark}"}}'
 """Pods placed on a node that a rule refused, by the mark of the record."""
 
+TURNED_AWAY: Final = "herz_sla_turned_away_total"
+"""Placements that were kept from at least one node because a promise was at risk there."""
+PROMISES_UNKNOWN: Final = 'herz_sla_unknown_total{{reason="{reason}"}}'
+"""Placements where no model answered for the node that was taken, by the name of the reason."""
+PROMISE_OUTCOMES: Final = 'herz_sla_outcomes_total{{outcome="{outcome}"}}'
+"""Windows of placed pods by what became of the promise: kept or broken."""
+PROMISES_FORGOTTEN: Final = "herz_sla_placements_forgotten_total"
+"""Placements that were too many to be watched."""
+
 UNLISTED_FIELDS: Final = "herz_pods_with_unlisted_fields_total"
 """Pods decided whose spec has a field that this release does not know."""
 BINDS_REFUSED: Final = "herz_binds_refused_total"

@@ -15,6 +15,7 @@ from herz.config.kubescheduler import (
     is_configuration,
     parse_configuration,
 )
+from herz.config.models import with_models
 from herz.config.modes import RESERVATIONS, RuleTerms, lasting, rule_terms
 from herz.config.policies import (
     PROFILES_MAX,
@@ -89,4 +90,5 @@ __all__ = [
     "read_settings",
     "rule_terms",
     "split_profile",
+    "with_models",
 ]

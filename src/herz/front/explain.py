@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from herz.errors import ConfigError
-from herz.model.record import Decided, Record, Stage
+from herz.model.record import Decided, Promise, Record, Stage
 
 EXAMPLES_MAX: Final = 3
 """Names of pods that are offered where the one that was asked for is not there."""
@@ -101,6 +101,7 @@ def notes(records: Sequence[Record]) -> list[str]:
     if record.order.batch:
         found.append(f"order: batch {record.order.batch} was sorted on rung {record.order.rung}")
     found += [f"victim: {one.namespace}/{one.name}" for one in record.victims]
+    found += [_promise(one, record.node) for one in record.promises]
     for one in record.rejections:
         named = f": {', '.join(one.nodes)}" if one.nodes else ""
         found.append(f"{one.plugin} refused {one.count}, {one.reason}{named}")
@@ -124,6 +125,17 @@ def said_of(record: Record, node: str) -> str:
     if record.node == node:
         return "the node that the pod is to get"
     return "not among the nodes that the record names"
+
+
+def _promise(one: Promise, chosen: str) -> str:
+    """What was predicted of a node, in words."""
+    taken = " (chosen)" if one.node == chosen else ""
+    percent = f"{one.probability // 100}.{one.probability % 100:02d} %"
+    said = f"promise on {one.node}{taken}: kept with {percent}"
+    if one.abstained:
+        said += f", a careful figure: {one.abstained}"
+    moved = [f"{name} {'for' if part > 0 else 'against'} it" for name, part in one.contributions]
+    return f"{said}; most of all {', '.join(moved)}" if moved else said
 
 
 def _why(record: Record) -> str:

@@ -42,6 +42,8 @@ CAREFUL_BP: Final = 5_000
 CROWD: Final = 20
 """What a job loses at a node that is loaded by all of a node beyond that, in promises; it grows
 with the square, so that each further pod on a crowded node costs more than the one before."""
+LATEST_MAX: Final = 64
+"""Bound: answers that are remembered."""
 SERVICES_MAX: Final = 1_000
 """Bound: profiles that are read, by key."""
 NO_CLASS: Final = "no-promise"
@@ -121,6 +123,8 @@ class Risks:
             except ConfigError:
                 self.problem = CORRUPT
         self._columns: list[int] = []
+        # Memory only. Bound: LATEST_MAX.
+        self._latest: dict[tuple[bytes, int], Answer] = {}
         if self._model is not None:
             known = {spec.name: (number, spec) for number, spec in enumerate(FEATURES)}
             for spec in self._model.features:
@@ -206,9 +210,15 @@ class Risks:
             careful = np.maximum(WHOLE - 2 * _excess(state), 0)
             # No promise is said to hold beyond what nobody has learned.
             return Answer(np.minimum(careful, _least(service)), np.zeros(len(state), np.int64))
-        rows = with_service(state, service.traits)[:, self._columns]
-        probability, is_known = self._model.decide(np.ascontiguousarray(rows), ratio)
-        return Answer(probability, is_known.astype(np.int64))
+        rows = np.ascontiguousarray(with_service(state, service.traits)[:, self._columns])
+        # Filter, score and record ask the same of one pod, one after the other.
+        key = (rows.tobytes(), ratio)
+        known = self._latest.get(key)
+        if known is None:
+            if len(self._latest) >= LATEST_MAX:
+                self._latest.clear()
+            known = self._latest[key] = _decided(self._model, rows, ratio)
+        return known
 
     def _ratio(self, service: Service) -> int | None:
         """What the model is asked; None where it cannot be."""
@@ -252,6 +262,14 @@ class Risks:
             expected[name] = total
         signals = {name: view.signal(name)[rows] for name in SIGNALS}
         return node_features(signals, expected, requested, allocatable)
+
+
+def _decided(model: Model, rows: Int64s, ratio: int) -> Answer:
+    """The model's answer; where a value is missing, the risk counts twice."""
+    probability, is_known = model.decide(rows, ratio)
+    is_whole = (rows != MISSING).all(axis=1)
+    careful = np.maximum(2 * probability - WHOLE, 0)
+    return Answer(np.where(is_whole, probability, careful), (is_known & is_whole).astype(np.int64))
 
 
 def _service(profile: ServiceProfile, pod: PodInfo, view: View) -> tuple[Service, bool]:

@@ -19,6 +19,8 @@ from herz.front.cli import (
     runtime,
     settings,
     simulate,
+    sla,
+    sla_profile,
     up,
 )
 
@@ -51,4 +53,10 @@ herz.add_typer(audit.audit, name="audit")
 herz.add_typer(fuzz.fuzz, name="fuzz")
 herz.add_typer(settings.config, name="config")
 herz.add_typer(debugging.debug, name="debug")
+sla.sla.command("train", epilog=sla.TRAIN)(sla.train)
+sla.sla.command("evaluate", epilog=sla.EVALUATE)(sla.evaluate)
+sla.sla.command("predict", epilog=sla.PREDICT)(sla.predict)
+sla.sla.command("card", epilog=sla.CARD)(sla.card)
+sla.sla.command("profile", epilog=sla_profile.EXAMPLE)(sla_profile.profile)
+herz.add_typer(sla.sla, name="sla")
 herz.add_typer(runtime.runtime, name="runtime")

@@ -43,6 +43,8 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         scale: `linear` counts quanta; `log` is the natural logarithm of that count, in 1/1024.
         monotone: -1 where more of it can only lower the chance that the promise is kept, 1 where
             it can only raise it, 0 where physics says neither.
+        is_given: the pod brings the value, such as its load: it has no noise, and a model answers
+            for no value beyond those that it has seen.
     """
 
     name: str
@@ -51,6 +53,7 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_unit: int = 1
     scale: Literal["linear", "log"] = "linear"
     monotone: Literal[-1, 0, 1] = 0
+    is_given: bool = False
 
     def quantised(self, value: float | None) -> int:
         """The value as a declared integer.

@@ -30,6 +30,8 @@ ABSTAINS: Final = -1
 """What `predict` answers where it does not know."""
 WEIGHT: Final = 1 << 16
 """Parts of a margin's quantum in the weights of the line."""
+FAR: Final = 1 << 40
+"""Bound of a value in the measure of how far it lies beyond."""
 ANCHORS_MAX: Final = 8
 """Bound of the line's features: with the bounds of its numbers, no sum leaves 63 bits."""
 BYTES_MAX: Final = 64 << 20
@@ -73,6 +75,7 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         reach: how far beyond the ranges it still answers: the sum over all features of the way
             beyond, each in 1/1024 of its range.
         required: columns without which it does not answer.
+        given: columns whose ranges are strict.
     """
 
     services: tuple[str, ...]
@@ -83,19 +86,30 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     highs: tuple[int, ...]
     reach: int
     required: tuple[int, ...]
+    given: tuple[int, ...]
 
     def holds(self, rows: Column) -> Flags:
         """Which rows have all that is required and lie within reach."""
         there: Flags = (rows[:, list(self.required)] != MISSING).all(axis=1)
-        return there & (self.beyond(rows) <= self.reach)
+        ways = self._ways(rows)
+        is_strict = (ways[:, list(self.given)] == 0).all(axis=1)
+        held: Flags = there & is_strict & (ways.sum(axis=1) <= self.reach)
+        return held
 
     def beyond(self, rows: Column) -> Wide:
-        """How far each row lies beyond the ranges, as `reach` counts; what is missing does not."""
-        lows, highs = np.array(self.lows, np.int64), np.array(self.highs, np.int64)
-        seen = np.where(rows == MISSING, lows, rows)
-        way = np.maximum(lows - seen, 0) + np.maximum(seen - highs, 0)
-        total: Wide = (way * 1024 // np.maximum(highs - lows, 1)).sum(axis=1)
+        """How far each row lies beyond the ranges, as `reach` counts."""
+        total: Wide = self._ways(rows).sum(axis=1)
         return total
+
+    def _ways(self, rows: Column) -> Wide:
+        """The same by feature; what is missing lies nowhere."""
+        lows, highs = np.array(self.lows, np.int64), np.array(self.highs, np.int64)
+        # Bounded, so that no sum overflows.
+        seen = np.where(rows == MISSING, lows, np.clip(rows, -FAR, FAR))
+        way = np.maximum(lows - seen, 0) + np.maximum(seen - highs, 0)
+        # Rounded up: a step beyond counts.
+        parts: Wide = -(-way * 1024 // np.maximum(highs - lows, 1))
+        return parts
 
     def clipped(self, rows: Column) -> Column:
         """The nearest rows within the ranges; what is missing stays so."""
@@ -338,7 +352,7 @@ def _check(body: Body) -> None:
     count, scope = len(body.features), body.scope
     body.forest.check(count + 1, rising=count)
     body.calibration.check()
-    columns = [*scope.required, *(column for column, _ in body.line.weights)]
+    columns = [*scope.required, *scope.given, *(column for column, _ in body.line.weights)]
     bounds = [*scope.lows, *scope.highs, scope.ratio_low, scope.ratio_high]
     sizes = [body.line.bias, body.line.ratio, *(weight for _, weight in body.line.weights)]
     problems = {

@@ -7,6 +7,7 @@ makes the features of a decision and those of a training row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -122,3 +123,15 @@ def with_service(node: Int64s, traits: Mapping[str, int]) -> Int64s:
     service = [np.full(len(node), traits[name], np.int64) for name in SERVICE]
     found: Int64s = np.hstack((node, np.stack([*strains, *service], axis=1)))
     return np.where(found == MISSING, MISSING, np.clip(found, -LIMIT, LIMIT))
+
+
+def measured(values: Mapping[str, float]) -> dict[str, int]:
+    """What a `NodeSignals` object may say of measurements: whole numbers of known signals.
+
+    Rounded half to even; NaN and infinities are no measurements, and are left out.
+    """
+    return {
+        name: round(values[name])
+        for name in SIGNALS
+        if name in values and math.isfinite(values[name])
+    }

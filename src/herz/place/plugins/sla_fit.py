@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
 import numpy as np
 
+from herz.config.policy import Policy
+from herz.errors import ConfigError
 from herz.knowledge.sla.classes import CLASS_LABEL
 from herz.knowledge.sla.state import WHOLE
 from herz.model.podinfo import PodInfo
 from herz.model.record import Promise
 from herz.model.service_levels import SLAClassSpec
 from herz.place.plugins.arguments import Arguments, read_arguments
-from herz.place.plugins.sla_classes import Classes
+from herz.place.plugins.sla_classes import Classes, SLAClasses
 from herz.place.promises import Question, Risks
 from herz.plugin import (
     FINE_SCORE_MAX,
@@ -158,6 +160,21 @@ class FineSLAFit(SLAFit):
         lost = self.risks.losses(state, view, rows)
         points: Int64s = np.maximum(FINE_SCORE_MAX - lost, 0)
         return points
+
+
+def check_together(names: Sequence[str], policy: Policy) -> None:
+    """SLAFit alone would pass over what the other two rules refuse.
+
+    Raises:
+        ConfigError: one of them is not in the policy.
+    """
+    for needed in (SLAClasses.name, SLARefuse.name) if SLAFit.name in names else ():
+        if needed not in names:
+            raise ConfigError(
+                f"{SLAFit.name} without {needed}",
+                where=f"policy {policy.name} plugins",
+                fix=f"add {needed}: classes that are not known, or that refuse, are its own",
+            )
 
 
 def make_sla_fit(args: Mapping[str, Any], reasons: ReasonBook) -> SLAFit:

@@ -158,6 +158,42 @@ def test_agents_tell_late_and_noisily_and_the_judge_counts_who_waits() -> None:
     assert 0.05 < len(broken) / len(outcomes) < 0.95
 
 
+def test_service_with_a_waiting_pod_breaks_its_promise_in_every_window(tmp_path: Path) -> None:
+    text = """
+[scenario]
+name = "waiting"
+duration = "31m"
+expect_every_fit = false
+[truth]
+[[nodes]]
+name = "node"
+cpu = "16"
+[[workloads]]
+name = "web"
+class = "online"
+replicas = 1
+cpu = "1"
+service = { quiet = "20ms" }
+[[workloads]]
+name = "large"
+class = "online"
+replicas = 1
+cpu = "32"
+service = { quiet = "20ms" }
+arrive = { at = "20m" }
+"""
+    path = tmp_path / "waiting.toml"
+    path.write_text(text)
+    sinks = (DigestSink(), VerdictSink(), DecisionSink())
+    driver = Driver(load_scenario(str(path)), 0, first_fit_factory(0, sinks), sinks)
+    driver.run()
+    assert driver.monitor is not None
+    result = driver.monitor.result()
+    # Minutes 11 to 31 of two services; the large one came after the 20th was judged.
+    assert result.windows == 2 * 21
+    assert result.by_service == {"default/large": 11}
+
+
 def test_class_that_is_no_default_is_refused(tmp_path: Path) -> None:
     text = (FOLDER / "sla-shop.toml").read_text().replace('class = "batch"', 'class = "night"')
     path = tmp_path / "other.toml"

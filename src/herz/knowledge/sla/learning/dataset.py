@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from herz.errors import ConfigError
 from herz.knowledge.sla.features import Column, FeatureSpec
 
+Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
 BYTES_MAX: Final = 1 << 30
@@ -65,6 +66,8 @@ class Dataset:
         digests: of each row as it was read, hex.
         left_out: sentences on what was not taken, with counts.
         anchors: names of the features of a model's line.
+        plain: what was measured, as it is, (n, m) floats: for peers only; NaN is missing.
+        plain_names: of its columns.
     """
 
     feature_set: str
@@ -82,6 +85,8 @@ class Dataset:
     machine: Texts
     digests: Texts
     anchors: tuple[str, ...]
+    plain: Floats
+    plain_names: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -107,7 +112,7 @@ FAILED_NS: Final = 10**15
 
 _PER_ROW: Final = (
     *("rows", "latency_ns", "probe_ns", "quiet_ns", "load", "group", "session", "family"),
-    *("campaign", "service", "machine", "digests"),
+    *("campaign", "service", "machine", "digests", "plain"),
 )
 
 
@@ -171,7 +176,3 @@ def number(text: str, where: str) -> float | None:
 def nanoseconds(value: float, unit: str) -> int:
     """A time as whole nanoseconds, rounded half to even."""
     return round(value * NS[unit])
-
-
-Reader = Callable[[str, str, Objective], Dataset]
-Cells = Mapping[str, str]

@@ -57,10 +57,10 @@ def _ratio(name: str, source: str) -> FeatureSpec:
 
 
 _LOAD: Final = (
-    _spec("load", "requests/s", "offered load of the run to come", 1),
-    _spec("load_per_replica", "requests/s", "the same, divided by the replicas", 1),
-    _spec("replicas", "pods", "replicas of the service", 1),
-    _spec("load_before", "requests/s", "load while the counters were read", 1),
+    FeatureSpec("load", "requests/s", "offered, of the run to come", 1, "linear", -1, True),
+    FeatureSpec("load_per_replica", "requests/s", "of the run to come", 1, "linear", -1, True),
+    FeatureSpec("replicas", "pods", "of the service", is_given=True),
+    FeatureSpec("load_before", "requests/s", "while the counters were read"),
 )
 
 
@@ -124,7 +124,8 @@ def read_interference(
         fix = f"use one of {', '.join(FEATURE_SETS)}"
         raise ConfigError("no such features", where="--features", value=feature_set, fix=fix)
     specs, anchors = FEATURE_SETS[feature_set]
-    runs = _runs(text, where)
+    indicator = f"{objective.indicator.upper()}_Latency"
+    runs = _runs(text, where, indicator)
     groups: dict[tuple[str, ...], list[_Run]] = {}
     for run in runs:
         groups.setdefault(run.key, []).append(run)
@@ -135,9 +136,9 @@ def read_interference(
         fix = f"give groups of two or more runs, the lightest at {LIGHT_MAX:g} requests/s or less"
         raise ConfigError("no outcome to learn from", where=where, fix=fix)
     probes = [lightest[run.key] for run in scored]
+    plain = tuple(name for name in runs[0].cells if name.startswith(("mean_", "std_", "p95_")))
     before = {key: _state(run) for key, run in lightest.items() if key not in loud}
     values = [_with_load(before[run.key], run) for run in scored]
-    indicator = f"{objective.indicator.upper()}_Latency"
     return Dataset(
         feature_set=feature_set,
         specs=specs,
@@ -154,6 +155,8 @@ def read_interference(
         machine=_texts(MACHINE for _ in scored),
         digests=_texts(run.digest for run in scored),
         anchors=anchors,
+        plain=np.array([_measured(lightest[run.key], run, plain) for run in scored], np.float64),
+        plain_names=("Given_RPS", "Replicas", *plain),
         left_out=(
             f"{len(loud)} groups whose lightest run exceeds {LIGHT_MAX:g} requests/s",
             f"{len(lightest) - len(loud)} lightest runs: they give the features",
@@ -203,10 +206,10 @@ class _Run:
         return value
 
 
-def _runs(text: str, where: str) -> list[_Run]:
+def _runs(text: str, where: str, indicator: str) -> list[_Run]:
     reader = csv.reader(io.StringIO(text, newline=""))
     head = next(reader, [])
-    lost = sorted(set(_NEEDED) - set(head))
+    lost = sorted({*_NEEDED, indicator} - set(head))
     if lost:
         fix = f"give the columns of nginx-interference; not there: {', '.join(lost[:5])}"
         raise ConfigError("a column is missing", where=f"{where}:1", fix=fix)
@@ -225,6 +228,11 @@ def _outcome(run: _Run, indicator: str) -> int:
     latency = run.needed(indicator)
     is_broken = run.needed("P99_Latency") >= BROKEN_MS or run.needed("Errors") > 0
     return FAILED_NS if is_broken else nanoseconds(latency, "ms")
+
+
+def _measured(before: _Run, run: _Run, names: Sequence[str]) -> list[float | None]:
+    """Every counter of the lightest run as it is, and the load that is to come."""
+    return [run.load, run.needed("Replicas"), *(before.measured(name) for name in names)]
 
 
 def _with_load(state: Mapping[str, float | None], run: _Run) -> dict[str, float | None]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from herz.knowledge.sla.learning.dataset import Floats
 
 STEPS_MAX: Final = 100
 STEP_MAX: Final = 4.0

@@ -25,8 +25,9 @@ from herz.errors import ConfigError
 from herz.knowledge.sla.calibration import CERTAIN, Calibration, platt
 from herz.knowledge.sla.features import MISSING, Column, FeatureSpec, log_of
 from herz.knowledge.sla.forest import LEAF, MARGIN, Forest
-from herz.knowledge.sla.learning.dataset import Dataset, Objective, Texts
-from herz.knowledge.sla.learning.logistic import Floats, fit
+from herz.knowledge.sla.learning.dataset import Dataset, Floats, Objective, Texts
+from herz.knowledge.sla.learning.logistic import fit
+from herz.knowledge.sla.learning.peers import train_peers
 from herz.knowledge.sla.model import WEIGHT, Body, Line, Manifest, Model, Scope
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def train(data: Dataset, objective: Objective, *, by: str = "session") -> Model:
             settings=_settings(judged.rounds, by),
             notes=data.left_out,
         ),
+        peers=train_peers(data, objective, shares_of(data)),
     )
     return Model(body)
 
@@ -395,6 +397,7 @@ def _scope(data: Dataset, targets: Sequence[int], reach: int) -> Scope:
         highs=tuple(highs),
         reach=reach,
         required=tuple(sorted(names.index(name) for name in data.anchors)),
+        given=tuple(at for at, spec in enumerate(data.specs) if spec.is_given),
     )
 
 

@@ -1,0 +1,62 @@
+"""A learned model that a policy's file names becomes part of the policy, and so of its digest.
+
+What cannot be read becomes an empty model: the rule says so by name and decides carefully. A
+scheduler that does not start for want of a model would keep no promise at all.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from herz.config.kubescheduler import Configuration
+from herz.config.policies import Policies
+from herz.config.policy import Policy
+
+NAMING: Final = ("SLAFit", "SLARefuse")
+"""The rules whose argument `model` names a file."""
+MODEL_BYTES_MAX: Final = 16 << 20
+"""Bound: a larger file is not read; the policy is in the journal, whole."""
+
+
+def with_models(
+    settings: Policy | Policies | Configuration, file: Path | None
+) -> Policy | Policies | Configuration:
+    """The settings, with the content of the models that they name.
+
+    Args:
+        settings: as read.
+        file: from which; the models' paths begin at its folder.
+    """
+    folder = Path() if file is None else file.parent
+    if isinstance(settings, Policy):
+        return _filled(settings, folder)
+    profiles = tuple(
+        msgspec.structs.replace(profile, policy=_filled(profile.policy, folder))
+        for profile in settings.profiles
+    )
+    return msgspec.structs.replace(settings, profiles=profiles)
+
+
+def _filled(policy: Policy, folder: Path) -> Policy:
+    plugins = tuple(
+        msgspec.structs.replace(entry, args=_with_data(entry.args, folder))
+        if entry.name in NAMING and isinstance(entry.args.get("model"), str) and entry.args["model"]
+        else entry
+        for entry in policy.plugins
+    )
+    return msgspec.structs.replace(policy, plugins=plugins)
+
+
+def _with_data(args: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if "modelData" in args:
+        return args
+    path = folder / args["model"]
+    try:
+        data = path.read_bytes() if path.stat().st_size <= MODEL_BYTES_MAX else b""
+    except (OSError, ValueError):
+        data = b""
+    return {**args, "modelData": base64.b64encode(data).decode()}

@@ -1,0 +1,1 @@
+"""Step 8, observe: outcomes and samples become knowledge."""
