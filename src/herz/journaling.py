@@ -10,7 +10,7 @@ from pathlib import Path
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
-from herz.commit.audit.entry import Engine, Start, State, opened
+from herz.commit.audit.entry import Check, Engine, Start, State, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
@@ -40,6 +40,7 @@ def written(
     origin: str = ORIGIN,
     notary: Notary | None = None,
     state_every: int = STATE_EVERY,
+    check: Check | None = None,
 ) -> Iterator[Wrap]:
     """What puts one machine into a new journal in the folder.
 
@@ -48,6 +49,7 @@ def written(
         origin: the log's name.
         notary: signs its checkpoints; None: there are none.
         state_every: decisions from one state to the next.
+        check: what was tried before the start.
 
     Raises:
         ConfigError: there is a journal already.
@@ -64,6 +66,8 @@ def written(
         store = FileStore.open(folder)
         log = Log(store, os.urandom, origin, notary)
         made.append((store, journaled(log, policy, seed, sinks, state_every=state_every)))
+        if check is not None:
+            made[0][1].tell(check)
         return made[0][1]
 
     try:
@@ -268,6 +272,8 @@ def journaled(
         WorldError: the disk refused.
     """
     blob = log.store.put(canonical_policy(policy))
+    # Kept as well: it decides once the comparator is out of service.
+    log.store.put(canonical_policy(app.without_comparator(policy)))
     sequence, head = log.last_record()
     start = Start(
         aliases=tuple(sorted(app.ALIASES.items())),
