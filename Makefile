@@ -15,6 +15,7 @@ SEED ?= 0
 SEEDS ?= 1000
 SOAK_SECONDS ?= 600
 EXITS ?= 200
+SECONDS ?= 60
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -25,7 +26,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run test e2e-real race tsan soak sim check bench bench-runtime lock docs fmt clean ci FORCE
+.PHONY: help setup run test e2e-real race tsan soak sim fuzz check bench bench-runtime lock docs fmt clean ci FORCE
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -57,6 +58,9 @@ e2e-real: setup ## The contract of an API server against the one of HERZ_TEST_KU
 
 soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit
 	$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) --exits $(EXITS)
+
+fuzz: setup ## Coverage-guided fuzzing of what reads foreign bytes, SECONDS (60) a surface
+	$(RUN) -m tests.fuzz --seconds $(SECONDS)
 
 check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages, both languages
 
