@@ -16,6 +16,7 @@ SEEDS ?= 1000
 SOAK_SECONDS ?= 600
 EXITS ?= 200
 ROUNDS ?= 10
+SECONDS ?= 60
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -26,7 +27,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run simulate test e2e-real race tsan soak faults sim check lock docs fmt clean ci FORCE
+.PHONY: help setup run simulate test e2e-real race tsan soak faults sim fuzz check lock docs fmt clean ci FORCE
 .PHONY: bench bench-live bench-runtime bench-sla
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
@@ -68,6 +69,9 @@ faults: setup ## ROUNDS (10) of faults under load from SEED (0): two replicas, a
 
 soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (200) processes that exit
 	$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) --exits $(EXITS)
+
+fuzz: setup ## Coverage-guided fuzzing of what reads foreign bytes, SECONDS (60) a surface
+	$(RUN) -m tests.fuzz --seconds $(SECONDS)
 
 check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages, both languages
 

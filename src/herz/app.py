@@ -382,6 +382,12 @@ def _each(policy: Policy | Policies, change: Callable[[Policy], Policy]) -> Poli
     return Policies.of([Profile(one.scheduler_name, change(one.policy)) for one in policy.profiles])
 
 
+def without_comparator(policy: Policy | Policies) -> Policy | Policies:
+    """What decides once a configured comparator is out of service: the default order."""
+    replace = msgspec.structs.replace
+    return _each(policy, lambda one: replace(one, queue=replace(one.queue, sort=None)))
+
+
 def check_served(policy: Policy | Policies, scenario: Scenario) -> None:
     """Refuse a scenario of whose pods the profiles decide none, or too few for its own ends.
 
@@ -442,7 +448,7 @@ def build_plugins(
     """
     built = []
     for entry in policy.plugins:
-        make = known[entry.name] if entry.name in known else _load(entry.name, policy)
+        make = known[entry.name] if entry.name in known else maker(entry.name, policy)
         rule = _made(make, entry, book, policy)
         if getattr(rule, "name", None) != entry.name:
             fix = "give its class the name of its entry point"
@@ -453,6 +459,15 @@ def build_plugins(
     _check_scales([rule for rule, weight in built if isinstance(rule, Score) and weight], policy)
     check_together([rule.name for rule, _ in built], policy)
     return built
+
+
+def maker(name: str, policy: Policy) -> Callable[[Mapping[str, Any], ReasonBook], Plugin]:
+    """What makes the rule of this name.
+
+    Raises:
+        ConfigError: there is none, or its package cannot be loaded.
+    """
+    return PLUGINS[name] if name in PLUGINS else _load(name, policy)
 
 
 def build_machine(
@@ -513,7 +528,7 @@ def build_machine(
             cluster=cluster,
             frameworks=frameworks,
             snapshot=snapshot,
-            chain=Chain(engine_digest(), references(policy), sinks, term=term, after=after),
+            chain=_chain(policy, sinks, after, term),
             schedulers=None if names is None else frozenset(names),
             own_rules=frozenset(
                 # Who makes room refuses nobody by itself.
@@ -526,6 +541,19 @@ def build_machine(
             terms=tuple(one.terms for one in built),
             preemptions=preemptions(built, cluster, frameworks),
         )
+    )
+
+
+def _chain(
+    policy: Policy | Policies, sinks: Sequence[RecordSink], after: tuple[int, str], term: int
+) -> Chain:
+    return Chain(
+        engine_digest(),
+        references(policy),
+        sinks,
+        term=term,
+        after=after,
+        retired=references(without_comparator(policy)),
     )
 
 

@@ -384,6 +384,7 @@ class Cycle:
             self.counters[signals.ORDER_DESCENTS.format(rung=descent.rung)] += 1
         if result.fault is not None:
             self.counters[signals.COMPARATOR_FAULTS] += 1
+            self._chain.retire()
         return Order(
             batch=batch,
             broken=_pairs(result.broken),

@@ -12,7 +12,7 @@ from pathlib import Path
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
-from herz.commit.audit.entry import Engine, Start, State, opened
+from herz.commit.audit.entry import Check, Engine, Start, State, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
@@ -59,6 +59,7 @@ def written(
     notary: Notary | None = None,
     state_every: int = STATE_EVERY,
     resumption: Resumption | None = None,
+    check: Check | None = None,
 ) -> Iterator[Wrap]:
     """What puts one machine into a journal in the folder.
 
@@ -69,6 +70,7 @@ def written(
         state_every: decisions from one state to the next.
         resumption: the run was begun in this journal, is done again, and goes on; None: the
             journal is a new one.
+        check: what was tried before the start.
 
     Raises:
         AuditError: it is damaged.
@@ -93,6 +95,8 @@ def written(
             store = FileStore.open(folder, Reader(folder).leader_term())
             log = ResumedLog(store, os.urandom, origin, notary)
         made.append((store, journaled(log, policy, seed, sinks, state_every=state_every)))
+        if check is not None:
+            made[0][1].tell(check)
         return made[0][1]
 
     try:
@@ -369,6 +373,8 @@ def journaled(
         WorldError: the disk refused.
     """
     blob = log.store.put(canonical_policy(policy))
+    # Kept as well: it decides once the comparator is out of service.
+    log.store.put(canonical_policy(app.without_comparator(policy)))
     sequence, head = log.last_record()
     start = Start(
         aliases=tuple(sorted(app.ALIASES.items())),

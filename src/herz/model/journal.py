@@ -44,6 +44,8 @@ class Kind(IntEnum):
     """The driver's clock stepped back."""
     HOLD = 13
     """A range must not be erased, or may be again."""
+    CHECK = 14
+    """Comparators and rules were tried before the start."""
 
 
 class Batch(NamedTuple):

@@ -58,6 +58,7 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
     said: Statement
     repeats: int
     repeated: int
+    policy: PolicyReference
 
 
 class Chain:
@@ -69,6 +70,7 @@ class Chain:
         sinks: who gets each record, in order, before its effect leaves.
         term: the leader's term.
         after: number and digest (hex) of the last record of the machine before, if there is one.
+        retired: the policy without its comparator, by profile.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class Chain:
         *,
         term: int = 0,
         after: tuple[int, str] = (0, NO_RECORD),
+        retired: Sequence[PolicyReference] = (),
     ) -> None:
         self._engine = engine
         self._policies = tuple(policies)
+        self._retired = tuple(retired)
         self._sinks = tuple(sinks)
         self._term = term
         # Made and not yet sealed, in order. Bound: the decisions of one step.
@@ -129,9 +133,24 @@ class Chain:
         if repeats:
             said = _AS_BEFORE
         self._open.append(
-            _Open(self.sequence, pod, decided, order, snapshot, time_ns, said, repeats, repeated)
+            _Open(
+                self.sequence,
+                pod,
+                decided,
+                order,
+                snapshot,
+                time_ns,
+                said,
+                repeats,
+                repeated,
+                self._policies[pod.profile],
+            )
         )
         return self.sequence, repeats
+
+    def retire(self) -> None:
+        """The comparator is out of service: from the next record on another policy decides."""
+        self._policies = self._retired or self._policies
 
     def seal(self) -> None:
         """Chain the records made since the last time and hand them on, before any effect leaves.
@@ -161,7 +180,7 @@ class Chain:
             path=said.path,
             plugins=said.plugins,
             pod=PodReference(pod.digest.hex(), pod.name, pod.namespace, pod.uid),
-            policy=self._policies[pod.profile],
+            policy=one.policy,
             previous=self._previous,
             promises=said.promises,
             rejections=said.rejections,

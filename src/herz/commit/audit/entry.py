@@ -191,6 +191,20 @@ class Hold(_Entry, frozen=True, kw_only=True):
     time_ns: int
 
 
+class Check(_Entry, frozen=True, kw_only=True):
+    """Before the start these were tried on fixed cases, and none failed.
+
+    Args:
+        comparators: (name, how many pools of pods).
+        rules: (name, how many made clusters).
+        seed: of the cases.
+    """
+
+    comparators: tuple[tuple[str, int], ...]
+    rules: tuple[tuple[str, int], ...]
+    seed: int
+
+
 Content: TypeAlias = (
     Start
     | Event
@@ -204,6 +218,7 @@ Content: TypeAlias = (
     | Mode
     | Clock
     | Hold
+    | Check
 )
 """What an entry says."""
 
@@ -229,6 +244,7 @@ _DECODERS: Final[dict[Kind, Callable[[bytes], Any]]] = {
         (Kind.MODE, Mode, None),
         (Kind.CLOCK, Clock, None),
         (Kind.HOLD, Hold, None),
+        (Kind.CHECK, Check, None),
     )
 }
 _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
@@ -244,6 +260,7 @@ _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
         Mode: Kind.MODE,
         Clock: Kind.CLOCK,
         Hold: Kind.HOLD,
+        Check: Kind.CHECK,
         **dict.fromkeys(OUTCOMES, Kind.OUTCOME),
     }
 )

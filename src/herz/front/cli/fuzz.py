@@ -16,6 +16,7 @@ from herz.front.atomic import write_whole
 from herz.front.cli.failure import Exit
 from herz.front.cli.options import Output, checked_name, parsed_integer, parsed_seed
 from herz.front.cli.printing import print_answer
+from herz.front.fuzz.rules import RuleReport, RuleWish, fuzz_rule
 from herz.front.fuzz.run import Fault, Report, Wish, fuzz_comparator, replay
 from herz.intake.fuzz import Flaw
 
@@ -37,6 +38,73 @@ fuzz = typer.Typer(
     help="Find what breaks a comparator or a rule.",
     no_args_is_help=True,
 )
+
+
+PLUGIN = """Examples:
+
+    herz fuzz plugin my_rules.py:NoSpotForBatch
+
+    herz fuzz plugin my_rules:PreferCold --args '{"hottest": 45}' --seconds 60 --output json
+
+    herz fuzz plugin my_rules.py:NoSpotForBatch --seed 0 --case 17
+"""
+
+
+@fuzz.command("plugin", epilog=PLUGIN)
+def plugin(
+    name: Annotated[str, typer.Argument(metavar="MODULE:CLASS|FILE.py:CLASS", help="The rule.")],
+    *,
+    args: Annotated[str, typer.Option(metavar="JSON", help="The rule's arguments.")] = "{}",
+    seconds: Annotated[str, typer.Option(metavar="N", help="How long to look.")] = "10",
+    seed: Annotated[str, typer.Option(metavar="N", help="Of all chance.")] = "0",
+    case: Annotated[
+        str | None, typer.Option(metavar="N", help="Only this case, as a report names it.")
+    ] = None,
+    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+) -> None:
+    """Hold a rule to its contract: types, ranges, rows, purity, declared reads, what-ifs, cost.
+
+    Exit code 1 when a clause is broken, 0 when none is.
+    """
+    wish = RuleWish(
+        target=checked_name(name, option="PLUGIN"),
+        args=_arguments(args),
+        seconds=float(parsed_integer(seconds, option="--seconds", low=1, high=SECONDS_MAX)),
+        seed=parsed_seed(seed),
+        only=None if case is None else parsed_integer(case, option="--case", low=0, high=1 << 40),
+    )
+    report = fuzz_rule(wish, _progress(output))
+    _print_rule(report, output)
+    if not report.is_sound:
+        raise typer.Exit(Exit.NO)
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        fix = "give a JSON object, as the policy's args"
+        raise ConfigError(str(error), where="--args", value=text, fix=fix) from error
+
+
+def _print_rule(report: RuleReport, output: Output) -> None:
+    if sys.stderr.isatty() and output is Output.TABLE:
+        sys.stderr.write("\r\x1b[K")
+    line = f"herz fuzz plugin {report.target} --seed {report.seed} --case {report.case}"
+    rows = [("clause", report.clause)] if report.clause else []
+    rows += [("" if at else "seen", said) for at, said in enumerate(report.says)]
+    rows += [("cases", f"{report.cases:,}")]
+    rows += [(f"ns a row, {rows_} rows", str(ns)) for rows_, ns in report.by_row_ns.items()]
+    verdict = "keeps its contract" if report.is_sound else f"it {report.clause}"
+    verb = {"verdict": "none" if report.is_sound else "fault"}
+    print_answer(
+        {**verb, **asdict(report), "reproduce": "" if report.is_sound else line},
+        output,
+        title=f"{report.target}: {verdict}  (seed {report.seed})",
+        columns=("", "what"),
+        rows=rows,
+        after=[] if report.case is None else [f"repeat: {line}"],
+    )
 
 
 @fuzz.command("comparator", epilog=COMPARATOR)

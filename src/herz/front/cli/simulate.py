@@ -10,7 +10,9 @@ import typer
 
 from herz import app
 from herz.app import Wrap
+from herz.checking import check_start
 from herz.commit.audit.checkpoint import Checkpoint
+from herz.commit.audit.entry import Check
 from herz.commit.audit.journaled import STATE_EVERY
 from herz.commit.audit.signing import LogSigner
 from herz.errors import ConfigError
@@ -104,9 +106,10 @@ def simulate(
     folder = None if journal is None else checked_journal(journal, count)
     signer = _signer(key, folder, passphrase_file, passphrase_fd)
     again = _resumption(folder) if resume else None
+    check = check_start(app.load_policies(checked_name(policy, option="--policy")))
     with (
         shown_progress(is_table=output is Output.TABLE) as progress,
-        nullcontext() if folder is None else _written(folder, every, signer, again) as wrap,
+        nullcontext() if folder is None else _written(folder, every, signer, again, check) as wrap,
     ):
         summary = app.run_simulation(
             scenario=checked_name(scenario, option="SCENARIO"),
@@ -145,17 +148,26 @@ def _signer(
 
 
 def _written(
-    folder: Path, state_every: int, signer: LogSigner | None, again: Resumption | None
+    folder: Path,
+    state_every: int,
+    signer: LogSigner | None,
+    again: Resumption | None,
+    check: Check,
 ) -> AbstractContextManager[Wrap]:
     """A journal under its signer's name."""
     if signer is None:
-        return written(folder, state_every=state_every, resumption=again)
+        return written(folder, state_every=state_every, resumption=again, check=check)
 
     def notary(checkpoint: Checkpoint) -> bytes:
         return signer.sign(checkpoint.text).data
 
     return written(
-        folder, origin=signer.origin, notary=notary, state_every=state_every, resumption=again
+        folder,
+        origin=signer.origin,
+        notary=notary,
+        state_every=state_every,
+        resumption=again,
+        check=check,
     )
 
 

@@ -64,9 +64,13 @@ class Watchdog:
     Args:
         asked: whose calls.
         beat: called now and then while Python code runs.
+        cpu_seconds: what a call may use.
     """
 
-    def __init__(self, asked: Asked, beat: Callable[[], None]) -> None:
+    def __init__(
+        self, asked: Asked, beat: Callable[[], None], cpu_seconds: float = CALL_CPU_SECONDS
+    ) -> None:
+        self._cpu_seconds = cpu_seconds
         self._asked = asked
         self._beat = beat
         self._count = -1
@@ -95,7 +99,7 @@ class Watchdog:
             self._since = (cpu_clock(), clock())
             return
         cpu, wall = cpu_clock() - self._since[0], clock() - self._since[1]
-        if cpu > CALL_CPU_SECONDS or (wall > CALL_WALL_SECONDS and cpu < wall / 10):
+        if cpu > self._cpu_seconds or (wall > CALL_WALL_SECONDS and cpu < wall / 10):
             raise StopAsking
 
 

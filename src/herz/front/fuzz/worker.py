@@ -25,6 +25,7 @@ from herz.front.fuzz.facts import Watching, changes, copied
 from herz.front.fuzz.hostile import robustness
 from herz.front.fuzz.lengths import long_arguments, long_sorts, million, one_of_each_length
 from herz.front.fuzz.perturb import Perturbing, described, set_to
+from herz.front.fuzz.rule_work import RuleWork
 from herz.front.fuzz.shims import clock
 from herz.front.fuzz.target import Target, load_target
 from herz.front.fuzz.threads import Interloper, disturb, held_at
@@ -75,6 +76,10 @@ class Worker:
         guard.limit(int(job["seconds"] * 2) + 20)
         shims.install()
         sys.path.insert(0, job["folder"])
+        if job["job"] == "rule":
+            RuleWork(job, self._tell).run()
+            self._tell(done="rule")
+            return
         if job["job"] == "coverage":
             import atheris  # noqa: PLC0415  # an extra
 

@@ -11,6 +11,7 @@ DEPTH_MAX: Final = 5
 ITEMS_MAX: Final = 400
 """Bounds: how deep constants are looked for, and how many of a kind are kept."""
 TEXT_MAX: Final = 120
+_NOT_OURS: Final = frozenset({"builtins", "typing", "abc", "herz.plugin.rules", "enum"})
 
 
 @dataclass(slots=True)
@@ -60,6 +61,10 @@ def words_of(function: Any) -> Words:
 
 
 def _plain(function: Any) -> FunctionType | None:
+    """The function itself; a class stands for its first method."""
+    if isinstance(function, type):
+        methods = [one for one in vars(function).values() if isinstance(one, FunctionType)]
+        return methods[0] if methods else None
     if isinstance(function, MethodType):
         function = function.__func__
     return function if isinstance(function, FunctionType) else None
@@ -77,7 +82,7 @@ def _reached(thing: Any, seen: set[int], depth: int) -> Iterator[object]:
         yield from _reached(inner, seen, depth + 1)
 
 
-def _inside(thing: Any) -> Iterator[Any]:
+def _inside(thing: Any) -> Iterator[Any]:  # noqa: PLR0912  # one branch a kind
     """What the thing holds."""
     if isinstance(thing, FunctionType):
         yield from _of_function(thing)
@@ -93,7 +98,9 @@ def _inside(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, set | frozenset):
         yield from sorted(thing, key=repr)[:ITEMS_MAX]
     elif isinstance(thing, type):
-        yield from [vars(thing)[name] for name in sorted(vars(thing)) if name != "__doc__"]
+        for kind in thing.__mro__:
+            if kind.__module__ not in _NOT_OURS:
+                yield from [vars(kind)[name] for name in sorted(vars(kind)) if name[:2] != "__"]
     elif not isinstance(thing, ModuleType):
         kept = getattr(thing, "__dict__", None)
         if isinstance(kept, Mapping):

@@ -1,0 +1,175 @@
+"""In a candidate's process: holds a rule to its contract, case by case."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from herz.errors import ConfigError
+from herz.front.fuzz.guard import Watchdog
+from herz.front.fuzz.perturb import NOON, set_to
+from herz.front.fuzz.shims import clock, cpu_clock
+from herz.front.fuzz.target import load_thing
+from herz.intake.arrive import Arrivals
+from herz.intake.fuzz import Asked, words_of
+from herz.intake.fuzz.asking import StopAsking
+from herz.model.objects import Pod
+from herz.model.podinfo import PodInfo
+from herz.place.fuzz import Broken, Clause, Draft, RuleCase, check_case
+from herz.plugin import Filter, Plugin, Reading, Score, Skip, Verdict
+
+WHERE: Final = "PLUGIN"
+SIZE_MAX: Final = 12
+CASE_CPU_SECONDS: Final = 10.0
+HOUR_NS: Final = 3_600_000_000_000
+ROWS: Final = (512, 4096)
+COST_FACTOR: Final = 6.0
+COST_SECONDS: Final = 0.05
+"""A rule is too dear when 8 times the rows cost more than 6 times as much by row, and so long."""
+
+Tell = Callable[..., None]
+
+
+def case_of(name: str, args: dict[str, Any]) -> RuleCase:
+    """The rule of `MODULE:CLASS`, ready to be checked.
+
+    Raises:
+        ConfigError: it is not there, or it is no rule.
+    """
+    make = load_thing(name, where=WHERE)
+    is_rule = callable(make) and (isinstance(getattr(make, "name", None), str) or callable(make))
+    if not is_rule or (isinstance(make, type) and not isinstance(getattr(make, "name", 0), str)):
+        fix = "name a class that has `name` and names Protocols of herz.plugin as bases"
+        raise ConfigError("not a rule", where=WHERE, value=name, fix=fix)
+    return RuleCase(make, args, words_of(make).texts, read_with)
+
+
+def read_with(sign: Callable[[PodInfo], bytes]) -> Callable[[Pod], PodInfo]:
+    """What reads pods as the intake does, for rules that sign so."""
+    arrivals = Arrivals([], sign, order_salt=b"fuzz")
+    return lambda pod: arrivals.read(pod, ())
+
+
+class RuleWork:
+    """One job: cases until the time is over, or one case.
+
+    Args:
+        job: `target`, `args`, `seed`, `seconds`, and `only` for one case.
+        tell: takes what is found.
+    """
+
+    def __init__(self, job: dict[str, Any], tell: Tell) -> None:
+        self._job = job
+        self._tell = tell
+        # Its count is the case: the watch sees whether one goes on for too long.
+        self._asked = Asked(lambda: None)
+
+    def run(self) -> None:
+        """Look for broken clauses."""
+        try:
+            case = case_of(self._job["target"], self._job["args"])
+            Draft(random.Random(0), case.words, case.make, case.args, case.read)
+        except ConfigError as error:
+            value = "" if error.value is None else str(error.value)
+            told = {"what": error.what, "where": error.where, "value": value, "fix": error.fix}
+            self._tell(error=told)
+            return
+        except Exception as error:
+            told = {"what": f"it cannot be made: {type(error).__name__}: {error}", "where": WHERE}
+            self._tell(error={**told, "value": self._job["target"], "fix": "give its arguments"})
+            return
+        Watchdog(self._asked, lambda: self._tell(beat=1), CASE_CPU_SECONDS).start()
+        self._asked.is_inside = True
+        self._tell(loaded="rule")
+        number = self._job["only"]
+        try:
+            if number is not None:
+                self._one(case, number)
+            else:
+                self._many(case)
+        except Broken as broken:
+            self._tell(broken=broken.clause.value, says=list(broken.says), case=self._asked.count)
+        except StopAsking:
+            self._tell(broken="does not answer in time", says=[], case=self._asked.count)
+
+    def _many(self, case: RuleCase) -> None:
+        end = clock() + self._job["seconds"]
+        whole = hashlib.sha3_256()
+        number = 0
+        while clock() < end and number < self._job["cases"]:
+            said = self._one(case, number)
+            number += 1
+            if number <= self._job["answers"]:
+                whole.update(json.dumps(said).encode())
+                self._tell(answers=number, digest=whole.hexdigest()[:24])
+        self._tell(cases=number)
+        if self._job["answers"] == 0:
+            self._asked.count += 1
+            self._tell(by_row_ns=self._cost(case))
+
+    def _one(self, case: RuleCase, number: int) -> list[object]:
+        self._asked.count = number
+        size = min(1 + number // 6, SIZE_MAX)
+        with set_to({"time_ns": NOON, "chance": number}):
+            said = check_case(case, self._dice(number), size)
+        other = {
+            "time_ns": NOON + (1 + number * 7) * HOUR_NS,
+            "tick_ns": number % 2,
+            "chance": "high" if number % 2 else "low",
+            "id_mask": 0xFFFFFFFFFFF0 if number % 2 else 0x7F0,
+        }
+        with set_to(other):
+            again = check_case(case, self._dice(number), size)
+        if said != again:
+            first = next(at for at, one in enumerate(said) if again[at : at + 1] != [one])
+            then = str(again[first : first + 1])[:160]
+            says = (str(said[first])[:160], f"under another clock, chance and identity: {then}")
+            raise Broken(Clause.PURE, *says)
+        return said
+
+    def _dice(self, number: int) -> random.Random:
+        return random.Random(self._job["seed"] * 1_000_003 + number)
+
+    def _cost(self, case: RuleCase) -> dict[str, int]:
+        """CPU nanoseconds a row of filter and score, by rows."""
+        found: dict[str, int] = {}
+        for rows in ROWS:
+            draft = Draft(self._dice(0), case.words, case.make, case.args, case.read)
+            if not isinstance(draft.rule, Reading):
+                return {}
+            draft.add_nodes(rows)
+            draft.place(8)
+            pods = [draft.pod() for _ in range(6)]
+            found[str(rows)] = int(min(_ask(draft.rule, draft, pod) for pod in pods) / rows * 1e9)
+        small, large = (found[str(rows)] for rows in ROWS)
+        if large > small * COST_FACTOR and large * ROWS[1] > COST_SECONDS * 1e9:
+            says = f"{small} ns a row with {ROWS[0]} rows, {large} ns with {ROWS[1]}"
+            raise Broken(Clause.COST, says)
+        return found
+
+
+def _ask(rule: Plugin, draft: Draft, pod: PodInfo) -> float:
+    """CPU seconds of one filter and one score over all rows."""
+    view = draft.cluster.view
+    rows = np.array(sorted(draft.cluster.nodes.rows.values()), np.int64)
+    began = cpu_clock()
+    for protocol, prepare, ask in (
+        (Filter, "prepare", "filter"),
+        (Score, "prepare_score", "score"),
+    ):
+        if not isinstance(rule, protocol):
+            continue
+        state = getattr(rule, prepare)(pod, view)
+        if isinstance(state, Skip | Verdict):
+            continue
+        if ask == "score" and hasattr(rule, "prescore"):
+            state = rule.prescore(state, view, rows)
+            if isinstance(state, Skip):
+                continue
+        getattr(rule, ask)(getattr(state, "state", state), view, slice(None))
+    return cpu_clock() - began
