@@ -11,6 +11,7 @@ from pathlib import Path
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
+from herz.commit.audit.crossed import Crossing, Part, changed_parts, crossing
 from herz.commit.audit.entry import Engine, Start, State, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
@@ -219,6 +220,25 @@ def otherwise(folder: Path, policy: str) -> Iterator[Pair]:
     return Otherwise(make).run(reader.read())
 
 
+def crossed(folder: Path) -> Iterator[tuple[tuple[Part, ...], Pair, Crossing | None]]:
+    """What this engine decides where others did, pod by pod: what changed, and the difference.
+
+    Raises:
+        ConfigError: there is no journal, or this engine cannot run its policy.
+        AuditError: an entry is damaged or erased.
+    """
+    reader, mine = Reader(folder), engine()
+    changed: tuple[Part, ...] = ()
+
+    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        nonlocal changed
+        changed = changed_parts(start.engine, mine)
+        return _machine(reader, start, sinks)
+
+    for pair in Otherwise(make).run(reader.read()):
+        yield changed, pair, crossing(pair, [part.name for part in changed])
+
+
 def _begin_before(reader: Reader, replay: Replay, entry: int) -> int:
     """Put the last state before an entry into the replay; the entry to go on with."""
     index = Index(reader)
@@ -260,8 +280,13 @@ def machine_of(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Mac
             "another engine decided",
             where="engine",
             value=start.engine.digest[:16],
-            fix=f"use {needed(start.engine)}",
+            fix=f"use {needed(start.engine)}; or see what differs with --cross-version",
         )
+    return _machine(reader, start, sinks)
+
+
+def _machine(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Cycle:
+    """The machine of a start, whatever engine was there then."""
     return app.build_machine(
         policy_of(reader.get(start.policy_blob), start.policy),
         start.seed,
