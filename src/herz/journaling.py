@@ -18,6 +18,7 @@ from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
 from herz.commit.audit.replay import Replay, Replayed
 from herz.commit.audit.resumed import ResumedLog
+from herz.commit.audit.unresolved import Unresolved, unresolved
 from herz.commit.audit.verify import Judge, Verification, Verified
 from herz.config import Policies, Policy, canonical_policy, policy_of
 from herz.cycle import Cycle
@@ -185,6 +186,24 @@ def reopened(folder: Path) -> Iterator[Log]:
         yield Log(store, os.urandom, start.origin)
     finally:
         store.close()
+
+
+def left_open(folder: Path) -> list[Unresolved]:
+    """The binds of the last machine in a journal whose end it does not tell.
+
+    A driver that begins in the journal of one that was killed reads these pods, and tells the
+    journal (`herz.commit.audit.unresolved.resolved`).
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: an entry is damaged.
+
+    Cost: reads the entries of the last machine.
+    """
+    reader = Reader(folder)
+    with indexed(folder) as index:
+        starts = index.others(Kind.START)
+    return unresolved(reader.read(starts[-1].entry if starts else 0))
 
 
 def annotations_of(policy: Policy | Policies) -> frozenset[str]:

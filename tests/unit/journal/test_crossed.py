@@ -98,7 +98,8 @@ def test_golden_journals_are_decided_by_this_version(
         file.extractall(tmp_path, filter="data")
     code, found = cross(tmp_path, capsys)
     assert found["decisions"] == 12
-    assert found["changed"]
+    if "outcomes" not in path.name:  # The others are older than what this version decides with.
+        assert found["changed"]
     assert code in (0, 1)
     if code == 1:
         differences = found["differences"]
