@@ -108,8 +108,7 @@ class Cycle:
         self._binds: dict[str, int] = {}
         self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.frameworks)
         self.counters: Counter[str] = Counter()
-        self.watch: Callable[[PodInfo], None] | None = None
-        """Told of each pod whose turn has come; it changes nothing."""
+        self.watch: Callable[[PodInfo], None] | None = None  # Told whose turn has come.
         self._preempting = Preempting(
             parts.preemptions, parts.queue, parts.cluster, self.counters, self._advice
         )

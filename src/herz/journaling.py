@@ -12,7 +12,7 @@ from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.crossed import Crossing, Part, changed_parts, crossing
-from herz.commit.audit.entry import Engine, Start, State, opened
+from herz.commit.audit.entry import Engine, Mode, Start, State, Step, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
@@ -186,6 +186,35 @@ def reopened(folder: Path) -> Iterator[Log]:
         yield Log(store, os.urandom, start.origin)
     finally:
         store.close()
+
+
+def last_told(folder: Path) -> tuple[int, str]:
+    """The driver's latest time in a journal, and the proof mode last put in force; 0 and empty.
+
+    What a driver's guard must go on from (`herz.commit.audit.guarded`).
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: an entry is damaged.
+
+    Cost: reads backwards, in growing parts, to the last step.
+    """
+    reader, span, mode = Reader(folder), 256, ""
+    with indexed(folder) as index:
+        end = index.size
+        if places := index.others(Kind.MODE):
+            content = opened(index.entry(places[-1]))[1]
+            assert isinstance(content, Mode), "as the index says"
+            mode = content.mode
+    while end > 0:  # Bound: the journal's length.
+        first = max(0, end - span)
+        for _, entry in reversed(list(reader.read(first, end))):
+            if entry.leaf[1] == Kind.STEP:
+                step = opened(entry)[1]
+                assert isinstance(step, Step), "as its kind says"
+                return step.now_ns, mode
+        end, span = first, span * 4
+    return 0, mode
 
 
 def left_open(folder: Path) -> list[Unresolved]:
