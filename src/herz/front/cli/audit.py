@@ -95,6 +95,7 @@ def verify(
         verdict = "internally consistent; origin not verified"
     uncovered = found.size - (found.covered if integrity_only else found.vouched)
     after = [f"note: {found.cut}"] if found.cut else []
+    after += [f"note: takes the place of {found.follows}"] if found.follows else []
     after += [
         f"note: entries {begin} to {until} are erased, by entry {by}"
         for begin, until, by in found.erased
@@ -273,6 +274,7 @@ def _verified(found: Verified, verdict: str, uncovered: int) -> dict[str, object
         "by": found.by,
         "uncovered": uncovered,
         "cut": found.cut,
+        "follows": found.follows,
         "erased": [{"first": first, "last": last, "by": by} for first, last, by in found.erased],
         "problem": None
         if problem is None
