@@ -11,7 +11,7 @@ here, beside the step that failed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,6 +109,7 @@ class Cycle:
         self._binds: dict[str, int] = {}
         self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.frameworks)
         self.counters: Counter[str] = Counter()
+        self.watch: Callable[[PodInfo], None] | None = None  # Told whose turn has come.
         self._preempting = Preempting(
             parts.preemptions, parts.queue, parts.cluster, self.counters, self._advice
         )
@@ -155,6 +156,8 @@ class Cycle:
             if queued is None:
                 break
             snapshot = snapshot or self._digest()
+            if self.watch is not None:
+                self.watch(_info(queued))
             self._decide(queued, snapshot, now_ns)
         self._chain.seal()
         wake_ns = earliest(

@@ -12,12 +12,14 @@ from pathlib import Path
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
-from herz.commit.audit.entry import Check, Engine, Start, State, opened
+from herz.commit.audit.crossed import Crossing, Part, changed_parts, crossing
+from herz.commit.audit.entry import Check, Engine, Mode, Start, State, Step, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
 from herz.commit.audit.replay import Replay, Replayed
 from herz.commit.audit.resumed import ResumedLog
+from herz.commit.audit.unresolved import Unresolved, unresolved
 from herz.commit.audit.verify import Judge, Verification, Verified
 from herz.config import Policies, Policy, canonical_policy, policy_of
 from herz.cycle import Cycle
@@ -260,6 +262,53 @@ def reopened(folder: Path) -> Iterator[Log]:
         store.close()
 
 
+def last_told(folder: Path) -> tuple[int, str]:
+    """The driver's latest time in a journal, and the proof mode last put in force; 0 and empty.
+
+    What a driver's guard must go on from (`herz.commit.audit.guarded`).
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: an entry is damaged.
+
+    Cost: reads backwards, in growing parts, to the last step.
+    """
+    reader, span, mode = Reader(folder), 256, ""
+    with indexed(folder) as index:
+        end = index.size
+        if places := index.others(Kind.MODE):
+            content = opened(index.entry(places[-1]))[1]
+            assert isinstance(content, Mode), "as the index says"
+            mode = content.mode
+    while end > 0:  # Bound: the journal's length.
+        first = max(0, end - span)
+        for _, entry in reversed(list(reader.read(first, end))):
+            if entry.leaf[1] == Kind.STEP:
+                step = opened(entry)[1]
+                assert isinstance(step, Step), "as its kind says"
+                return step.now_ns, mode
+        end, span = first, span * 4
+    return 0, mode
+
+
+def left_open(folder: Path) -> list[Unresolved]:
+    """The binds of the last machine in a journal whose end it does not tell.
+
+    A driver that begins in the journal of one that was killed reads these pods, and tells the
+    journal (`herz.commit.audit.unresolved.resolved`).
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: an entry is damaged.
+
+    Cost: reads the entries of the last machine.
+    """
+    reader = Reader(folder)
+    with indexed(folder) as index:
+        starts = index.others(Kind.START)
+    return unresolved(reader.read(starts[-1].entry if starts else 0))
+
+
 def annotations_of(policy: Policy | Policies) -> frozenset[str]:
     """The keys of annotations that the policy's rules say they read.
 
@@ -291,6 +340,25 @@ def otherwise(folder: Path, policy: str) -> Iterator[Pair]:
         return app.build_machine(chosen, start.seed, sinks, aliases=dict(start.aliases))
 
     return Otherwise(make).run(reader.read())
+
+
+def crossed(folder: Path) -> Iterator[tuple[tuple[Part, ...], Pair, Crossing | None]]:
+    """What this engine decides where others did, pod by pod: what changed, and the difference.
+
+    Raises:
+        ConfigError: there is no journal, or this engine cannot run its policy.
+        AuditError: an entry is damaged or erased.
+    """
+    reader, mine = Reader(folder), engine()
+    changed: tuple[Part, ...] = ()
+
+    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        nonlocal changed
+        changed = changed_parts(start.engine, mine)
+        return _machine(reader, start, sinks)
+
+    for pair in Otherwise(make).run(reader.read()):
+        yield changed, pair, crossing(pair, [part.name for part in changed])
 
 
 def _begin_before(reader: Reader, replay: Replay, entry: int) -> int:
@@ -334,8 +402,13 @@ def machine_of(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Mac
             "another engine decided",
             where="engine",
             value=start.engine.digest[:16],
-            fix=f"use {needed(start.engine)}",
+            fix=f"use {needed(start.engine)}; or see what differs with --cross-version",
         )
+    return _machine(reader, start, sinks)
+
+
+def _machine(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Cycle:
+    """The machine of a start, whatever engine was there then."""
     return app.build_machine(
         policy_of(reader.get(start.policy_blob), start.policy),
         start.seed,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
 
 from herz.errors import ConfigError
 from herz.model.record import Decided, Promise, Record, Stage
+from herz.recomputing import Recomputed
 
 EXAMPLES_MAX: Final = 3
 """Names of pods that are offered where the one that was asked for is not there."""
 
+UNNAMED: Final = "not among the nodes that the record names"
 _SECOND_NS: Final = 1_000_000_000
 
 
@@ -124,7 +127,38 @@ def said_of(record: Record, node: str) -> str:
         return "; ".join(refused)
     if record.node == node:
         return "the node that the pod is to get"
-    return "not among the nodes that the record names"
+    return UNNAMED
+
+
+def recomputed_plain(found: Recomputed) -> dict[str, Any]:
+    """For programs: what was computed once more, and from where."""
+    return {
+        "sequence": found.sequence,
+        "from_entry": found.begun,
+        "from": "state" if found.is_state else "start",
+        "said": recomputed_said(found),
+        "is_there": found.about is not None,
+        **({} if found.about is None else asdict(found.about)),
+    }
+
+
+def recomputed_said(found: Recomputed) -> str:
+    """What the rules say of the node, in words."""
+    one = found.about
+    if one is None:
+        return "there was no such node"
+    if one.refusals:
+        return "; ".join(f"{rule}: {', '.join(words)}" for rule, words in one.refusals)
+    points = ", ".join(f"{rule} {points}" for rule, points in one.points)
+    said = f"fits, {one.total} points{f' ({points})' if points else ''}"
+    return f"{said}, rank {one.rank} of {one.among} nodes"
+
+
+def recomputed_note(found: Recomputed) -> str:
+    """The same, labelled: no record holds it."""
+    begun = f"{'the state' if found.is_state else 'the start'} at entry {found.begun}"
+    said = recomputed_said(found)
+    return f"decision {found.sequence}, recomputed from {begun}, in no record: {said}"
 
 
 def _promise(one: Promise, chosen: str) -> str:

@@ -46,6 +46,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         decided: place, unschedulable, preempt, wait or error.
         node: the chosen node.
         outcome: what the API last answered to the bind: bound, refused, unknown; or empty.
+        resource_version: of the pod that the API confirmed; or empty.
+        code: the HTTP status of the last answer that was no yes; 0: none.
         repeats: the number of the record that it repeats; 0: none.
         message: why nothing was placed.
         policy: name and digest.
@@ -62,6 +64,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     decided: str
     node: str
     outcome: str
+    resource_version: str
+    code: int
     repeats: int
     message: str
     policy: str
@@ -75,17 +79,18 @@ def rows(journal: Journal) -> Iterator[Row]:
     Raises:
         AuditError: an entry is damaged.
     """
-    answers: dict[int, str] = {}
+    answers: dict[int, BindFinished] = {}
     for _, entry in journal.read():
         if entry.leaf[1] == Kind.OUTCOME and not entry.is_erased:
-            answer = opened(entry)[1]
-            if isinstance(answer, BindFinished):
-                answers[answer.decision] = str(answer.outcome)
+            content = opened(entry)[1]
+            if isinstance(content, BindFinished):
+                answers[content.decision] = content
     for index, entry in journal.read():
         if entry.leaf[1] != Kind.RECORD or entry.is_erased:
             continue
         record = opened(entry)[1]
         assert isinstance(record, Record), "as its kind says"
+        answer = answers.get(record.sequence)
         yield Row(
             entry=index,
             sequence=record.sequence,
@@ -95,7 +100,9 @@ def rows(journal: Journal) -> Iterator[Row]:
             uid=record.pod.uid,
             decided=str(record.decided),
             node=record.node,
-            outcome=answers.get(record.sequence, ""),
+            outcome="" if answer is None else str(answer.outcome),
+            resource_version="" if answer is None else answer.resource_version or "",
+            code=0 if answer is None else answer.code or 0,
             repeats=record.repeats,
             message=record.message,
             policy=f"{record.policy.name} {record.policy.digest}",

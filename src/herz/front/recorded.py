@@ -6,6 +6,7 @@ import hashlib
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from herz.commit.audit.entry import opened
 from herz.errors import AuditError, ConfigError
@@ -14,6 +15,10 @@ from herz.model.record import Record
 from herz.world.store.index import Index, Place
 
 EXAMPLES_MAX: Final = 3
+RESOLVED: Final = {
+    "read": "found out by reading the pod again",
+    "restart": "found out after a restart",
+}
 RECORDS_MAX: Final = 1_000
 """Bound: of a pod with more records, the last ones are shown."""
 
@@ -93,10 +98,17 @@ def rows(told: Told) -> list[tuple[str, str]]:
 
 def said(outcome: Event) -> str:
     """What the API answered, in words."""
-    if isinstance(outcome, BindFinished):
-        parts = [str(outcome.outcome), outcome.message]
+    code = getattr(outcome, "code", UNSET)
+    status = "" if code is UNSET else str(code)
+    if not isinstance(outcome, BindFinished):
+        parts = ["refused", status, getattr(outcome, "message", "")]
         return ": ".join(part for part in parts if part)
-    return f"refused: {getattr(outcome, 'message', '')}"
+    said = ": ".join(part for part in (str(outcome.outcome), status, outcome.message) if part)
+    if outcome.resource_version is not UNSET:
+        said += f", resourceVersion {outcome.resource_version}"
+    if outcome.resolved is not UNSET:
+        said += f", {RESOLVED[outcome.resolved]}"
+    return said
 
 
 def _told(index: Index, place: Place) -> Told:

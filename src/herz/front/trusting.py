@@ -15,7 +15,7 @@ from herz.commit.audit.checkpoint import Checkpoint, parse_checkpoint, parse_sig
 from herz.commit.audit.entry import Key, Start, opened
 from herz.commit.audit.log import Log
 from herz.commit.audit.note import Note, NoteSignature, joined_signatures, parse_note
-from herz.commit.audit.rotation import key_change
+from herz.commit.audit.rotation import following, key_change
 from herz.commit.audit.signing import LogSigner
 from herz.commit.audit.tree import (
     TILE_WIDTH,
@@ -259,6 +259,52 @@ def sign_journal(folder: Path, signer: LogSigner) -> Note:
     note = signer.sign(Checkpoint(signer.origin, size, root_of(nodes, size)).text)
     reader.keep_note(note.data)
     return note
+
+
+def succeed(
+    folder: Path,
+    new: KeyFile,
+    last: Checkpoint,
+    *,
+    actor: str,
+    reason: str,
+    clock: Clock = time.time_ns,
+) -> tuple[Note, tuple[Key, ...]]:
+    """Enter the first keys of a log that takes the place of one whose key was stolen, and sign.
+
+    Args:
+        folder: the new log's journal.
+        new: its keys.
+        last: the other log's last checkpoint that outside memory covers.
+        actor: who does it.
+        reason: why.
+        clock: the time.
+
+    Raises:
+        ConfigError: the keys are not the journal's, or it is the same log.
+        AuditError: the entries contradict a checkpoint that was signed before.
+        WorldError: a key, or the disk, failed.
+    """
+    start = opened(next(Reader(folder).read())[1])[1]
+    assert isinstance(start, Start), "a journal begins so"
+    if new.head.name != start.origin or last.origin == start.origin:
+        fix = "begin the new journal with new keys of another name: --journal DIR --key NEW"
+        what = f"{new.head.name}, for the journal of {start.origin}, after {last.origin}"
+        raise ConfigError("a log cannot follow itself, nor sign for another", value=what, fix=fix)
+    signers, told = signers_of(new), following(last, reason)
+    store = FileStore.open(folder, Reader(folder).leader_term())
+    try:
+        log = Log(store, os.urandom, start.origin)
+        entries = tuple(
+            key_change(start.origin, None, one, actor=actor, reason=told, time_ns=clock())
+            for one in signers
+        )
+        for entry in entries:
+            log.write(entry)
+        log.commit()
+    finally:
+        store.close()
+    return sign_journal(folder, LogSigner(start.origin, signers)), entries
 
 
 def rotate_keys(

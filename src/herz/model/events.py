@@ -8,9 +8,10 @@ decision, which is what makes replay possible (ADR 0001).
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from herz.model.effects import PatchClaim, PatchVolume
 from herz.model.objects import KubernetesObject
@@ -63,6 +64,12 @@ class BindFinished(msgspec.Struct, frozen=True, tag="bind", kw_only=True):
         decision: the sequence of the record that decided the bind.
         outcome: bound, refused or unknown.
         message: the API's own words; empty when bound.
+        resource_version: of the pod that the API confirmed.
+        code: the HTTP status that refused it, or failed.
+        resolved: where an unknown answer was found out later: by reading the pod again (`read`),
+            or by another process than the one that had asked (`restart`).
+
+    The last three are for the journal, and decide nothing; unset, they are in no entry.
     """
 
     time_ns: int
@@ -70,6 +77,9 @@ class BindFinished(msgspec.Struct, frozen=True, tag="bind", kw_only=True):
     decision: int
     outcome: BindOutcome
     message: str = ""
+    resource_version: str | UnsetType = UNSET
+    code: int | UnsetType = UNSET
+    resolved: Literal["read", "restart"] | UnsetType = UNSET
 
 
 class RemovalRefused(msgspec.Struct, frozen=True, tag="removal", kw_only=True):
@@ -79,11 +89,13 @@ class RemovalRefused(msgspec.Struct, frozen=True, tag="removal", kw_only=True):
         time_ns: when the answer came.
         uid: the pod's uid.
         message: the API's own words.
+        code: the HTTP status; for the journal.
     """
 
     time_ns: int
     uid: str
     message: str = ""
+    code: int | UnsetType = UNSET
 
 
 class PatchRefused(msgspec.Struct, frozen=True, tag="patch", kw_only=True):
@@ -95,11 +107,13 @@ class PatchRefused(msgspec.Struct, frozen=True, tag="patch", kw_only=True):
         time_ns: when the answer came.
         effect: what was asked.
         message: the API's own words.
+        code: the HTTP status; for the journal.
     """
 
     time_ns: int
     effect: PatchClaim | PatchVolume
     message: str
+    code: int | UnsetType = UNSET
 
 
 class OrderLimited(msgspec.Struct, frozen=True, tag="order", kw_only=True):

@@ -97,6 +97,7 @@ class Sheet:
         self._telling = [asked for asked in scores if hasattr(asked.rule, "tell")]
         self._yielding = yielding
         self.score_names = tuple(asked.rule.name for asked in scores)
+        self.weights = tuple(asked.weight for asked in scores)
         self._epochs: list[int] = []
         # Aspects whose rows are wanted; by answers, not by kernels; those that move all rows.
         self._wanted = self._followed = self._whole = 0

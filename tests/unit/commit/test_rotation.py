@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.entry import Key
-from herz.commit.audit.rotation import check_key_change, key_change
+from herz.commit.audit.rotation import check_key_change, followed, following, key_change
 from herz.errors import AuditError
 from tests.support.trust import ORIGIN, soft_key
 
@@ -61,3 +62,14 @@ def test_a_key_is_followed_by_one_of_its_kind() -> None:
     )
     with pytest.raises(AuditError, match="another name or kind"):
         check_key_change(ORIGIN, mixed)
+
+
+def test_the_log_that_is_followed_is_read_from_the_first_key() -> None:
+    last = Checkpoint("old log, of 2026", 7, bytes(32))
+    told = following(last, "stolen\n\non a Friday")
+    content = key_change(ORIGIN, None, NEW, actor="ops", reason=told, time_ns=7)
+    assert followed(content) == last
+    check_key_change(ORIGIN, content)
+    assert followed(change()) is None
+    with pytest.raises(AuditError):
+        followed(msgspec.structs.replace(content, reason="follows\nnothing"))

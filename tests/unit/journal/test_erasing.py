@@ -144,3 +144,73 @@ def test_an_erasure_needs_a_journal(tmp_path: Path) -> None:
     assert erase(tmp_path / "none", 0, 1) == Exit.USAGE
     with pytest.raises(ConfigError, match="no journal"), reopened(tmp_path / "none"):
         pass
+
+
+def retain(folder: Path, *keep: str, more: tuple[str, ...] = ()) -> int:
+    """Run the command."""
+    spans = [argument for one in keep for argument in ("--keep", one)]
+    return main(["audit", "retain", "--journal", str(folder), *spans, *WHO, *more])
+
+
+def times(folder: Path) -> list[int]:
+    """By entry, the driver's time up to it."""
+    found, now_ns = [], 0
+    for entry in entries_of(folder):
+        content = None if entry.is_erased else opened(entry)[1]
+        if entry.leaf[1] in (Kind.STEP, Kind.INPUT, Kind.OUTCOME):
+            now_ns = max(now_ns, getattr(content, "now_ns", 0), getattr(content, "time_ns", 0))
+        found.append(now_ns)
+    return found
+
+
+def test_each_class_is_kept_for_its_span_and_what_is_held_for_longer(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, at = entries_of(folder), times(folder)
+    last_ns = max(at)
+    minute = 60 * 10**9
+    ages = [last_ns - at[n] for n, entry in enumerate(before) if entry.leaf[1] == Kind.STATE]
+    span = f"state={sorted(ages)[len(ages) // 2] // 10**9}s"
+    old = [number for number, now_ns in enumerate(at) if last_ns - now_ns > 30 * minute]
+    inputs = [number for number in old if before[number].leaf[1] == Kind.INPUT]
+    first, last = inputs[3], inputs[9]
+    hold = ["--from", str(first), "--to", str(last), "--actor", "legal", "--reason", "case 7"]
+    assert main(["audit", "hold", "--journal", str(folder), *hold]) == Exit.DONE
+    assert retain(folder, "input=30m", span, more=("--dry-run",)) == Exit.DONE
+    assert not any(entry.is_erased for entry in entries_of(folder))
+    capsys.readouterr()
+    assert retain(folder, "input=30m", span) == Exit.DONE
+    assert f"entries {first} to {last} are held by legal" in capsys.readouterr().out
+    after = entries_of(folder)
+    gone = {number for number, entry in enumerate(after) if entry.is_erased}
+    states = {
+        number
+        for number, entry in enumerate(before)
+        if entry.leaf[1] == Kind.STATE and last_ns - at[number] > int(span[6:-1]) * 10**9
+    }
+    assert gone == states | {one for one in inputs if not first <= one <= last}
+    assert 0 < len(states) < sum(entry.leaf[1] == Kind.STATE for entry in before)
+    told = opened(after[-1])[1]
+    assert isinstance(told, Erasure)
+    assert (told.actor, len(told.blobs)) == ("ops", len(states))
+    assert verified(folder).problem is None
+    assert retain(folder, "input=30m", span) == Exit.DONE
+    assert len(entries_of(folder)) == len(after), "nothing more to erase, and nothing to tell"
+
+
+def test_records_are_kept_where_they_are_not_named_and_the_last_always(folder: Path) -> None:
+    records = [n for n, entry in enumerate(entries_of(folder)) if entry.leaf[1] == Kind.RECORD]
+    assert retain(folder, "record=0s") == Exit.DONE
+    after = entries_of(folder)
+    left = [number for number in records if not after[number].is_erased]
+    assert left
+    assert left[-1] == records[-1]
+    assert not any(e.is_erased for e in after if e.leaf[1] != Kind.RECORD)
+
+
+@pytest.mark.parametrize("keep", ["input", "step=1h", "input=soon", "=1h", "input=-1s"])
+def test_what_is_no_retention_is_refused(
+    folder: Path, keep: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert retain(folder, keep) == Exit.USAGE
+    assert "--keep" in capsys.readouterr().err

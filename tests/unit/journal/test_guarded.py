@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from herz.commit.audit.checkpoint import Checkpoint, parse_signed
+from herz.commit.audit.entry import Clock, Mode, Step, opened
 from herz.commit.audit.exposure import MODES
 from herz.commit.audit.guarded import RETRY_NS, Guarded
 from herz.errors import WorldError
+from herz.journaling import last_told, replayed, verified
 from herz.model.effects import Bind, Effect, WakeAt
 from herz.model.events import BindFinished, BindOutcome, ObjectApplied
 from herz.world.store.files import Reader
 from tests.support.adversaries import SIGNER
-from tests.support.journal import Written
+from tests.support.journal import Written, entries_of
 from tests.support.objects import make_node, make_pod
 
 S = 1_000_000_000
@@ -135,3 +137,72 @@ def test_without_witnesses_relaxed_asks_for_none(folder: Path) -> None:
     case = Case(folder, "relaxed")
     for now in (0, 4000, 9000):
         assert binds(case.bind_at(now)) == 1
+
+
+def test_a_clock_that_steps_back_is_an_entry_and_no_time_goes_back(folder: Path) -> None:
+    case = Case(folder, "relaxed")
+    assert binds(case.bind_at(100)) == 1
+    assert binds(case.bind_at(40)) == 1
+    assert binds(case.bind_at(60)) == 1
+    assert binds(case.bind_at(101)) == 1
+    assert binds(case.bind_at(100)) == 1
+    case.written.close()
+    contents = [opened(entry)[1] for entry in entries_of(folder)]
+    clocks = [one for one in contents if isinstance(one, Clock)]
+    assert [(one.now_ns // S, one.told_ns // S) for one in clocks] == [(40, 100), (100, 101)]
+    steps = [one.now_ns // S for one in contents if isinstance(one, Step)]
+    assert steps == [100, 100, 100, 101, 101]
+    times = [one.time_ns for one in contents if isinstance(one, ObjectApplied | BindFinished)]
+    assert times == sorted(times)
+    assert case.machine.figures(101 * S)["herz_audit_clock_steps_total"] == 2
+    assert replayed(folder).first is None
+    assert verified(folder).problem is None
+
+
+def test_a_machine_after_a_restart_is_told_no_earlier_time(folder: Path) -> None:
+    case = Case(folder, "relaxed")
+    case.bind_at(100)
+    case.machine.switch(MODES["strict"], actor="ops", reason="drill", now_ns=100 * S)
+    case.written.close()
+    told_ns, mode = last_told(folder)
+    assert (told_ns, mode) == (100 * S, "strict")
+    again = Written(folder, term=1)
+    guarded = Guarded(
+        again.machine, again.log, MODES[mode], witnessed=None, now_ns=told_ns, told_ns=told_ns
+    )
+    guarded.apply(ObjectApplied(time_ns=7 * S, object=make_node("a")))
+    guarded.step(8 * S, 10)
+    again.close()
+    assert guarded.clock_steps == 1
+    assert last_told(folder)[0] == 100 * S
+    assert replayed(folder).first is None
+
+
+def test_a_switch_of_the_mode_is_an_entry_and_holds_at_once(folder: Path) -> None:
+    case = Case(folder, "relaxed")
+    case.signing.is_away = True
+    assert binds(case.bind_at(0)) == 1
+    assert binds(case.bind_at(10)) == 1
+    at = case.machine.switch(MODES["strict"], actor="ops", reason="audit season", now_ns=10 * S)
+    assert binds(case.bind_at(11)) == 0
+    assert case.machine.mode.name == "strict"
+    case.written.store.close()
+    told = opened(entries_of(folder)[at])[1]
+    assert isinstance(told, Mode)
+    assert (told.actor, told.mode, told.reason) == ("ops", "strict", "audit season")
+
+
+def test_what_is_exposed_is_told_to_metrics(folder: Path) -> None:
+    case = Case(folder, "relaxed", witnessed=0)
+    case.signing.is_away = True
+    case.bind_at(0)
+    size = case.written.log.committed
+    found = case.machine.figures(30 * S)
+    assert found["herz_audit_unsigned_entries"] == size
+    assert found["herz_audit_unsigned_seconds"] == 30.0
+    assert found["herz_audit_unwitnessed_entries"] == size
+    case.signing.is_away = False
+    case.machine.witnessed(size)
+    found = case.machine.figures(31 * S)
+    assert found["herz_audit_unsigned_entries"] == found["herz_audit_unwitnessed_entries"] == 0
+    assert found["herz_audit_unsigned_seconds"] == 0.0

@@ -17,7 +17,7 @@ import pytest
 from herz.front.cli import main
 from herz.front.cli.failure import Exit
 from herz.world.store.files import Reader
-from tests.support.journal import SMALL, simulated
+from tests.support.journal import GOLDEN_SCENARIO, SMALL, simulated
 from tests.support.tpm import missing, software_tpm
 
 pytestmark = pytest.mark.slow
@@ -172,6 +172,29 @@ def test_keys_are_rotated_and_each_counts_for_its_time(here: Path, capsys: Captu
     rotate = ("key", "rotate", "new.key", "w2.key", *rotate[4:])
     said = asked(capsys, *rotate, "--reason", "x", *SECRET, code=Exit.USAGE)
     assert "not of the same log" in said["error"]["what"]
+
+
+def test_a_new_log_takes_the_place_of_one_whose_key_was_stolen(
+    here: Path, capsys: Captured
+) -> None:
+    write_trust(capsys, quorum=0)
+    Path("last.note").write_text(asked(capsys, *SIGN)["checkpoint"], encoding="utf-8")
+    asked(capsys, "key", "create", "new.key", "--name", "herz.example/anew", *SECRET)
+    run = ["simulate", str(GOLDEN_SCENARIO), "--journal", "anew", "--key", "new.key", *SECRET]
+    assert main(run) == Exit.DONE
+    succeed = ("key", "succeed", "new.key", "--journal", "anew", "--after", "last.note")
+    why = ("--trust", "trust.toml", "--actor", "ops", "--reason", "the key was stolen", *SECRET)
+    done = asked(capsys, *succeed, *why)
+    assert (done["follows"], done["quorum"], len(done["keys"])) == (NAME, 0, 2)
+    found = asked(capsys, "verify", "--journal", "anew", "--integrity-only")
+    assert found["follows"] == f"{NAME}, after its first {done['after']} entries"
+    assert found["covered"] == found["size"], "signed with the new keys"
+    # Of the old log itself, with a key of another log, and by nobody's word.
+    said = asked(capsys, *succeed[:3], "--journal", "journal", *succeed[5:], *why, code=Exit.USAGE)
+    assert "cannot follow itself" in said["error"]["what"]
+    forged = Path("last.note").read_text(encoding="utf-8").replace(NAME, "herz.dev/other", 1)
+    Path("last.note").write_text(forged, encoding="utf-8")
+    asked(capsys, *succeed, *why, code=Exit.NO)
 
 
 def test_nothing_is_signed_over_a_log_that_was_changed(here: Path, capsys: Captured) -> None:

@@ -7,11 +7,11 @@ is refused whole. The entry is durable before the first byte goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from herz.commit.audit.entry import Erasure, Hold, State, opened
+from herz.commit.audit.entry import Erasure, Hold, State, Step, opened
 from herz.commit.audit.log import Log
 from herz.errors import ConfigError
 from herz.model.journal import Kind, Sealed
@@ -48,6 +48,10 @@ class Plan:
         return tuple((first, last) for first, last in found)
 
 
+_TIMED: Final = frozenset({*ERASABLE, Kind.STEP})
+"""The kinds that have a time, or the time of what stands before them."""
+
+
 def planned(
     entries: Iterable[tuple[int, Sealed]], first: int, last: int, kinds: Iterable[Kind] = ERASABLE
 ) -> Plan:
@@ -73,13 +77,7 @@ def planned(
             last_record = index
         if entry.is_erased:
             continue
-        if kind == Kind.HOLD:
-            hold = opened(entry)[1]
-            assert isinstance(hold, Hold), "as its kind says"
-            for ends in hold.ranges:
-                holds.pop(ends, None)
-                if hold.is_held:
-                    holds[ends] = hold.actor
+        _note_hold(holds, entry)
         if first <= index <= last and kind in wanted:
             chosen.append(index)
             if kind == Kind.STATE:
@@ -90,6 +88,49 @@ def planned(
         (*ends, actor) for ends, actor in holds.items() if ends[0] <= last and first <= ends[1]
     )
     return Plan(tuple(index for index in chosen if index != last_record), tuple(blobs), held)
+
+
+def outdated(
+    read: Callable[[], Iterable[tuple[int, Sealed]]], spans_ns: Mapping[Kind, int]
+) -> Plan:
+    """What is older than its class is kept for. What is held stays, and is in nobody's way.
+
+    An entry has the driver's time of the last step or event up to it; its age is counted to the
+    journal's last step.
+
+    Args:
+        read: gives the entries of the whole journal; called three times.
+        spans_ns: by kind, how long it is kept; other kinds stay.
+
+    Raises:
+        AuditError: an entry is damaged.
+    """
+    last_ns, holds = _last_time(read()), _held(read())
+    chosen: list[int] = []
+    blobs: dict[str, None] = {}
+    kept: set[str] = set()
+    held: dict[tuple[int, int, str], None] = {}
+    now_ns, last_record = 0, -1
+    for index, entry in read():
+        kind = entry.leaf[1]
+        if kind == Kind.RECORD:
+            last_record = index
+        if entry.is_erased or kind not in _TIMED:
+            continue
+        content: object = opened(entry)[1] if kind != Kind.RECORD else None
+        now_ns = max(now_ns, _time_of(content))
+        is_old = kind in spans_ns and last_ns - now_ns > spans_ns[Kind(kind)]
+        by = _holder(holds, index) if is_old else None
+        if by is not None:
+            held[by] = None
+        if is_old and by is None:
+            chosen.append(index)
+            if isinstance(content, State):
+                blobs[content.blob] = None
+        elif isinstance(content, State):
+            kept.add(content.blob)
+    left = tuple(index for index in chosen if index != last_record)
+    return Plan(left, tuple(blob for blob in blobs if blob not in kept), tuple(held))
 
 
 def erase(log: Log, plan: Plan, *, actor: str, reason: str, time_ns: int) -> int:
@@ -115,3 +156,46 @@ def erase(log: Log, plan: Plan, *, actor: str, reason: str, time_ns: int) -> int
     log.commit()
     log.store.erase(plan.entries, plan.blobs)
     return told
+
+
+def _note_hold(holds: dict[Range, str], entry: Sealed) -> None:
+    """Take a hold, or its end, into account; any other entry changes nothing."""
+    if entry.leaf[1] != Kind.HOLD:
+        return
+    hold = opened(entry)[1]
+    assert isinstance(hold, Hold), "as its kind says"
+    for ends in hold.ranges:
+        holds.pop(ends, None)
+        if hold.is_held:
+            holds[ends] = hold.actor
+
+
+def _held(entries: Iterable[tuple[int, Sealed]]) -> dict[Range, str]:
+    holds: dict[Range, str] = {}
+    for _, entry in entries:
+        _note_hold(holds, entry)
+    return holds
+
+
+def _holder(holds: Mapping[Range, str], index: int) -> tuple[int, int, str] | None:
+    """The hold that keeps the entry; None where none does."""
+    for (first, last), actor in holds.items():
+        if first <= index <= last:
+            return first, last, actor
+    return None
+
+
+def _last_time(entries: Iterable[tuple[int, Sealed]]) -> int:
+    """The time of the last step."""
+    last = None
+    for _, entry in entries:
+        if entry.leaf[1] == Kind.STEP:
+            last = entry
+    return 0 if last is None else _time_of(opened(last)[1])
+
+
+def _time_of(content: object) -> int:
+    """The driver's time of an event or a step; 0: it has none of its own."""
+    if isinstance(content, Step):
+        return content.now_ns
+    return int(getattr(content, "time_ns", 0))

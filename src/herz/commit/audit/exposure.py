@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 CHECKPOINT_ENTRIES_MAX: Final = 1_000
 CHECKPOINT_NS_MAX: Final = 1_000_000_000
@@ -20,6 +20,7 @@ RESOLUTION_NS: Final = 100_000_000
 """Entries of one tenth of a second have the time of the first of them."""
 
 _SECOND_NS: Final = 1_000_000_000
+ModeName = Literal["relaxed", "strict", "witnessed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class ProofMode:
         unwitnessed_ns_max: how old the first unwitnessed entry may be, where there are witnesses.
     """
 
-    name: str
+    name: ModeName
     unsigned_ns_max: int
     unwitnessed_ns_max: int
 

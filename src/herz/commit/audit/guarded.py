@@ -1,7 +1,9 @@
 """A machine that decides only while its journal's proof mode allows it.
 
 Signs a checkpoint when one is due. While too much is unsigned or unwitnessed for too long, a step
-decides nothing, so that nothing is bound and nothing is logged; it asks to be woken again.
+decides nothing, so that nothing is bound and nothing is logged; it asks to be woken again. Which
+mode is in force is an entry, and so is each step back of the driver's clock: the machine is told
+the latest time that it was ever told, for its time never goes back.
 """
 
 from __future__ import annotations
@@ -9,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
+from herz import signals
+from herz.commit.audit.entry import Clock, Mode
 from herz.commit.audit.exposure import CHECKPOINT_NS_MAX, Exposure, ProofMode
 from herz.commit.audit.log import Log
 from herz.model.effects import Effect, WakeAt
@@ -28,10 +34,18 @@ class Guarded(Machine):
         mode: what is allowed.
         witnessed: entries that a quorum of witnesses has cosigned; None: there are no witnesses.
         now_ns: the driver's time.
+        told_ns: the latest time in the journal, where another machine was told it.
     """
 
     def __init__(
-        self, machine: Machine, log: Log, mode: ProofMode, *, witnessed: int | None, now_ns: int
+        self,
+        machine: Machine,
+        log: Log,
+        mode: ProofMode,
+        *,
+        witnessed: int | None,
+        now_ns: int,
+        told_ns: int = 0,
     ) -> None:
         self._machine = machine
         self._log = log
@@ -43,6 +57,11 @@ class Guarded(Machine):
         self.signer_error = ""
         """Why the signer could not sign when it was asked last; empty where it could."""
         self._tried_ns = now_ns - RETRY_NS
+        self._told_ns = told_ns
+        # Whether the clock is behind what was told: one step back is one entry.
+        self._is_behind = False
+        self.clock_steps = 0
+        """How often the driver's clock stepped back."""
 
     @property
     def ready(self) -> int:
@@ -56,7 +75,8 @@ class Guarded(Machine):
 
     def apply(self, event: Event) -> None:
         """See `herz.ports.Machine.apply`."""
-        self._machine.apply(event)
+        now_ns = self._on_time(event.time_ns)
+        self._machine.apply(event if now_ns == event.time_ns else replace(event, time_ns=now_ns))
 
     def step(self, now_ns: int, limit: int) -> list[Effect]:
         """Decide, if the proof mode allows it.
@@ -67,6 +87,7 @@ class Guarded(Machine):
         Raises:
             WorldError: the journal cannot be written.
         """
+        now_ns = self._on_time(now_ns)
         self._look(now_ns)
         self.refusal = self._mode.refusal(self.exposure, now_ns, has_witnesses=self._has_witnesses)
         if self.refusal:
@@ -79,6 +100,46 @@ class Guarded(Machine):
         """A quorum of witnesses has cosigned a checkpoint of that many entries."""
         self._has_witnesses = True
         self.exposure.witnessed(size)
+
+    @property
+    def mode(self) -> ProofMode:
+        """The proof mode in force."""
+        return self._mode
+
+    def switch(self, mode: ProofMode, *, actor: str, reason: str, now_ns: int) -> int:
+        """Put another proof mode in force, and say so; the index of the entry that does.
+
+        Raises:
+            WorldError: the journal cannot be written: the old mode stays.
+        """
+        now_ns = self._on_time(now_ns)
+        told = Mode(actor=actor, mode=mode.name, reason=reason, time_ns=now_ns)
+        index = self._log.write(told)
+        self._log.commit()
+        self._mode = mode
+        return index
+
+    def figures(self, now_ns: int) -> dict[str, float]:
+        """What a metrics exporter shows: names of `herz.signals` and values, as they are now."""
+        self._look(now_ns)
+        unsigned, unwitnessed = self.exposure.unsigned(now_ns), self.exposure.unwitnessed(now_ns)
+        return {
+            signals.AUDIT_UNSIGNED_ENTRIES: unsigned.entries,
+            signals.AUDIT_UNSIGNED_SECONDS: unsigned.age_ns / 1e9,
+            signals.AUDIT_UNWITNESSED_ENTRIES: unwitnessed.entries,
+            signals.AUDIT_UNWITNESSED_SECONDS: unwitnessed.age_ns / 1e9,
+            signals.AUDIT_CLOCK_STEPS: self.clock_steps,
+        }
+
+    def _on_time(self, now_ns: int) -> int:
+        """The time that the machine is told; an entry says where the clock stepped back."""
+        if now_ns >= self._told_ns:
+            self._told_ns, self._is_behind = now_ns, False
+        elif not self._is_behind:
+            self._is_behind = True
+            self.clock_steps += 1
+            self._log.write(Clock(now_ns=now_ns, told_ns=self._told_ns))
+        return self._told_ns
 
     def _look(self, now_ns: int) -> None:
         """Take in what was committed and signed, and sign if it is time."""

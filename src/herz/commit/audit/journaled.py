@@ -22,7 +22,8 @@ from herz.ports import Machine, RecordSink, Sync
 
 Take = Callable[[Machine], bytes | None]
 """Gives a machine's state; None where it cannot be taken now."""
-STATE_EVERY: Final = 100_000
+STATE_EVERY: Final = 25_000
+"""So that any decision is had again within seconds: about 5 of replay at 5,000 nodes."""
 
 
 class Journaled:
@@ -50,7 +51,7 @@ class Journaled:
         state_every: int = STATE_EVERY,
         annotations: Collection[str] = (),
     ) -> None:
-        self.log: Final = log
+        self._log = log
         self._annotations = frozenset(annotations)
         self._take = take
         self._state_every = state_every
@@ -61,6 +62,11 @@ class Journaled:
         log.write(start)
         log.commit()
         self._machine = make((self, *sinks))
+
+    @property
+    def log(self) -> Log:
+        """The journal."""
+        return self._log
 
     @property
     def ready(self) -> int:
@@ -80,7 +86,7 @@ class Journaled:
             WorldError: the journal cannot be written.
         """
         event = projected(event, self._annotations)
-        self.log.write(event)
+        self._log.write(event)
         self._machine.apply(event)
 
     def step(self, now_ns: int, limit: int) -> list[Effect]:
@@ -90,7 +96,7 @@ class Journaled:
             WorldError: the journal cannot be written: nothing may be bound.
         """
         effects = self._decided(now_ns, limit)
-        self.log.commit(sync=_leave(effects))
+        self._log.commit(sync=_leave(effects))
         self._keep_state_in_time()
         return effects
 
@@ -104,21 +110,21 @@ class Journaled:
             WorldError: the journal cannot be written: nothing may be bound.
         """
         effects = self._decided(now_ns, limit)
-        self.log.commit(sync=False)
+        self._log.commit(sync=False)
         self._keep_state_in_time()
         if self._sequence == self._synced or not _leave(effects):
             return effects, None
         self._synced = self._sequence
-        return effects, self.log.store.detached_sync()
+        return effects, self._log.store.detached_sync()
 
     def _decided(self, now_ns: int, limit: int) -> list[Effect]:
-        self.log.write(Step(limit=limit, now_ns=now_ns))
+        self._log.write(Step(limit=limit, now_ns=now_ns))
         try:
             return self._machine.step(now_ns, limit)
         except BaseException:
             # A bug of ours: what led to it is kept, so that it can be had again.
             with suppress(WorldError):
-                self.log.commit()
+                self._log.commit()
             raise
 
     def _keep_state_in_time(self) -> None:
@@ -134,26 +140,26 @@ class Journaled:
         data = None if self._take is None else self._take(self._machine)
         if data is None:
             return False
-        blob = self.log.store.put(data)
-        self.log.write(State(blob=blob, head=self._head, sequence=self._sequence))
+        blob = self._log.store.put(data)
+        self._log.write(State(blob=blob, head=self._head, sequence=self._sequence))
         self._state_at = self._sequence
         return True
 
     def tell(self, content: Content) -> int:
         """Put something into the journal that is no input: the index of its entry."""
-        index = self.log.write(content)
-        self.log.commit()
+        index = self._log.write(content)
+        self._log.commit()
         return index
 
     def append(self, record: Record, canonical: bytes, digest: bytes) -> None:
         """Take a record from the chain (`herz.ports.RecordSink`)."""
         self._sequence, self._head = record.sequence, digest.hex()
-        self.log.add(Kind.RECORD, canonical)
+        self._log.add(Kind.RECORD, canonical)
 
     def close(self) -> None:
         """End the journal: everything is on the disk and, where there is a signer, signed."""
-        self.log.commit()
-        self.log.sign()
+        self._log.commit()
+        self._log.sign()
 
 
 def _leave(effects: Sequence[Effect]) -> bool:

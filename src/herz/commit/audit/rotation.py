@@ -10,12 +10,14 @@ from typing import Final
 
 import msgspec
 
+from herz.commit.audit.checkpoint import Checkpoint, parse_checkpoint
 from herz.commit.audit.entry import Key, encode
 from herz.commit.audit.note import NoteKey, from_base64, parse_key, to_base64
 from herz.commit.audit.signing import log_key
 from herz.errors import AuditError
 from herz.ports import Signer
 
+_FOLLOWS: Final = "follows\n"
 _HEADER: Final = b"herz.dev/key-change/v1\nlog "
 
 
@@ -48,6 +50,28 @@ def key_change(
         (log_key(origin, each).text, to_base64(each.sign(message))) for each in signers
     )
     return msgspec.structs.replace(content, signatures=signatures)
+
+
+def following(last: Checkpoint, why: str) -> str:
+    """The reason of the first keys of a log that takes the place of one whose key was stolen.
+
+    Args:
+        last: the last checkpoint of the other log that outside memory covers.
+        why: in words.
+    """
+    return f"{_FOLLOWS}{last.text.decode()}\n{why}"
+
+
+def followed(content: Key) -> Checkpoint | None:
+    """The checkpoint of another log that the entry's log goes on from; None: it names none.
+
+    Raises:
+        AuditError: what it names is no checkpoint.
+    """
+    if content.old or not content.reason.startswith(_FOLLOWS):
+        return None
+    text, _, _ = content.reason.removeprefix(_FOLLOWS).partition("\n\n")
+    return parse_checkpoint(f"{text}\n".encode())
 
 
 def check_key_change(origin: str, content: Key) -> tuple[NoteKey | None, NoteKey]:

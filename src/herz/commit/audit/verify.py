@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 from herz.commit.audit.chain import NO_RECORD
 from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed, size_of
 from herz.commit.audit.entry import Content, Erasure, Key, Model, Start, State, opened
-from herz.commit.audit.rotation import check_key_change
+from herz.commit.audit.rotation import check_key_change, followed
 from herz.commit.audit.tree import (
     HASH_BYTES,
     TILE_WIDTH,
@@ -73,6 +73,7 @@ class Verified:
         by: who.
         erased: (first, last, the entry that tells of it) of erased entries.
         cut: where the last append is cut off, in words; nobody was told that it is kept.
+        follows: which log, whose key was stolen, this one takes the place of, and from where.
         problem: the first; None: everything verifies.
     """
 
@@ -86,6 +87,7 @@ class Verified:
     by: str = ""
     erased: list[tuple[int, int, int]] = field(default_factory=list)
     cut: str = ""
+    follows: str = ""
     problem: Problem | None = None
 
 
@@ -219,10 +221,16 @@ class Verification:
             case Key():
                 if self._origin:  # Not known where the log's start was not looked at.
                     check_key_change(self._origin, content)
+                    self._follow(content)
             case Erasure():
                 self._erasures += [(*ends, index) for ends in content.ranges]
             case _:
                 pass
+
+    def _follow(self, content: Key) -> None:
+        before = followed(content)
+        if before is not None:
+            self.found.follows = f"{before.origin}, after its first {before.size} entries"
 
     def _blob(self, digest: str, name: str) -> None:
         try:

@@ -14,7 +14,7 @@ from herz.commit.audit.replay import Difference, Replayed
 from herz.commit.audit.trust import Trust, coverage
 from herz.commit.audit.verify import Verified
 from herz.errors import ConfigError
-from herz.front import exporting, recorded, trusting
+from herz.front import crossing, exporting, recorded, trusting
 from herz.front.cli.failure import Exit
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
@@ -40,6 +40,8 @@ REPLAY = """Examples:
     herz audit replay --journal DIR
 
     herz audit replay --journal DIR --policy bestfit
+
+    herz audit replay --journal DIR --cross-version
 """
 ENTRY_MAX = 2**62
 DIFFERENCES_MAX = 1_000
@@ -93,6 +95,7 @@ def verify(
         verdict = "internally consistent; origin not verified"
     uncovered = found.size - (found.covered if integrity_only else found.vouched)
     after = [f"note: {found.cut}"] if found.cut else []
+    after += [f"note: takes the place of {found.follows}"] if found.follows else []
     after += [
         f"note: entries {begin} to {until} are erased, by entry {by}"
         for begin, until, by in found.erased
@@ -128,9 +131,17 @@ def replay(
         str | None,
         typer.Option(metavar="NAME|FILE", help="Show what another policy would have decided."),
     ] = None,
+    cross_version: Annotated[
+        bool,
+        typer.Option(
+            "--cross-version", help="Show what this engine decides where another one did."
+        ),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Decide everything anew from the logged inputs; exit code 1 where a record differs."""
+    if cross_version:
+        return _crossed(journal, first, policy, output)
     if policy is not None:
         _other(journal, checked_name(policy, option="--policy"), first, output)
         return Exit.DONE
@@ -158,6 +169,24 @@ def replay(
         after=after,
     )
     return Exit.DONE if found.first is None else Exit.NO
+
+
+def _crossed(journal: str, first: str | None, policy: str | None, output: Output) -> int:
+    """Print what this engine decides otherwise than the journal's."""
+    for option, value in (("--from", first), ("--policy", policy)):
+        if value is not None:
+            fix = "leave one of them out: all is compared from the first entry, policy by policy"
+            raise ConfigError(f"{option} with --cross-version", where=option, value=value, fix=fix)
+    found = crossing.crossed(journaling.crossed(_folder(journal)))
+    print_answer(
+        crossing.plain(found),
+        output,
+        title=f"what this engine decides in {journal}",
+        columns=("decision", "pod", "then", "now", "differ", "by"),
+        rows=crossing.rows(found),
+        after=crossing.notes(found),
+    )
+    return Exit.DONE if found.same == found.decisions else Exit.NO
 
 
 def _outside(found: Verified, trusted: Trust | None, folder: Path) -> str:
@@ -245,6 +274,7 @@ def _verified(found: Verified, verdict: str, uncovered: int) -> dict[str, object
         "by": found.by,
         "uncovered": uncovered,
         "cut": found.cut,
+        "follows": found.follows,
         "erased": [{"first": first, "last": last, "by": by} for first, last, by in found.erased],
         "problem": None
         if problem is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +12,13 @@ import typer
 
 from herz import journaling
 from herz.commit.audit.entry import Hold
-from herz.commit.audit.erasing import ERASABLE, erase, planned
+from herz.commit.audit.erasing import ERASABLE, erase, outdated, planned
 from herz.errors import ConfigError
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.model.journal import Kind
+from herz.world.sim.units import span_ns
+from herz.world.store.files import Reader
 
 ERASE = """Example:
 
@@ -26,6 +29,10 @@ HOLD = """Examples:
     herz audit hold --journal DIR --from 10 --to 5000 --actor legal --reason "case 7"
 
     herz audit hold --journal DIR --from 10 --to 5000 --actor legal --reason "case 7" --release
+"""
+RETAIN = """Example:
+
+    herz audit retain --journal DIR --keep input=30d --keep state=7d --actor ops --reason "policy 4"
 """
 ENTRY_MAX = 2**62
 
@@ -78,6 +85,63 @@ def erase_command(
         columns=("figure", "value"),
         rows=[("entries erased", str(len(plan.entries))), ("told by entry", str(told))],
     )
+
+
+def retain_command(
+    *,
+    journal: JournalOption,
+    keep: Annotated[
+        list[str],
+        typer.Option("--keep", metavar="KIND=SPAN", help="How long; again for more kinds."),
+    ],
+    actor: ActorOption,
+    reason: ReasonOption,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Erase nothing.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Erase what is older than its kind is kept for; what is held stays."""
+    spans = dict(_span(one) for one in keep)
+    who, why = checked_name(actor, option="--actor"), checked_name(reason, option="--reason")
+    told: int | None = None
+    folder = Path(checked_name(journal, option="--journal"))
+    if dry_run:
+        plan = outdated(Reader(folder).read, spans)
+    else:
+        with journaling.reopened(folder) as log:
+            plan = outdated(log.store.read, spans)
+            if plan.entries:
+                # What is held was left out: it is in nobody's way.
+                free = replace(plan, held=())
+                told = erase(log, free, actor=who, reason=why, time_ns=time.time_ns())
+    print_answer(
+        {
+            "entry": told,
+            "erased": 0 if dry_run else len(plan.entries),
+            "outdated": len(plan.entries),
+            "held": [{"first": one, "last": last, "by": by} for one, last, by in plan.held],
+        },
+        output,
+        title=f"herz audit retain {journal}",
+        columns=("figure", "value"),
+        rows=[
+            ("entries outdated", str(len(plan.entries))),
+            ("told by entry", "none" if told is None else str(told)),
+        ],
+        after=[f"note: entries {one} to {last} are held by {by}" for one, last, by in plan.held],
+    )
+
+
+def _span(text: str) -> tuple[Kind, int]:
+    """A kind, and how long it is kept, in nanoseconds.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    name, equals, span = text.partition("=")
+    if not equals or name not in list(Erasable):
+        fix = f"give KIND=SPAN, such as input=30d; kinds are {', '.join(Erasable)}"
+        raise ConfigError("not a retention", where="--keep", value=text, fix=fix)
+    return Kind[name.upper()], span_ns(span, "--keep")
 
 
 def hold_command(

@@ -32,11 +32,16 @@ ROTATE = """Example:
     herz audit key rotate log.key new.key --journal DIR --actor ops --reason yearly
     --passphrase-file pass
 """
+SUCCEED = """Example:
+
+    herz audit key succeed new.key --journal NEW --after last.note --trust old-trust.toml
+    --actor ops --reason "the key was stolen" --passphrase-file pass
+"""
 SIGN = "Example: herz audit sign --journal DIR --key log.key --passphrase-file pass"
 DESCRIPTOR_MAX = 1_048_576
 
 key = typer.Typer(
-    help="Keys: create, show, rotate.",
+    help="Keys: create, show, rotate, succeed.",
     no_args_is_help=True,
     epilog="Example: herz audit key show log.key",
 )
@@ -143,6 +148,58 @@ def rotate(
                 )
             ),
         ],
+    )
+
+
+@key.command("succeed", epilog=SUCCEED)
+def succeed(
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new log's key file.")],
+    *,
+    journal: JournalOption,
+    last: Annotated[
+        str, typer.Option("--after", metavar="FILE", help="The old log's last trusted checkpoint.")
+    ],
+    trust: Annotated[
+        str, typer.Option("--trust", metavar="FILE", help="Whose keys count for that checkpoint.")
+    ],
+    actor: Annotated[str, typer.Option(metavar="WHO", help="Who does it; stays in the log.")],
+    reason: Annotated[str, typer.Option(metavar="WHY", help="Why; stays in the log.")],
+    passphrase_file: PassphraseFile = None,
+    passphrase_fd: PassphraseFd = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have a new log take the place of one whose key was stolen, from a trusted checkpoint on."""
+    data, trusted = trusting.read_file(last, option="--after"), trusting.read_trust(trust)
+    by = trusted.judge(data)
+    opened_keys = open_key_file(Path(new), secret(passphrase_file, passphrase_fd).read(), use="log")
+    before = parse_signed(data)[0]
+    note, entries = trusting.succeed(
+        Path(checked_name(journal, option="--journal")),
+        opened_keys,
+        before,
+        actor=checked_name(actor, option="--actor"),
+        reason=checked_name(reason, option="--reason"),
+    )
+    warning = "signed by the log alone: it counts for who remembered it, and for nobody else"
+    after = [] if trusted.quorum else [f"note: {warning}"]
+    print_answer(
+        {
+            "follows": before.origin,
+            "after": before.size,
+            "vouched_by": by,
+            "quorum": trusted.quorum,
+            "keys": [each.new for each in entries],
+            "checkpoint": note.data.decode(),
+        },
+        output,
+        title=f"herz audit key succeed {new}",
+        columns=("figure", "value"),
+        rows=[
+            ("follows", before.origin),
+            ("after entries", str(before.size)),
+            ("vouched for by", by),
+        ],
+        after=after,
     )
 
 

@@ -9,6 +9,7 @@ from herz.front.cli import (
     audit_erase,
     audit_keys,
     audit_proof,
+    audit_quote,
     audit_reconcile,
     audit_witness,
     configuration,
@@ -46,8 +47,11 @@ audit.audit.command("reconcile", epilog=audit_reconcile.RECONCILE)(audit_reconci
 audit.audit.command("sign", epilog=audit_keys.SIGN)(audit_keys.sign)
 audit.audit.command("cosign", epilog=audit_witness.COSIGN)(audit_witness.cosign)
 audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witness)
+audit.audit.command("quote", epilog=audit_quote.QUOTE)(audit_quote.quote)
+audit.audit.command("quote-check", epilog=audit_quote.CHECK)(audit_quote.quote_check)
 audit.audit.add_typer(audit_keys.key, name="key")
 audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
+audit.audit.command("retain", epilog=audit_erase.RETAIN)(audit_erase.retain_command)
 audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
 herz.add_typer(audit.audit, name="audit")
 herz.add_typer(fuzz.fuzz, name="fuzz")

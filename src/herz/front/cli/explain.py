@@ -21,9 +21,20 @@ from herz.front.cli.options import (
 )
 from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
-from herz.front.explain import Remembered, candidate_rows, notes, plain, rows
+from herz.front.explain import (
+    UNNAMED,
+    Remembered,
+    candidate_rows,
+    notes,
+    plain,
+    recomputed_note,
+    recomputed_plain,
+    rows,
+    said_of,
+)
 from herz.front.recorded import Told
 from herz.model.record import Record
+from herz.recomputing import Recomputed, recomputed
 from herz.world.store.files import Reader
 
 EXAMPLE = """Examples:
@@ -35,6 +46,8 @@ EXAMPLE = """Examples:
     herz explain web-00001 --scenario shop --seed 7 --output json
 
     herz explain shop/web-00633 --journal DIR
+
+    herz explain shop/web-00633 --journal DIR --node general-0020
 """
 
 
@@ -42,7 +55,7 @@ def explain(
     pod: Annotated[str, typer.Argument(help="The pod's name, or namespace/name.")],
     *,
     node: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Say what the records say of this node.")
+        str | None, typer.Option(metavar="NAME", help="Say what is known of this node.")
     ] = None,
     journal: Annotated[
         str | None, typer.Option(metavar="DIR", help="The journal that tells; nothing is run.")
@@ -83,7 +96,8 @@ def explain(
         with journaling.indexed(folder) as index:
             key, told = recorded.of_pod(index, asked)
         when = None if trust is None else _logged(folder, told, trust)
-        _show(key, [one.record for one in told], of_node, output, told, when)
+        again = _recomputed(folder, told, of_node) if of_node else None
+        _show(key, [one.record for one in told], of_node, output, told, when, again)
         return
     kept = Remembered(asked)
     with shown_progress(is_table=output is Output.TABLE) as progress:
@@ -101,6 +115,14 @@ def explain(
     _show(*kept.records(), of_node, output)
 
 
+def _recomputed(folder: Path, told: Sequence[Told], node: str) -> Recomputed | None:
+    """What the last decision in full would say of a node that its record does not name."""
+    last = next((one for one in reversed(told) if not one.record.repeats), told[-1])
+    if said_of(last.record, node) != UNNAMED:
+        return None
+    return recomputed(folder, last.record, last.entry, node)
+
+
 def _logged(folder: Path, told: Sequence[Told], trust: str) -> list[Bracket]:
     """When each decision was logged, by the clocks of witnesses."""
     trusted, reader = trusting.read_trust(trust), Reader(folder)
@@ -114,8 +136,9 @@ def _show(
     output: Output,
     told: Sequence[Told] = (),
     when: Sequence[Bracket] | None = None,
+    again: Recomputed | None = None,
 ) -> None:
-    """Print the answer; `told` has what the journal knows beyond the records."""
+    """Print the answer; `told`, `when` and `again` have what is known beyond the records."""
     answers = [
         f"outcome: decision {one.record.sequence}, {recorded.said(outcome)}"
         for one in told
@@ -130,12 +153,17 @@ def _show(
     print_answer(
         plain(key, records, of_node)
         | ({"outcomes": [recorded.plain(one)["outcomes"] for one in told]} if told else {})
-        | ({} if when is None else {"logged": [asdict(times) for times in when]}),
+        | ({} if when is None else {"logged": [asdict(times) for times in when]})
+        | ({} if again is None else {"recomputed": recomputed_plain(again)}),
         output,
         title=f"herz explain {key}",
         columns=("decision", "at", "decided", "node", f"of {of_node}" if of_node else "why"),
         rows=rows(records, of_node),
-        after=() if of_node else [*notes(records), *answers],
+        after=[*notes(records), *answers]
+        if not of_node
+        else [recomputed_note(again)]
+        if again is not None
+        else [],
     )
     if best is not None and not of_node and output is Output.TABLE:
         columns, candidates = candidate_rows(best)

@@ -6,7 +6,9 @@ Comes in: effects. Goes out: changes of the cluster, and `BindFinished` answers 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from herz.model.effects import (
@@ -107,10 +109,10 @@ class ApiServer:
         if dice.strikes("bind_slow"):
             took_ns = min(took_ns * timing.slow_factor, timing.timeout_ns)
         if dice.strikes("bind_refused"):
-            self._answer(now_ns + took_ns, request, BindOutcome.REFUSED, _CONFLICT)
+            self._answer(now_ns + took_ns, request, BindOutcome.REFUSED, _CONFLICT, code=409)
             return
         if dice.strikes("bind_failed"):
-            self._answer(now_ns + took_ns, request, BindOutcome.UNKNOWN, _FAILED)
+            self._answer(now_ns + took_ns, request, BindOutcome.UNKNOWN, _FAILED, code=500)
             confirmed_ns = now_ns + took_ns + timing.confirm_ns
             self._engine.at(confirmed_ns, Rank.API, self._confirm, request)
             return
@@ -138,15 +140,28 @@ class ApiServer:
         if is_answer_lost:
             return
         outcome = BindOutcome.REFUSED if refusal else BindOutcome.BOUND
-        self._answer(answer_ns, request, outcome, refusal)
+        self._answer(answer_ns, request, outcome, refusal, code=409 if refusal else UNSET)
 
-    def _answer(self, at_ns: int, request: Bind, outcome: BindOutcome, message: str) -> None:
+    def _answer(
+        self,
+        at_ns: int,
+        request: Bind,
+        outcome: BindOutcome,
+        message: str,
+        *,
+        code: int | UnsetType = UNSET,
+        resolved: Literal["read"] | UnsetType = UNSET,
+    ) -> None:
+        known = self._cluster.pods.get(request.uid) if outcome is BindOutcome.BOUND else None
         answer = BindFinished(
             time_ns=at_ns,
             uid=request.uid,
             decision=request.decision,
             outcome=outcome,
             message=message,
+            resource_version=UNSET if known is None else known.pod.metadata.resource_version,
+            code=code,
+            resolved=resolved,
         )
         self._engine.at(at_ns, Rank.WATCH, self._deliver, answer)
 
@@ -164,7 +179,8 @@ class ApiServer:
             return
         is_there = state.pod.spec.node_name == request.node
         outcome = BindOutcome.BOUND if is_there else BindOutcome.REFUSED
-        self._answer(self._engine.now_ns, request, outcome, "" if is_there else _NOT_LANDED)
+        told = "" if is_there else _NOT_LANDED
+        self._answer(self._engine.now_ns, request, outcome, told, resolved="read")
 
     def _interfere(self, what: tuple[Bind, bool]) -> None:
         request, is_recreated = what
