@@ -36,10 +36,11 @@ from herz.config import (
     with_models,
 )
 from herz.cycle import Cycle, Parts
-from herz.engine import ENTRY_POINT_GROUP, engine_digest, third_party
+from herz.engine import engine_digest, third_party
 from herz.errors import ConfigError
 from herz.intake.order.comparator import Comparator
 from herz.intake.queue.scheduling import SchedulingQueue
+from herz.loading import load, made
 from herz.model.mix import PodShape
 from herz.model.record import PolicyReference
 from herz.place.cluster import Cluster
@@ -449,7 +450,7 @@ def build_plugins(
     built = []
     for entry in policy.plugins:
         make = known[entry.name] if entry.name in known else maker(entry.name, policy)
-        rule = _made(make, entry, book, policy)
+        rule = made(make, entry, book, policy)
         if getattr(rule, "name", None) != entry.name:
             fix = "give its class the name of its entry point"
             where = f"policy {policy.name} plugins"
@@ -467,7 +468,7 @@ def maker(name: str, policy: Policy) -> Callable[[Mapping[str, Any], ReasonBook]
     Raises:
         ConfigError: there is none, or its package cannot be loaded.
     """
-    return PLUGINS[name] if name in PLUGINS else _load(name, policy)
+    return PLUGINS[name] if name in PLUGINS else load(name, policy, PLUGINS)
 
 
 def build_machine(
@@ -586,38 +587,3 @@ def _check_scales(scores: Sequence[Score], policy: Policy) -> None:
                 fix=f"give weight 0 to {others} (or disable them at score), or leave "
                 f"{rule.name} out",
             )
-
-
-def _made(
-    make: Callable[[Mapping[str, Any], ReasonBook], Plugin],
-    entry: PluginEntry,
-    book: ReasonBook,
-    policy: Policy,
-) -> Plugin:
-    try:
-        return make(entry.args, book)
-    except ConfigError:
-        raise
-    except Exception as error:
-        # The edge: another package's class, which may raise anything.
-        what = f"rule {entry.name} cannot be made: {type(error).__name__}: {error}"
-        where = f"policy {policy.name} plugins"
-        fix = "check its arguments, or ask its makers"
-        raise ConfigError(what, where=where, value=entry.args, fix=fix) from error
-
-
-def _load(name: str, policy: Policy) -> Callable[[Mapping[str, Any], ReasonBook], Plugin]:
-    point = third_party().get(name)
-    if point is None:
-        known = ", ".join(sorted((*PLUGINS, *third_party())))
-        where = f"policy {policy.name} plugins"
-        raise ConfigError("unknown rule", where=where, value=name, fix=f"use one of {known}")
-    try:
-        loaded: Callable[[Mapping[str, Any], ReasonBook], Plugin] = point.load()
-    except Exception as error:
-        # The edge: another package's module is run here, and may raise anything.
-        what = f"rule cannot be loaded: {type(error).__name__}: {error}"
-        where = f"entry point {point.value} of {ENTRY_POINT_GROUP}"
-        fix = "mend or remove its package"
-        raise ConfigError(what, where=where, value=name, fix=fix) from error
-    return loaded

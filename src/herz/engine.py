@@ -22,6 +22,7 @@ WIRING: Final = (
     "cycle.py",
     "engine.py",
     "errors.py",
+    "loading.py",
     "preempting.py",
     "profiles.py",
     "promising.py",
