@@ -8,15 +8,20 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from herz import app
+from herz.checking import check_start
+from herz.commit.audit.entry import Check
+from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
 from herz.front.cli.comparing import comparable
 from herz.front.cli.operating import Operations
-from herz.journaling import Continue, continued
+from herz.journaling import continued, left_open
+from herz.ports import Machine
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
@@ -38,6 +43,7 @@ class Deciding:
     Args:
         policy: one, or one by scheduler name.
         names: the scheduler names.
+        check: what was tried of the policy before the start.
         rate: of writes a second, of binds and of events each; 0: as many as the server takes.
         burst: how many may come at once.
         configuration: kube-scheduler's, where that was given.
@@ -45,6 +51,7 @@ class Deciding:
 
     policy: Policy | Policies
     names: tuple[str, ...]
+    check: Check
     rate: float = 0
     burst: int = 1
     configuration: Configuration | None = None
@@ -68,7 +75,8 @@ def deciding(config: str | None, names: tuple[str, ...]) -> Deciding:
         names: given on the command line; none: the file's, or `SCHEDULER_NAME`.
 
     Raises:
-        ConfigError: something in the file is not allowed, or has no profile of a name.
+        ConfigError: something in the file is not allowed, or has no profile of a name; a
+            comparator or a rule breaks its contract.
     """
     loaded = app.load_policies(config or "default")
     settings = _configuration(config)
@@ -79,9 +87,10 @@ def deciding(config: str | None, names: tuple[str, ...]) -> Deciding:
         where = "--scheduler-name"
         raise ConfigError("no profile of that name", where=where, value=unknown[0], fix=fix)
     chosen = names or own or (SCHEDULER_NAME,)
+    check = check_start(loaded)
     if settings is None:
-        return Deciding(loaded, chosen)
-    return Deciding(loaded, chosen, settings.client.qps, settings.client.burst, settings)
+        return Deciding(loaded, chosen, check)
+    return Deciding(loaded, chosen, check, settings.client.qps, settings.client.burst, settings)
 
 
 def _configuration(config: str | None) -> Configuration | None:
@@ -143,9 +152,12 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         term = await _until(operations.leading(), end)
         if term is None:
             return
+        asked = left_open(settings.journal) if (settings.journal / "segments").is_dir() else []
         sinks, see = (operations.metrics,), operations.see
         with continued(settings.journal, term=term, sinks=sinks, made_known=see) as make:
-            await _drive(settings, transport, kinds, version, make, end)
+            machine = make(settings.what.policy)
+            machine.tell(settings.what.check)
+            await _drive(settings, transport, kinds, version, machine, asked, end)
 
 
 async def _drive(
@@ -153,11 +165,11 @@ async def _drive(
     transport: Transport,
     kinds: tuple[Watched, ...],
     version: str,
-    make: Continue,
+    machine: Machine,
+    asked: list[Unresolved],
     end: asyncio.Event,
 ) -> None:
     what = settings.what
-    machine = make(what.policy)
     driver = Driver(
         machine,
         transport,
@@ -165,6 +177,7 @@ async def _drive(
         Settings(what.names, what.limits, what.event_limits, what.names[0]),
         settings.operations.guarded,
         settings.operations.metrics,
+        partial(resolved, asked),
     )
     settings.operations.watch(driver)
     with comparable(driver, settings.journal):

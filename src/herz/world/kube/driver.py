@@ -13,7 +13,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -114,6 +114,10 @@ class Pace:
             self.limit = min(self.limit + max(1, self.limit // 4), STEP_PODS_MAX)
 
 
+def _nothing(pods: Mapping[str, Pod], now_ns: int) -> Sequence[WorldEvent]:  # noqa: ARG001
+    return ()
+
+
 class Driver:
     """One scheduler on one cluster.
 
@@ -124,6 +128,7 @@ class Driver:
         settings: how it behaves.
         leading: whether this replica may act.
         observer: told of what it does, for metrics.
+        first: what is to be told of the pods that are there, by uid, before anything is decided.
     """
 
     def __init__(
@@ -134,8 +139,10 @@ class Driver:
         settings: Settings,
         leading: Leading | None = None,
         observer: Observer | None = None,
+        first: Callable[[Mapping[str, Pod], int], Sequence[WorldEvent]] = _nothing,
     ) -> None:
         self._machine = machine
+        self._first = first
         self._transport = transport
         self._settings = settings
         self._leading = leading or Always()
@@ -250,6 +257,11 @@ class Driver:
             while not self._pods.is_synced:
                 self._synced_some.clear()
                 await self._synced_some.wait()
+            found = {
+                one.metadata.uid: one for one in self._pods.objects.values() if isinstance(one, Pod)
+            }
+            for event in self._first(found, self.now_ns()):
+                self._apply(event)
             # What was loaded stays: no collection looks at it again.
             gc.collect()
             gc.freeze()

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from herz.errors import WorldError
 from herz.model.decode import decode
@@ -65,10 +66,12 @@ class Flight:
     Args:
         effect: what was decided.
         is_settled: whether its outcome was told.
+        is_unknown: whether it was told that no answer came.
     """
 
     effect: Bind
     is_settled: bool = False
+    is_unknown: bool = False
 
 
 @dataclass(slots=True)
@@ -143,7 +146,7 @@ class Writer:
         """The watch shows the pod with a node: that settles a bind that is under way."""
         flight = self._flights.get(pod.metadata.uid)
         if flight is not None and not flight.is_settled:
-            self._settle(flight, pod.spec.node_name)
+            self._settle(flight, pod.spec.node_name, pod=pod)
 
     def cancel(self) -> None:
         """Give up what is under way; what came of it, the next start reads from the API."""
@@ -254,10 +257,10 @@ class Writer:
                 # Somebody may have bound it, we ourselves even: the pod tells.
                 await self._confirm(flight, said(reply))
             elif reply.status >= 500:
-                self._unknown(flight, f"{reply.status} {said(reply)}")
+                self._unknown(flight, f"{reply.status} {said(reply)}", reply.status)
                 await self._confirm(flight, said(reply))
             else:
-                self._settle(flight, "", f"{reply.status} {said(reply)}")
+                self._settle(flight, "", f"{reply.status} {said(reply)}", code=reply.status)
         except NoAnswerError as error:
             if error.is_sent:
                 self._unknown(flight, str(error))
@@ -298,7 +301,8 @@ class Writer:
                     pod = decode(Pod, reply.body)
                     is_it = pod.metadata.uid == flight.effect.uid
                     node = pod.spec.node_name if is_it else ""
-                    self._settle(flight, node, message if is_it else "another pod has its name")
+                    words = message if is_it else "another pod has its name"
+                    self._settle(flight, node, words, pod=pod)
                     return
                 if reply.status == 404:
                     self._settle(flight, "", "the pod is gone")
@@ -306,25 +310,43 @@ class Writer:
             await asyncio.sleep(wait)
             wait = min(wait * 2, RETRY_SECONDS[1])
 
-    def _unknown(self, flight: Flight, message: str) -> None:
+    def _unknown(self, flight: Flight, message: str, code: int | UnsetType = UNSET) -> None:
         if not flight.is_settled:
             self.counts.unknown += 1
-            self._answer(flight, BindOutcome.UNKNOWN, message)
+            flight.is_unknown = True
+            self._answer(flight, BindOutcome.UNKNOWN, message, None, code)
 
-    def _settle(self, flight: Flight, node: str, message: str = "") -> None:
+    def _settle(
+        self,
+        flight: Flight,
+        node: str,
+        message: str = "",
+        *,
+        pod: Pod | None = None,
+        code: int | UnsetType = UNSET,
+    ) -> None:
         """The API holds the pod on that node, or on none."""
         if flight.is_settled:
             return
         flight.is_settled = True
         if node == flight.effect.node:
             self.counts.bound += 1
-            self._answer(flight, BindOutcome.BOUND, "")
+            self._answer(flight, BindOutcome.BOUND, "", pod, code)
         else:
             self.counts.refused += 1
-            self._answer(flight, BindOutcome.REFUSED, message or f"the pod is on {node}")
+            said_why = message or f"the pod is on {node}"
+            self._answer(flight, BindOutcome.REFUSED, said_why, None, code)
 
-    def _answer(self, flight: Flight, outcome: BindOutcome, message: str) -> None:
+    def _answer(
+        self,
+        flight: Flight,
+        outcome: BindOutcome,
+        message: str,
+        pod: Pod | None,
+        code: int | UnsetType,
+    ) -> None:
         effect = flight.effect
+        was_unknown = flight.is_unknown and outcome is not BindOutcome.UNKNOWN
         self._deliver(
             BindFinished(
                 time_ns=self._now_ns(),
@@ -332,6 +354,9 @@ class Writer:
                 decision=effect.decision,
                 outcome=outcome,
                 message=message,
+                resource_version=UNSET if pod is None else pod.metadata.resource_version,
+                code=code,
+                resolved="read" if was_unknown else UNSET,
             )
         )
 
@@ -389,7 +414,7 @@ class Writer:
         if reply.is_success or reply.status in (404, 409):
             self.counts.removals += 1
         else:
-            self._removal_refused(effect, f"{reply.status} {said(reply)}")
+            self._removal_refused(effect, f"{reply.status} {said(reply)}", reply.status)
 
     async def _evict(self, effect: Evict) -> None:
         content = {
@@ -412,11 +437,14 @@ class Writer:
         if reply.is_success or reply.status in (404, 409):
             self.counts.removals += 1
         else:
-            self._removal_refused(effect, f"{reply.status} {said(reply)}")
+            self._removal_refused(effect, f"{reply.status} {said(reply)}", reply.status)
 
-    def _removal_refused(self, effect: DeletePod | Evict, message: str) -> None:
+    def _removal_refused(
+        self, effect: DeletePod | Evict, message: str, code: int | UnsetType = UNSET
+    ) -> None:
         self.counts.failed += 1
-        self._deliver(RemovalRefused(time_ns=self._now_ns(), uid=effect.uid, message=message))
+        at = self._now_ns()
+        self._deliver(RemovalRefused(time_ns=at, uid=effect.uid, message=message, code=code))
 
     # ---- claims and volumes -----------------------------------------------------------------
 

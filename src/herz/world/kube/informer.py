@@ -67,6 +67,17 @@ class _Meta(msgspec.Struct, frozen=True):
     resourceVersion: str = ""  # noqa: N815
 
 
+class _Place(msgspec.Struct, frozen=True):
+    namespace: str = ""
+    name: str = ""
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """Of an object, no more than where it is."""
+
+    metadata: _Place = _Place()
+
+
 class _Mark(msgspec.Struct, frozen=True):
     """A bookmark's object, or a Status."""
 
@@ -79,6 +90,7 @@ class _Mark(msgspec.Struct, frozen=True):
 _PAGE: Final = msgspec.json.Decoder(_Page)
 _CHANGE: Final = msgspec.json.Decoder(_Change)
 _MARK: Final = msgspec.json.Decoder(_Mark)
+_NAMED: Final = msgspec.json.Decoder(_Named)
 
 
 class RefusedError(WorldError):
@@ -169,8 +181,8 @@ class Informer:
         found: set[str] = set()
         for raw in items:
             thing = self._take(raw)
-            if thing is not None:
-                found.add(thing.metadata.key)
+            # What cannot be read is there all the same: its last known form stays.
+            found.add(_key(raw) if thing is None else thing.metadata.key)
         for key in [key for key in self._objects if key not in found]:
             self._sink.deleted(self._objects.pop(key))
         self.lists += 1
@@ -339,6 +351,15 @@ class Informer:
         if is_fresh is not self._is_fresh:
             self._is_fresh = is_fresh
             self._sink.freshness_changed()
+
+
+def _key(raw: msgspec.Raw) -> str:
+    """As `ObjectMeta.key`; empty where not even that can be read."""
+    try:
+        place = _NAMED.decode(raw).metadata
+    except msgspec.DecodeError:
+        return ""
+    return f"{place.namespace}/{place.name}" if place.namespace else place.name
 
 
 def said(reply: Reply) -> str:
