@@ -6,6 +6,9 @@ use pyo3::prelude::*;
 
 use herz_core::forest::{Forest, Nodes, Ranges};
 
+/// A number and a yes or no for each row.
+type Answer<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>);
+
 /// A forest of decision trees over integer columns.
 #[pyclass(frozen, module = "herz._native")]
 pub struct IntegerForest(Forest);
@@ -54,7 +57,7 @@ impl IntegerForest {
         py: Python<'py>,
         rows: PyReadonlyArray2<'py, i64>,
         shared: i64,
-    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>)> {
+    ) -> PyResult<Answer<'py>> {
         let (count, width) = (rows.shape()[0], rows.shape()[1]);
         if width != self.0.columns() {
             return Err(PyValueError::new_err("rows of another width"));
