@@ -1,7 +1,7 @@
 """Types of the native module (crates/herz-py); checked against it by mypy.stubtest."""
 
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from types import GenericAlias
 from typing import (
     Any,
@@ -29,6 +29,7 @@ __all__ = [
     "Deadlock",
     "Gate",
     "GlobalQueue",
+    "IntegerForest",
     "Kernel",
     "Listener",
     "LtHash",
@@ -493,3 +494,38 @@ def measure_load(
 def measure_switch(tasks: int, steps: int) -> float: ...
 def measure_crowd(processors: int, tasks: int, work: int, seed: int) -> dict[str, float]: ...
 def measure_switches(rounds: int) -> list[float]: ...
+
+@final
+class IntegerForest:
+    """A forest of decision trees over integer columns; the last column is one for all rows.
+
+    Args:
+        roots: the first node of each tree.
+        nodes: (feature, threshold, left, right, missing goes left, value) each; a child stands
+            behind its parent, and a leaf's feature is negative.
+        ranges: (low, high, is strict, is required) of each column but the last.
+        reach: how far a row may lie beyond the ranges, in 1/1024 of each, all columns together.
+
+    Raises:
+        ValueError: the lists make no trees, or a number leaves 31 bits.
+    """
+
+    def __new__(
+        cls,
+        roots: Sequence[int],
+        nodes: Sequence[tuple[int, int, int, int, bool, int]],
+        ranges: Sequence[tuple[int, int, bool, bool]],
+        reach: int,
+    ) -> Self: ...
+    def answer(
+        self, rows: npt.NDArray[np.int64], shared: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """The sum of the leaves of each row put into the ranges, and whether it is within reach.
+
+        Args:
+            rows: (n, columns), contiguous; the least integer is missing.
+            shared: the last column's value.
+
+        Raises:
+            ValueError: rows of another width.
+        """

@@ -5,6 +5,7 @@
 //! - [`changes`]: which rows changed since a reader last looked.
 //! - [`resources`]: requests against columns of capacity and use.
 //! - [`top`]: the best rows of a column of totals.
+//! - [`forest`]: decision trees over integer columns.
 //! - [`lthash`]: a digest of a multiset that follows each change in O(1).
 //! - [`recurrence`]: the expected rest of a stock under random draws.
 //! - [`runtime`]: run queues, idle processors, timers of the task runtime.
@@ -15,6 +16,7 @@
 
 pub mod answers;
 pub mod changes;
+pub mod forest;
 pub mod lthash;
 pub mod recurrence;
 pub mod resources;

@@ -1,5 +1,6 @@
 //! `herz._native`: the Python face of `herz-core`. It converts and decides nothing.
 
+mod forest;
 mod packing;
 mod resources;
 mod runtime;
@@ -43,6 +44,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::forest::IntegerForest;
     #[pymodule_export]
     use crate::packing::{RequestMix, expected_rest};
     #[pymodule_export]

@@ -6,6 +6,7 @@ within 1/20 of a basis point of the curve. It never falls.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -23,7 +24,7 @@ STEP: Final = MARGIN // 64
 KNOTS_MAX: Final = 1 << 14
 
 
-class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """A table of probabilities.
 
     Args:
@@ -54,7 +55,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def fine(self, margins: Wide) -> Wide:
         """The same before the last rounding, in 1/10,000 of a basis point, rounded down."""
-        knots: Wide = np.array(self.knots, np.int64)
+        knots = self._table
         last = (len(knots) - 1) * STEP
         place = np.clip(margins - self.first, 0, last)
         index = np.minimum(place // STEP, len(knots) - 2)
@@ -62,6 +63,10 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         low, high = knots[index], knots[index + 1]
         answer: Wide = low + (high - low) * rest // STEP
         return answer
+
+    @cached_property
+    def _table(self) -> Wide:
+        return np.array(self.knots, np.int64)
 
 
 def platt(slope: float, offset: float) -> Calibration:

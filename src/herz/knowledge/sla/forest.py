@@ -1,12 +1,12 @@
 """A forest of decision trees over integers: what it answers, and which feature moved the answer.
 
+Here is what a forest is, and one row's way through it; all rows at once are the native module's.
 Leaves hold log-odds in 1/2^20. A row goes left where its value is below the threshold; where the
 value is missing it goes the way that training chose for the node.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -26,7 +26,7 @@ LEAF: Final = -1
 Wide = npt.NDArray[np.int64]
 
 
-class Forest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class Forest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trees, one node after the other; a child stands behind its parent.
 
     Args:
@@ -58,7 +58,7 @@ class Forest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         lists = (self.threshold, self.left, self.right, self.missing_left, self.value)
         if count > NODES_MAX or any(len(each) != count for each in lists):
             raise ConfigError("a forest whose lists differ in length", where="forest", fix=_FIX)
-        if any(abs(value) > 1 << 40 for value in (*self.threshold, *self.value)):
+        if any(abs(value) > 1 << 30 for value in (*self.threshold, *self.value)):
             raise ConfigError("a number out of range", where="forest", fix=_FIX)
         depth = [0] * count
         for node in range(count):
@@ -89,22 +89,6 @@ class Forest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
             low[node] = min(low[left], low[right])
             high[node] = max(high[left], high[right])
 
-    def margins(self, rows: Column) -> Wide:
-        """The sum of the leaves of each row, (n,).
-
-        Cost: a look-up a level, tree and row.
-        """
-        nodes = np.broadcast_to(self._roots, (len(rows), len(self.roots)))
-        at = np.arange(len(rows))[:, None]
-        for _ in range(self.depth):
-            seen = rows[at, self._feature[nodes]]
-            is_left = np.where(
-                seen == MISSING, self._missing_left[nodes], seen < self._threshold[nodes]
-            )
-            nodes = np.where(is_left, self._left[nodes], self._right[nodes])
-        total: Wide = self._value[nodes].sum(axis=1, dtype=np.int64)
-        return total
-
     def path(self, row: Column) -> list[tuple[int, int]]:
         """What moved one row's answer: (column, change of the node's value) step by step."""
         steps = []
@@ -125,44 +109,6 @@ class Forest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def expected(self) -> int:
         """The sum of the roots' values: the answer before anything is known of a row."""
         return sum(self.value[root] for root in self.roots)
-
-    @cached_property
-    def depth(self) -> int:
-        """Questions on the longest path."""
-        below = [0] * len(self.feature)
-        for node in reversed(range(len(below))):
-            if self.feature[node] != LEAF:
-                below[node] = 1 + max(below[self.left[node]], below[self.right[node]])
-        return max((below[root] for root in self.roots), default=0)
-
-    @cached_property
-    def _roots(self) -> Wide:
-        return np.array(self.roots, np.int64)
-
-    @cached_property
-    def _feature(self) -> Wide:
-        # A leaf asks column 0, and its answer leads to itself.
-        return np.maximum(np.array(self.feature, np.int64), 0)
-
-    @cached_property
-    def _threshold(self) -> Wide:
-        return np.array(self.threshold, np.int64)
-
-    @cached_property
-    def _left(self) -> Wide:
-        return np.array(self.left, np.int64)
-
-    @cached_property
-    def _right(self) -> Wide:
-        return np.array(self.right, np.int64)
-
-    @cached_property
-    def _missing_left(self) -> npt.NDArray[np.bool_]:
-        return np.array(self.missing_left, np.bool_)
-
-    @cached_property
-    def _value(self) -> Wide:
-        return np.array(self.value, np.int64)
 
 
 _FIX = "the file was not written by herz sla train: train the model again"

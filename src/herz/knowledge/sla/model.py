@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from herz._native import IntegerForest
 from herz.errors import ConfigError
 from herz.knowledge.sla.calibration import CERTAIN, Calibration
 from herz.knowledge.sla.features import LIMIT, MISSING, NAT, Column, FeatureSpec, ratio_of
@@ -54,11 +55,16 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ratio: int
     weights: tuple[tuple[int, int], ...]
 
-    def margins(self, rows: Column, ratio: int) -> Wide:
-        """The line's part of each row's log-odds, in 1/2^20, rounded down."""
-        total: Wide = np.full(len(rows), self.bias + self.ratio * ratio, np.int64)
-        for column, weight in self.weights:
-            total += weight * rows[:, column]
+    def margins(self, anchors: Sequence[Column], ratio: int) -> Wide:
+        """The line's part of each row's log-odds, in 1/2^20, rounded down.
+
+        Args:
+            anchors: the columns of `weights`, in their order.
+            ratio: logarithm of target over quiet indicator.
+        """
+        total: Wide = np.array([self.bias + self.ratio * ratio], np.int64)
+        for values, (_, weight) in zip(anchors, self.weights, strict=True):
+            total = total + weight * values
         return total // WEIGHT
 
 
@@ -88,28 +94,15 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     required: tuple[int, ...]
     given: tuple[int, ...]
 
-    def holds(self, rows: Column) -> Flags:
-        """Which rows have all that is required and lie within reach."""
-        there: Flags = (rows[:, list(self.required)] != MISSING).all(axis=1)
-        ways = self._ways(rows)
-        is_strict = (ways[:, list(self.given)] == 0).all(axis=1)
-        held: Flags = there & is_strict & (ways.sum(axis=1) <= self.reach)
-        return held
-
     def beyond(self, rows: Column) -> Wide:
-        """How far each row lies beyond the ranges, as `reach` counts."""
-        total: Wide = self._ways(rows).sum(axis=1)
-        return total
-
-    def _ways(self, rows: Column) -> Wide:
-        """The same by feature; what is missing lies nowhere."""
+        """How far each row lies beyond the ranges, as `reach` counts; what is missing does not."""
         lows, highs = np.array(self.lows, np.int64), np.array(self.highs, np.int64)
         # Bounded, so that no sum overflows.
         seen = np.where(rows == MISSING, lows, np.clip(rows, -FAR, FAR))
         way = np.maximum(lows - seen, 0) + np.maximum(seen - highs, 0)
         # Rounded up: a step beyond counts.
-        parts: Wide = -(-way * 1024 // np.maximum(highs - lows, 1))
-        return parts
+        total: Wide = -(way * -1024 // np.maximum(highs - lows, 1)).sum(axis=1)
+        return total
 
     def clipped(self, rows: Column) -> Column:
         """The nearest rows within the ranges; what is missing stays so."""
@@ -242,8 +235,8 @@ class Model:
         Where it does not know, the row is judged as the nearest one that it knows, and never
         better than the average of all that it learned from.
         """
-        probability = self.body.calibration.probabilities(self.margins(rows, ratio_quantised))
-        is_known = self.body.scope.holds(rows) & self.answers_for(ratio_quantised)
+        margins, is_known = self._answered(rows, ratio_quantised)
+        probability = self.body.calibration.probabilities(margins)
         careful = np.minimum(probability, self.body.manifest.base_rate)
         answer: Wide = np.where(is_known, probability, careful)
         return answer, is_known
@@ -255,11 +248,45 @@ class Model:
 
     def margins(self, rows: Column, ratio_quantised: int) -> Wide:
         """Log-odds before calibration, in 1/2^20, of the nearest rows and target within scope."""
+        return self._answered(rows, ratio_quantised)[0]
+
+    def _answered(self, rows: Column, ratio_quantised: int) -> tuple[Wide, Flags]:
+        """Log-odds, and where the model knows."""
         low, high = self.targets
         ratio = min(max(ratio_quantised, low), high)
-        near = self.body.scope.clipped(self._checked(rows))
-        asked = np.column_stack([near, np.full(len(near), ratio, np.int64)])
-        return self.body.line.margins(near, ratio) + self.body.forest.margins(asked)
+        rows = np.ascontiguousarray(self._checked(rows))
+        sums, is_known = self._forest.answer(rows, ratio)
+        margins = sums + self.body.line.margins(self._anchors(rows), ratio)
+        return margins, is_known & self.answers_for(ratio_quantised)
+
+    def _anchors(self, rows: Column) -> list[Column]:
+        """The line's columns, within the ranges."""
+        scope = self.body.scope
+        found = []
+        for column, _ in self.body.line.weights:
+            low, high = scope.lows[column], scope.highs[column]
+            values = rows[:, column]
+            near = np.minimum(np.maximum(values, low), high)
+            found.append(np.where(values == MISSING, (low + high) // 2, near))
+        return found
+
+    @cached_property
+    def _forest(self) -> IntegerForest:
+        forest, scope = self.body.forest, self.body.scope
+        nodes = zip(
+            forest.feature,
+            forest.threshold,
+            forest.left,
+            forest.right,
+            map(bool, forest.missing_left),
+            forest.value,
+            strict=True,
+        )
+        ranges = [
+            (low, high, at in scope.given, at in scope.required)
+            for at, (low, high) in enumerate(zip(scope.lows, scope.highs, strict=True))
+        ]
+        return IntegerForest(forest.roots, list(nodes), ranges, scope.reach)
 
     def contributions(self, row: Column, ratio_quantised: int) -> dict[str, int]:
         """What moved one row's log-odds, by feature, in 1/2^20.

@@ -85,6 +85,36 @@ def test_contributions_add_up_to_the_margin() -> None:
     assert all(abs(parts[names[0]]) >= abs(part) for n, part in parts.items() if n != "base")
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_native_forest_goes_the_way_of_each_row(data: st.DataObject) -> None:
+    # The way through the trees, node by node in Python, is the definition.
+    body = MODEL.body
+    width, scope = len(MODEL.features), body.scope
+    near = st.integers(-3000, 9000) | st.just(MISSING) | st.integers(-(2**63), 2**63 - 1)
+    count = data.draw(st.sampled_from([1, 127, 129]))
+    rows = np.resize(DATA.rows, (count, width))
+    for _ in range(20):
+        rows[data.draw(st.integers(0, count - 1)), data.draw(st.integers(0, width - 1))] = (
+            data.draw(near)
+        )
+    sums, known = MODEL._forest.answer(rows, RATIO)
+    clipped = scope.clipped(rows)
+    strict, required = list(scope.given), list(scope.required)
+    for at in range(0, count, 16):
+        way = body.forest.path(np.append(clipped[at], RATIO))
+        assert sums[at] == body.forest.expected + sum(change for _, change in way)
+        row = rows[at]
+        there = row != MISSING
+        inside = (row >= scope.lows) & (row <= scope.highs)
+        expected = (
+            there[required].all()
+            and (inside | ~there)[strict].all()
+            and scope.beyond(row[None])[0] <= scope.reach
+        )
+        assert known[at] == expected
+
+
 def test_model_abstains_beyond_what_it_has_seen() -> None:
     row = DATA.rows[:1].copy()
     assert MODEL.predict(row, RATIO) != ABSTAINS
@@ -226,7 +256,8 @@ def test_forest_that_falls_with_the_target_is_refused() -> None:
 def test_line_is_the_same_in_training_and_in_deciding() -> None:
     line = MODEL.body.line
     ratios = np.full(len(DATA), RATIO)
-    assert (line_odds(line, DATA.rows, ratios) * MARGIN == line.margins(DATA.rows, RATIO)).all()
+    anchors = [DATA.rows[:, column] for column, _ in line.weights]
+    assert (line_odds(line, DATA.rows, ratios) * MARGIN == line.margins(anchors, RATIO)).all()
 
 
 def test_models_are_values() -> None:

@@ -1,0 +1,27 @@
+"""What a model of an earlier build answered, it answers still: nothing here is learned anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from herz.knowledge.sla.model import load
+
+HOME = Path(__file__).parents[3] / "data" / "sla"
+
+
+def test_model_of_an_earlier_build_answers_as_it_did() -> None:
+    model = load((HOME / "golden.model").read_bytes())
+    golden = json.loads((HOME / "golden.json").read_text(encoding="utf-8"))
+    assert model.digest == golden["digest"]
+    rows = np.array(golden["rows"], np.int64)
+    assert len(golden["answers"]) == 3
+    for ratio, answers in golden["answers"].items():
+        assert model.predict(rows, int(ratio)).tolist() == answers
+    _, middle, beyond = golden["answers"].values()
+    assert set(beyond) == {-1}
+    assert len(set(middle)) > 5
+    ratio = int(list(golden["answers"])[1])
+    assert model.margins(rows, ratio).tolist() == golden["margins"]
