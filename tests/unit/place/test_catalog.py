@@ -15,6 +15,7 @@ from herz.model.objects import (
     CSIStorageCapacity,
     KubernetesObject,
     Namespace,
+    NodeSignals,
     PersistentVolume,
     PersistentVolumeClaim,
     PodDisruptionBudget,
@@ -22,6 +23,8 @@ from herz.model.objects import (
     ReplicaSet,
     ReplicationController,
     Service,
+    ServiceProfile,
+    SLAClass,
     StatefulSet,
     StorageClass,
     VolumeAttachment,
@@ -32,6 +35,7 @@ from herz.place.snapshot import SnapshotDigest
 from herz.plugin import Change, EventKind, Reads
 
 SPACED = {
+    ServiceProfile,
     Service,
     ReplicationController,
     ReplicaSet,
@@ -48,6 +52,8 @@ SPACELESS = {
     CSINode,
     CSIDriver,
     VolumeAttachment,
+    SLAClass,
+    NodeSignals,
 }
 KINDS = sorted(SPACED | SPACELESS, key=lambda kind: kind.__name__)
 APIS = ("scheduling.k8s.io/v1alpha2", "scheduling.x-k8s.io/v1alpha1")
