@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from herz.model.decode import convert
 from herz.model.effects import (
@@ -144,6 +145,7 @@ def test_02_a_conflict_is_settled_by_reading_the_pod(
     assert isinstance(told, BindFinished)
     assert told.outcome == outcome
     assert message in told.message
+    assert told.resolved is UNSET, "an answer came at once"
 
 
 @pytest.mark.parametrize("first", [lost(), reply(500, status(500)), reply(504, status(504))])
@@ -155,6 +157,10 @@ def test_04_a_bind_without_an_answer_is_unknown_until_the_api_tells(
     desk = carried(in_turn(first, lost(), reply(503, status(503)), bound_pod(node)), BIND)
     assert desk.outcomes() == ["unknown", outcome]
     assert [one.method for one in desk.api.asked] == ["POST", "GET", "GET", "GET"]
+    unknown, known = [one for one in desk.told if isinstance(one, BindFinished)]
+    assert unknown.code == (UNSET if isinstance(first, NoAnswerError) else first.status)
+    assert (unknown.resolved, known.resolved) == (UNSET, "read")
+    assert (known.resource_version is not UNSET) == (outcome == "bound")
 
 
 def test_04_the_watch_may_settle_an_unknown_bind_first() -> None:

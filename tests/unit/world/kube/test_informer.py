@@ -289,6 +289,23 @@ def test_an_object_that_cannot_be_read_is_said_and_the_others_are_told() -> None
     play(work, listed("a"))
 
 
+def test_an_object_that_cannot_be_read_any_more_is_not_taken_for_gone() -> None:
+    """A list that holds it in an unreadable form says that it is there: its node stays taken."""
+    broken = {"metadata": {**meta("b"), "labels": ["no map"]}}
+    relisted = reply(200, {"metadata": {"resourceVersion": "20"}, "items": [broken]})
+
+    async def work(story: Story) -> None:
+        feed = story.feed()
+        await story.told(("applied", "a"), ("applied", "b"))
+        feed.give("ERROR", status(410, "Expired", "too old"))
+        await story.told(("deleted", "a"))
+        story.feed()
+        await story.api.until(lambda: story.informer.lists == 2)
+        assert list(story.informer.objects) == ["default/b"]
+
+    play(work, listed("a", "b"), relisted)
+
+
 def test_what_is_waited_for_is_said() -> None:
     async def work(story: Story) -> None:
         await story.api.until(lambda: len(story.api.asked) > 2)
