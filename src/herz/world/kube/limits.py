@@ -18,6 +18,9 @@ from herz.world.kube.transport import NoAnswerError, Reply, Transport
 TRIES_MAX: Final = 12
 """How often a request that is throttled is sent."""
 RETRY_AFTER_SECONDS_MAX: Final = 30.0
+SERVERS_SHARE: Final = 0.8
+"""Of a write's time: the server gives it up sooner than we do, so that none is carried out later
+than anybody waits for it."""
 _SUBRESOURCES: Final = ("binding", "eviction", "status")
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -97,6 +100,7 @@ class Calls:
         Raises:
             NoAnswerError: none came; or it was not sent, for another replica may lead.
         """
+        given = query
         async with self._turn:
             for left in range(TRIES_MAX - 1, -1, -1):
                 await self._paced()
@@ -106,6 +110,7 @@ class Calls:
                         text = f"{method} {path}: another replica may lead"
                         raise NoAnswerError(text, is_sent=False, is_retryable=False)
                     seconds = min(seconds, self._write_seconds_max)
+                    query = {**given, "timeout": f"{1000 * seconds * SERVERS_SHARE:.0f}ms"}
                 with self._watched(method, path) as note:
                     reply = await self._transport.request(
                         method,

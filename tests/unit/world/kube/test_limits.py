@@ -18,9 +18,11 @@ class Server:
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
         self.asked: list[tuple[str, str, float]] = []
+        self.queries: list[Mapping[str, str]] = []
 
     async def request(self, method: str, path: str, **more: Any) -> Reply:
         self.asked.append((method, path, more["timeout_seconds"]))
+        self.queries.append(more["query"])
         status = self.statuses.pop(0)
         if not status:
             raise NoAnswerError("none", is_sent=True)
@@ -54,6 +56,8 @@ def test_a_write_is_given_up_before_another_replica_may_lead() -> None:
     ask(made, "POST", "/api/v1/namespaces/d/pods/p/binding")
     ask(made, "POST", "/api/v1/namespaces/d/pods/p/binding", 2)
     assert [seconds for _, _, seconds in server.asked] == [10, 5, 2]
+    # The server gives them up sooner: none is carried out when nobody waits for it any more.
+    assert [query.get("timeout") for query in server.queries] == [None, "4000ms", "1600ms"]
 
 
 def test_whether_it_may_write_is_asked_before_every_try() -> None:
