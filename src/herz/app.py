@@ -502,13 +502,7 @@ def build_machine(
     if sys.flags.optimize:
         fix = "run without -O and PYTHONOPTIMIZE"
         raise ConfigError("asserts are switched off", where="python", fix=fix)
-    built = []
-    for profile in profiles_of(policy):
-        book = ReasonBook()
-        rules = build_plugins(profile.policy, book, known)
-        terms = rule_terms(profile.policy, rules)
-        name, rules = profile.scheduler_name, lasting(rules, terms)
-        built.append(Built(name, profile.policy, rules, book, terms))
+    built = _built(policy, known)
     snapshot = SnapshotDigest()
     cluster = Cluster(snapshot, PodMix() if any(one.reads_mix for one in built) else None)
     salt = hashlib.sha3_384(b"herz-tie" + str(seed).encode()).digest()
@@ -531,17 +525,33 @@ def build_machine(
             snapshot=snapshot,
             chain=_chain(policy, sinks, after, term),
             schedulers=None if names is None else frozenset(names),
-            own_rules=frozenset(
-                # Who makes room refuses nobody by itself.
-                rule.name
-                for one in built
-                for rule, _ in one.rules
-                if rule.name not in EXTENDS or isinstance(rule, PostFilter)
-            ),
+            own_rules=_own_rules(built),
             starvation=starvation_terms(first.policy),
             terms=tuple(one.terms for one in built),
             preemptions=preemptions(built, cluster, frameworks),
         )
+    )
+
+
+def _built(policy: Policy | Policies, known: Mapping[str, Maker]) -> list[Built]:
+    """The rules of each profile."""
+    built = []
+    for profile in profiles_of(policy):
+        book = ReasonBook()
+        rules = build_plugins(profile.policy, book, known)
+        terms = rule_terms(profile.policy, rules)
+        name, rules = profile.scheduler_name, lasting(rules, terms)
+        built.append(Built(name, profile.policy, rules, book, terms))
+    return built
+
+
+def _own_rules(built: Sequence[Built]) -> frozenset[str]:
+    """The rules that stand for no plugin of Kubernetes; who makes room refuses nobody by itself."""
+    return frozenset(
+        rule.name
+        for one in built
+        for rule, _ in one.rules
+        if rule.name not in EXTENDS or isinstance(rule, PostFilter)
     )
 
 

@@ -85,12 +85,9 @@ class Cycle:
     """The scheduler as a state machine (`herz.ports.Machine`)."""
 
     def __init__(self, parts: Parts) -> None:
-        self._arrivals = parts.arrivals
-        self._queue = parts.queue
-        self._cluster = parts.cluster
-        self._frameworks = parts.frameworks
-        self._snapshot = parts.snapshot
-        self._chain = parts.chain
+        self._arrivals, self._queue = parts.arrivals, parts.queue
+        self._cluster, self._frameworks = parts.cluster, parts.frameworks
+        self._snapshot, self._chain = parts.snapshot, parts.chain
         self._schedulers = parts.schedulers
         self._advice = Advices(
             *(parts.cluster, parts.frameworks, parts.snapshot),
@@ -110,9 +107,8 @@ class Cycle:
         self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.frameworks)
         self.counters: Counter[str] = Counter()
         self.watch: Callable[[PodInfo], None] | None = None  # Told whose turn has come.
-        self._preempting = Preempting(
-            parts.preemptions, parts.queue, parts.cluster, self.counters, self._advice
-        )
+        wired = (parts.preemptions, parts.queue, parts.cluster, self.counters, self._advice)
+        self._preempting = Preempting(*wired)
 
     # ---- decisions ------------------------------------------------------------------------
 

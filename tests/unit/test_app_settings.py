@@ -159,7 +159,10 @@ def test_two_scales_are_refused_with_the_profile(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_every_rule_is_asked_somewhere(name: str) -> None:
-    ((rule, _),) = build_plugins(Policy("t", (PluginEntry(name),)), ReasonBook())
+    # Rules of promises stand together.
+    beside = ("SLAClasses",) if name.startswith("SLA") and name != "SLAClasses" else ()
+    entries = tuple(PluginEntry(one) for one in (*beside, name))
+    *_, (rule, _) = build_plugins(Policy("t", entries), ReasonBook())
     assert points(rule)
 
 

@@ -57,9 +57,12 @@ def test_a_step_decides_no_more_than_its_limit() -> None:
     assert harness.step(limit=9) == []
 
 
-def test_a_step_of_no_pods_is_refused() -> None:
-    with pytest.raises(AssertionError, match="at least one pod"):
-        Harness().machine.step(0, 0)
+def test_a_step_of_no_pods_decides_nothing_and_one_of_fewer_is_refused() -> None:
+    harness = harness_with_node().apply(make_pod("p", {"cpu": "100m"}))
+    assert only(Bind, harness.step(limit=0)) == []
+    assert harness.machine.ready == 1
+    with pytest.raises(AssertionError, match="a count"):
+        harness.machine.step(0, -1)
 
 
 def test_a_record_reaches_its_sinks_before_its_effect_leaves() -> None:

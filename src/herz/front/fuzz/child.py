@@ -22,6 +22,8 @@ STUCK_WALL_SECONDS: Final = 12.0
 """Without a sign of life: of its own CPU time, or of ours."""
 GRACE_SECONDS: Final = 6.0
 """More than its job's time that a child may take."""
+_LAST_SECONDS: Final = 5.0
+"""For its end, once nothing more can come from it."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -104,9 +106,12 @@ class Child:
         """What it wrote there."""
         return Path(self._folder.name, "stderr").read_text(errors="replace")
 
-    def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
-        return self._process.poll()
+    def ended(self) -> int | None:
+        """How it ended, after it has told its last; None where it then does not end."""
+        try:
+            return self._process.wait(_LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
 
     def wait(self, seconds: float) -> None:
         """Wait for its end."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from herz.errors import ConfigError
+from herz.errors import ConfigError, InvariantError
 from herz.front.fuzz.child import Child
 from herz.front.fuzz.engines import coverage_engine
 from herz.intake.fuzz import Flaw
@@ -153,7 +153,11 @@ class _Run:
                     return None
                 if others.found is not None:
                     return None
-            is_stuck, code = child.is_stuck, child.exit_code()
+            is_stuck, code = child.is_stuck, child.ended()
+            wrong = "" if is_stuck or code != 1 else child.stderr()
+        if wrong:
+            # Python ended by an exception: the candidate's own are caught, so it is ours.
+            raise InvariantError(f"the fuzzer's worker failed: {wrong[-2000:]}")
         if not is_loaded:
             fix = "look at what its module does when it is imported"
             where, what = "COMPARATOR", "its module ends the process, or does not end loading"
