@@ -110,10 +110,12 @@ class NodeVolumeLimits(SingleReason, Based):
     def hints(self) -> Mapping[EventKind, Hint | None]:
         """A node or its drivers came, a limit rose, a pod or an attachment went, a claim came.
 
-        Kubernetes does not look at nodes: one whose CSINode came first would help nobody.
+        Kubernetes does not look at nodes: one whose CSINode came first would help nobody. Nor at
+        pods that come: where one holds the claim already, it is nothing new to the node.
         """
         return {
             EventKind.NODE_ADD: None,
+            EventKind.ASSIGNED_POD_ADD: _shares,
             EventKind.ASSIGNED_POD_DELETE: _detaches,
             EventKind.OBJECT_ADD: _brings,
             EventKind.OBJECT_UPDATE: _raises_limit,
@@ -146,6 +148,11 @@ def _is_over(state: Wanted, row: int, view: View) -> bool:
 
 def _detaches(_pod: PodInfo, change: Change) -> bool:
     return bool(_relevant(change.old))
+
+
+def _shares(pod: PodInfo, change: Change) -> bool:
+    here = {(mount.kind, mount.id) for mount in _relevant(change.new)}
+    return any((mount.kind, mount.id) in here for mount in _relevant(pod))
 
 
 def _brings(pod: PodInfo, change: Change) -> bool:

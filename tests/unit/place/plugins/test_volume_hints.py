@@ -79,6 +79,22 @@ HINTS: list[tuple[str, str, list[Any], Pod, Event, bool]] = [
         True,
     ),
     (
+        "pod with its claim came",
+        "NodeVolumeLimits",
+        FILLED,
+        MINE,
+        comes(using("y", "c", node="a")),
+        True,
+    ),
+    (
+        "pod with another claim came",
+        "NodeVolumeLimits",
+        FILLED,
+        MINE,
+        comes(using("y", "d", node="a")),
+        False,
+    ),
+    (
         "plain pod left",
         "NodeVolumeLimits",
         [*FILLED, make_pod("y", node="a")],
