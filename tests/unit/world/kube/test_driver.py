@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 
+from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.errors import ConfigError, WorldError
 from herz.model.effects import Bind, Effect, EmitEvent
 from herz.model.events import BindFinished, Event, ObjectApplied
@@ -95,7 +97,9 @@ class Scene:
         self.machine = Plain()
         self.hold: asyncio.Event | None = None
         self.api = FakeApi(self._answer)
-        self.driver = Driver(self.machine, self.api, KINDS, Settings({"herz"}))
+        self.left: list[Unresolved] = []
+        first = partial(resolved, self.left)
+        self.driver = Driver(self.machine, self.api, KINDS, Settings({"herz"}), first=first)
         self.feeds: dict[str, Feed] = {}
 
     def _answer(self, asked: Request) -> Reply | NoAnswerError | None:
@@ -342,3 +346,15 @@ def test_36_what_we_may_not_read_is_named() -> None:
             await discovery.permitted(api, KINDS)
 
     asyncio.run(main())
+
+
+def test_04_what_a_killed_process_left_open_is_told_before_anything_is_decided() -> None:
+    async def work(scene: Scene) -> None:
+        # Nothing was awaited yet: the driver has not begun.
+        scene.left.append(Unresolved(7, "uid-gone", "default/gone", "n"))
+        await scene.api.until(lambda: scene.binds() == ["p"])
+        told = [one for one in scene.machine.events if isinstance(one, BindFinished)]
+        assert (told[0].uid, told[0].decision, told[0].resolved) == ("uid-gone", 7, "restart")
+        assert (told[0].outcome, told[0].message) == ("refused", "the pod is gone")
+
+    play(work, pending("p"))
