@@ -1,8 +1,9 @@
-"""What all tests share: in CI, the examples of property tests are the same on every run."""
+"""What all tests share: Ctrl-C, and in CI the same examples of property tests on every run."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,3 +11,7 @@ if os.environ.get("CI"):
     # A red run of a change must be the change's doing. What a test sets itself stays as it is.
     settings.register_profile("reproducible", derandomize=True, database=None, print_blob=True)
     settings.load_profile("reproducible")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what goes to the background so, and what tests start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 _STALL_NS = 5_000_000
 _GRACE_NS = 5_000_000_000
+_NUDGE = signal.SIGURG
+"""Interrupts a call of the main thread. Go's choice: nobody types it, few use it, and a shell that
+starts a program in the background lets it ignore SIGINT, but not this one."""
 _SOON_SECONDS = 0.1
 """How long a worker that was told to end may take before its step is interrupted."""
 _JOIN_SECONDS = 1.0
@@ -100,28 +103,44 @@ def _signals(native: _native.Runtime) -> Iterator[None]:
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     main = threading.get_ident()
     # After the grace, a call that the main thread is still in is interrupted.
-    native.listen(reader, lambda: signal.pthread_kill(main, signal.SIGINT))
+    native.listen(reader, lambda: signal.pthread_kill(main, _NUDGE))
     os.close(reader)
     wakeup_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        match native.interrupt():
-            case "raise":
-                signal.default_int_handler(number, frame)
-            case "abandon":
-                raise _native.Cancelled("main has ended, and so has the grace")
+        if native.interrupt() == "raise":
+            signal.default_int_handler(number, frame)
 
-    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_ours:
-        signal.signal(signal.SIGINT, interrupt)
+    others = signal.getsignal(_NUDGE)
+
+    def nudge(number: int, frame: FrameType | None) -> None:
+        if native.was_nudged():
+            raise _native.Cancelled("main has ended, and so has the grace")
+        if callable(others):
+            others(number, frame)
+
+    with ExitStack() as handlers:
+        handlers.callback(os.close, writer)
+        handlers.callback(signal.set_wakeup_fd, wakeup_before)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            handlers.enter_context(_handled(signal.SIGINT, interrupt))
+        if others is not None:  # None: a handler of C's, which would be lost.
+            handlers.enter_context(_handled(_NUDGE, nudge))
+        handlers.callback(native.listen, -1, None)
+        yield
+
+
+@contextmanager
+def _handled(
+    number: signal.Signals, handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        native.listen(-1, None)
-        if is_ours and signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.set_wakeup_fd(wakeup_before)
-        os.close(writer)
+        # One that was set since then stays.
+        if signal.getsignal(number) is handler:
+            signal.signal(number, before)
 
 
 @contextmanager

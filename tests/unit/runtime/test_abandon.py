@@ -224,9 +224,13 @@ def test_a_call_that_ends_while_it_is_left_ends_once() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_ends_without_the_call_and_without_a_word() -> None:
+@pytest.mark.parametrize("interrupt", ["default_int_handler", "SIG_IGN", "SIG_DFL", "print"])
+def test_a_run_ends_without_the_call_and_without_a_word(interrupt: str) -> None:
+    """Whatever Ctrl-C does: a shell lets what it starts in the background ignore it."""
     done = play(
-        """
+        f"""
+        import signal
+        signal.signal(signal.SIGINT, {"print" if interrupt == "print" else f"signal.{interrupt}"})
         reader, writer = os.pipe()
         async def step():
             os.read(reader, 1)
@@ -237,6 +241,32 @@ def test_a_run_ends_without_the_call_and_without_a_word() -> None:
                 await sleep(0.001)
         run(main(), grace_ns=60_000_000_000)
         sys.exit(7)
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+
+
+@pytest.mark.slow
+def test_out_of_band_data_stays_the_programs() -> None:
+    """SIGURG tells of it, and also ends the call: neither takes the other for itself."""
+    done = play(
+        """
+        import signal
+        told = []
+        signal.signal(signal.SIGURG, lambda number, _: told.append(number))
+        reader, writer = os.pipe()
+        async def step():
+            os.read(reader, 1)
+        async def main():
+            os.kill(os.getpid(), signal.SIGURG)
+            while not told:
+                await sleep(0.001)
+            go(step(), abandon=True)
+            while stats()["detached"] == 0:
+                await sleep(0.001)
+        run(main(), grace_ns=1_000_000)
+        os.kill(os.getpid(), signal.SIGURG)
+        sys.exit(7 if told == [signal.SIGURG] * 2 else f"{told}")
         """
     )
     assert (done.returncode, done.stderr) == (7, "")

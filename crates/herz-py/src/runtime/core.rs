@@ -372,11 +372,6 @@ impl Core {
     pub fn interrupt(self: &Arc<Self>, py: Python<'_>) -> &'static str {
         let main = {
             let mut register = self.register.get_mut(py);
-            if std::mem::take(&mut register.has_nudged) {
-                let seat = self.machine.crew.seat_of(0);
-                let is_stuck = seat.is_detached.load(Ordering::Relaxed);
-                return if is_stuck { "abandon" } else { "ignore" };
-            }
             register.interrupts += 1;
             let is_first = register.interrupts == 1 && register.closes_ns.is_none();
             let main = register.main.as_ref().filter(|_| is_first);
@@ -389,6 +384,15 @@ impl Core {
             }
             None => "raise",
         }
+    }
+
+    /// Whether the nudge has come, and the calling thread, which `run` was called on, is still in
+    /// the step that it was meant for. Asked once.
+    pub fn was_nudged(&self, py: Python<'_>) -> bool {
+        let has_nudged = std::mem::take(&mut self.register.get_mut(py).has_nudged);
+        // A seat stays detached after its step's end: only the task tells that it is inside one.
+        let seat = self.machine.crew.seat_of(0);
+        has_nudged && seat.is_detached.load(Ordering::Relaxed) && current::task(py).is_some()
     }
 
     /// The run is over but for the thread that called it, which is still inside a call: that call

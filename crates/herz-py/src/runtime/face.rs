@@ -166,8 +166,12 @@ impl Runtime {
         errands::work(py, &self.core);
     }
 
-    /// Ctrl-C came. "cancel": main has been; "raise": raise it here; "abandon": this call is what
-    /// the end of the run still waits for; "ignore": it ended in time.
+    /// Whether the call that the calling thread is in is what the end of the run still waits for.
+    fn was_nudged(&self, py: Python<'_>) -> bool {
+        self.core.was_nudged(py)
+    }
+
+    /// Ctrl-C came. "cancel": main has been; "raise": raise it here.
     fn interrupt(&self, py: Python<'_>) -> &'static str {
         self.core.interrupt(py)
     }
