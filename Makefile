@@ -27,7 +27,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run simulate test e2e-real race tsan soak faults sim fuzz check lock docs fmt clean ci FORCE
+.PHONY: help setup run simulate test check-macos e2e-real race tsan soak faults sim fuzz check lock docs fmt clean ci FORCE
 .PHONY: bench bench-live bench-runtime bench-sla
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
@@ -56,6 +56,9 @@ tsan: ## ThreadSanitizer over the runtime's Rust tests; needs a nightly Rust wit
 	RUSTFLAGS="-Zsanitizer=thread" cargo +nightly test --locked --quiet --release -Zbuild-std \
 	  --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/tsan \
 	  --package herz-core --lib runtime
+
+check-macos: ## The Rust part, type-checked for macOS on any machine; needs `rustup target add aarch64-apple-darwin`
+	PYO3_CROSS_PYTHON_VERSION=3.11 cargo clippy --locked --quiet --workspace --target aarch64-apple-darwin -- -D warnings
 
 e2e-real: setup ## The contract against the server of HERZ_TEST_KUBECONFIG, or a control plane started here
 ifdef HERZ_TEST_KUBECONFIG

@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -35,7 +36,11 @@ _COUNTED_MAX = 100_000
 _SECONDS_MAX = 2.0
 """Bound: how long either side waits for the other."""
 _ANSWER_MAX = 16 << 20
-_PEER = struct.Struct("=iII")
+if sys.platform == "darwin":
+    # SOL_LOCAL, LOCAL_PEERCRED and xucred of sys/un.h and sys/ucred.h.
+    _PEER_OPTION, _PEER = (0, 1), struct.Struct("=IIhxx16I")
+else:
+    _PEER_OPTION, _PEER = (socket.SOL_SOCKET, socket.SO_PEERCRED), struct.Struct("=iII")
 
 
 class NotInspectableError(OSError):
@@ -71,7 +76,7 @@ def _checked_folder() -> Path:
 
 def peer_uid(connection: socket.socket) -> int:
     """The user at the other end, as the kernel says."""
-    answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    answer = connection.getsockopt(*_PEER_OPTION, _PEER.size)
     return int(_PEER.unpack(answer)[1])
 
 
@@ -222,11 +227,24 @@ def listening() -> list[int]:
     for path in sorted(_checked_folder().glob("*.sock")):
         if not path.stem.isdigit():
             continue
-        if Path("/proc", path.stem).is_dir():
+        if _owner(int(path.stem)) is not None:
             found.append(int(path.stem))
         else:
             path.unlink(missing_ok=True)
     return sorted(found)
+
+
+def _owner(pid: int) -> int | None:
+    """The user, the effective one, whose process it is; None: there is no such process."""
+    if sys.platform == "darwin":
+        asked = ["ps", "-o", "uid=", "-p", str(pid)]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        return int(told) if told.strip() else None
+    try:
+        status = Path("/proc", str(pid), "status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(status.split("\nUid:\t", 1)[1].split()[1])
 
 
 def snapshot(pid: int) -> dict[str, Any]:
@@ -235,11 +253,9 @@ def snapshot(pid: int) -> dict[str, Any]:
     Raises:
         NotInspectableError: there is no such process, it is another user's, or it does not listen.
     """
-    try:
-        status = Path("/proc", str(pid), "status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        raise NotInspectableError(f"there is no process {pid}") from None
-    owner = int(status.split("\nUid:\t", 1)[1].split()[1])  # the effective one
+    owner = _owner(pid)
+    if owner is None:
+        raise NotInspectableError(f"there is no process {pid}")
     if owner != os.geteuid():
         raise NotInspectableError(
             f"process {pid} belongs to the user {owner}, not to {os.geteuid()}: look as that user"

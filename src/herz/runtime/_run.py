@@ -100,7 +100,9 @@ def _signals(native: _native.Runtime) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
     main = threading.get_ident()
     # After the grace, a call that the main thread is still in is interrupted.
     native.listen(reader, lambda: signal.pthread_kill(main, _NUDGE))

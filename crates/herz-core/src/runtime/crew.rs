@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::processor::WorkerId;
 use super::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Bell, Lock, Ordering, Spin};
+use super::thread;
 
 /// What an idle worker is told to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -169,8 +170,8 @@ impl<T> Crew<T> {
 
     /// Notes the calling thread as the worker's.
     pub fn sit(&self, worker: WorkerId) {
-        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-        self.seat_of(worker).thread.store(thread, Ordering::Relaxed);
+        let seat = self.seat_of(worker);
+        seat.thread.store(thread::number(), Ordering::Relaxed);
     }
 
     /// Takes an idle worker out that no task has locked, worker 0 first; the caller owes it an
@@ -486,24 +487,8 @@ impl<T> Crew<T> {
 impl<T> Seat<T> {
     /// CPU time that the worker's thread has used, in nanoseconds; None when it is gone.
     pub fn cpu_ns(&self) -> Option<u64> {
-        cpu_ns(self.thread.load(Ordering::Relaxed))
+        thread::cpu_ns(self.thread.load(Ordering::Relaxed))
     }
-}
-
-/// CPU time that a thread has used, in nanoseconds; None when it is gone, or 0.
-#[must_use]
-pub fn cpu_ns(thread: u32) -> Option<u64> {
-    // The kernel's number of a thread's CPU clock: the complement of its id, "this thread", "time
-    // scheduled" (linux/posix-timers.h).
-    let clock = (!thread.cast_signed()) << 3 | 0b110;
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is ours to write; a clock that is none is refused by the kernel.
-    let refused = unsafe { libc::clock_gettime(clock, &raw mut time) } != 0;
-    (thread != 0 && !refused)
-        .then_some(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
 }
 
 #[cfg(test)]

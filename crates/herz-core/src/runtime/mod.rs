@@ -57,6 +57,7 @@ pub mod sync;
 #[cfg(not(loom))]
 pub mod sysmon;
 pub mod task;
+pub mod thread;
 pub mod timers;
 #[cfg(not(loom))]
 pub mod trace;

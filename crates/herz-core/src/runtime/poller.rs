@@ -1,27 +1,36 @@
-//! The network poller: epoll, an eventfd that breaks its wait, and the kernel's own clock.
+//! The network poller: who waits, who ends the wait, and the kernel's own clock.
 //!
 //! One thread polls at a time: the one that holds the processor, or the monitor for it. Timeouts
-//! are nanoseconds (`epoll_pwait2`, Linux 5.11), and the waiting thread's timer slack is 1 ns.
-//! Descriptors are watched for edges, each under a key of [`super::descriptors`].
+//! are nanoseconds, and the waiting thread's timer slack is 1 ns. Descriptors are watched for
+//! edges, each under a key of [`super::descriptors`]. What the kernel does is behind one face:
+//! [`list::List`], epoll on Linux and kqueue on macOS.
 
 use std::io;
-use std::num::NonZeroU64;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::buffer::spare_capacity;
-use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::descriptors::{Kernel, Key, Readiness};
 use super::sync::{AtomicBool, OnceLock, Ordering, fence};
 
+#[cfg(target_os = "linux")]
+#[path = "poller/epoll.rs"]
+mod list;
+#[cfg(target_vendor = "apple")]
+#[path = "poller/kqueue.rs"]
+mod list;
+
+use list::List;
+
 const SECOND_NS: u64 = 1_000_000_000;
 const EVENTS: usize = 128;
+const NO_TIME: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 /// What our own descriptors are registered under; no [`Key`] has such a word.
 const BELL: u64 = u64::MAX;
 const SIGNALS: u64 = u64::MAX - 1;
-/// The bell is never read: each write to it is an edge, which ends a wait.
-const EDGES: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ET);
 
 /// Nanoseconds of the monotonic clock.
 #[must_use]
@@ -31,8 +40,7 @@ pub fn now_ns() -> u64 {
 }
 
 pub struct Poller {
-    epoll: OwnedFd,
-    bell: OwnedFd,
+    list: List,
     /// A pipe to which the interpreter writes when a signal comes.
     signals: OnceLock<OwnedFd>,
     /// Whether somebody must ring for the poller to look again.
@@ -45,7 +53,7 @@ pub struct Poller {
 }
 
 /// Room for what one look at the kernel brings.
-pub struct Events(Vec<epoll::Event>);
+pub struct Events(Vec<list::Event>);
 
 // SAFETY: plain data. What makes an event look bound to its thread is that its word may be a
 // pointer; ours are keys.
@@ -60,50 +68,17 @@ impl Default for Events {
 impl Events {
     /// The events of watched descriptors.
     pub fn drain(&mut self) -> impl Iterator<Item = (Key, Readiness)> + '_ {
-        self.0.drain(..).map(|event| {
-            let odd = epoll::EventFlags::RDHUP
-                | epoll::EventFlags::HUP
-                | epoll::EventFlags::ERR
-                | epoll::EventFlags::PRI;
-            let ended = epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-            let read = epoll::EventFlags::IN | odd;
-            let write = epoll::EventFlags::OUT | ended;
-            let (flags, word) = (event.flags, event.data.u64());
-            let what = Readiness {
-                read: flags.intersects(read),
-                write: flags.intersects(write),
-                is_odd: flags.intersects(odd),
-            };
-            (Key::of_word(word), what)
-        })
+        self.0
+            .drain(..)
+            .map(|event| (Key::of_word(list::word(&event)), list::readiness(&event)))
     }
 
     fn has(&self, key: u64) -> bool {
-        self.0.iter().any(|event| event.data.u64() == key)
+        self.0.iter().any(|event| list::word(event) == key)
     }
 
     fn only_keys(&mut self) {
-        self.0.retain(|event| event.data.u64() < SIGNALS);
-    }
-}
-
-/// Restores the thread's timer slack.
-pub struct Slack(u64);
-
-impl Slack {
-    /// Sets this thread's timer slack to 1 ns: the default adds 50 µs to each timed wait.
-    #[must_use]
-    pub fn least() -> Self {
-        let before = rustix::thread::current_timer_slack().unwrap_or(0);
-        // Refused (a sandbox): waits are coarser, nothing else changes.
-        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        Self(before)
-    }
-}
-
-impl Drop for Slack {
-    fn drop(&mut self) {
-        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(self.0));
+        self.0.retain(|event| list::word(event) < SIGNALS);
     }
 }
 
@@ -111,25 +86,13 @@ impl Poller {
     /// # Errors
     /// No descriptor is left to the process, or the kernel is older than Linux 5.11.
     pub fn new() -> io::Result<Self> {
-        let poller = Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        Ok(Self {
+            list: List::new()?,
             signals: OnceLock::new(),
             asleep: AtomicBool::new(false),
             turn: AtomicBool::new(false),
             process: std::process::id(),
-        };
-        poller.add(&poller.bell, BELL)?;
-        // Refused once here, by a kernel before 5.11, instead of at every wait.
-        let mut events = [const { std::mem::MaybeUninit::uninit() }; 1];
-        epoll::wait(&poller.epoll, &mut events, Some(&Timespec::default()))?;
-        Ok(poller)
-    }
-
-    fn add(&self, descriptor: &OwnedFd, key: u64) -> io::Result<()> {
-        let key = epoll::EventData::new_u64(key);
-        epoll::add(&self.epoll, descriptor, key, EDGES)?;
-        Ok(())
+        })
     }
 
     /// Whether this is a copy in the child of a fork. Its list is the parent's: what is taken out
@@ -143,7 +106,7 @@ impl Poller {
     /// # Errors
     /// The kernel refuses the descriptor.
     pub fn listen(&self, pipe: OwnedFd) -> io::Result<()> {
-        self.add(&pipe, SIGNALS)?;
+        self.list.watch_signals(&pipe)?;
         let _ = self.signals.set(pipe);
         Ok(())
     }
@@ -181,8 +144,7 @@ impl Poller {
         // ORDERING: see `prepare`.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
-            // A counter that is full is readable, which is all that is wanted.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            self.list.ring();
         }
     }
 
@@ -197,7 +159,7 @@ impl Poller {
             }
         });
         // An interrupt by a signal ends the wait like any event: the caller looks at everything.
-        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events.0), left.as_ref());
+        self.list.wait(left.as_ref(), &mut events.0);
         self.call_off();
         self.sort_out(events);
     }
@@ -207,8 +169,7 @@ impl Poller {
         if !self.takes_turn() {
             return false;
         }
-        let none = Timespec::default();
-        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events.0), Some(&none));
+        self.list.wait(Some(&NO_TIME), &mut events.0);
         self.end_turn();
         self.sort_out(events);
         !events.0.is_empty()
@@ -219,13 +180,12 @@ impl Poller {
         if !self.takes_turn() {
             return false;
         }
-        let none = Timespec::default();
-        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events.0), Some(&none));
+        self.list.wait(Some(&NO_TIME), &mut events.0);
         if events.has(SIGNALS)
             && let Some(pipe) = self.signals.get()
         {
-            // Its edge was for the thread that waits next: a change of the entry brings it back.
-            let _ = epoll::modify(&self.epoll, pipe, epoll::EventData::new_u64(SIGNALS), EDGES);
+            // Its edge was for the thread that waits next: this brings it back.
+            let _ = self.list.watch_signals(pipe);
         }
         self.end_turn();
         events.only_keys();
@@ -250,22 +210,11 @@ impl Poller {
 
 impl Kernel for Poller {
     fn add(&self, key: Key, number: u32) -> io::Result<()> {
-        let flags =
-            EDGES | epoll::EventFlags::OUT | epoll::EventFlags::PRI | epoll::EventFlags::RDHUP;
-        let key = epoll::EventData::new_u64(key.word());
-        let descriptor = borrow(number);
-        match epoll::add(&self.epoll, descriptor, key, flags) {
-            // Still listed, from a watch that the kernel was not told the end of.
-            Err(rustix::io::Errno::EXIST) => {
-                Ok(epoll::modify(&self.epoll, descriptor, key, flags)?)
-            }
-            done => Ok(done?),
-        }
+        self.list.add(key.word(), borrow(number))
     }
 
     fn remove(&self, number: u32) {
-        // Refused where it was closed already: then the kernel has forgotten it.
-        let _ = epoll::delete(&self.epoll, borrow(number));
+        self.list.remove(borrow(number));
     }
 }
 
@@ -277,6 +226,7 @@ fn borrow<'a>(number: u32) -> BorrowedFd<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::thread::Slack;
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
 use rustix::time::Timespec;
 
 use super::descriptors::Side;
@@ -34,14 +34,19 @@ pub fn receive(socket: &OwnedFd, room: &mut [u8]) -> Tried<usize> {
     }
 }
 
+#[cfg(target_os = "linux")]
+const QUIETLY: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+/// Without Linux's flag: the interpreter, like Rust's own programs, ignores SIGPIPE.
+#[cfg(target_vendor = "apple")]
+const QUIETLY: SendFlags = SendFlags::DONTWAIT;
+
 /// Writes what the kernel has room for.
 ///
 /// # Errors
 /// The connection failed.
 pub fn send(socket: &OwnedFd, bytes: &[u8]) -> Tried<usize> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     loop {
-        let done = rustix::net::send(socket, bytes, flags);
+        let done = rustix::net::send(socket, bytes, QUIETLY);
         if !matches!(done, Err(Errno::INTR)) {
             return tried(done);
         }
@@ -53,14 +58,28 @@ pub fn send(socket: &OwnedFd, bytes: &[u8]) -> Tried<usize> {
 /// # Errors
 /// No descriptor or no memory is left, or the socket does not listen.
 pub fn accept(listener: &OwnedFd) -> Tried<OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     loop {
-        match rustix::net::accept_with(listener, flags) {
+        match accepted(listener) {
             // The other side gave up while it was queued: the next one, then.
             Err(Errno::INTR | Errno::CONNABORTED) => {}
             done => return tried(done),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn accepted(listener: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+    rustix::net::accept_with(listener, flags)
+}
+
+/// In three calls: a process that is forked in between has the descriptor, too.
+#[cfg(target_vendor = "apple")]
+fn accepted(listener: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let socket = rustix::net::accept(listener)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
 /// Whether a connection that was begun stands now.
@@ -93,8 +112,8 @@ pub fn close_write(socket: &OwnedFd) -> io::Result<()> {
 /// Whether its addresses are the internet's.
 #[must_use]
 pub fn is_internet(socket: &OwnedFd) -> bool {
-    let domain = sockopt::socket_domain(socket);
-    domain.is_ok_and(|domain| [AddressFamily::INET, AddressFamily::INET6].contains(&domain))
+    let own = rustix::net::getsockname(socket);
+    own.is_ok_and(|own| [AddressFamily::INET, AddressFamily::INET6].contains(&own.address_family()))
 }
 
 /// Whether it is a stream socket.

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::crew::Errand;
 use super::machine::{Machine, Task};
-use super::poller::{Slack, now_ns};
+use super::poller::now_ns;
 use super::processor::{Phase, Seen, WorkerId};
 use super::queue::census::Census;
 use super::queue::executor::Executor;
 use super::sync::{Arc, AtomicBool, AtomicPtr, Bell, Ordering, Weak, fence};
+use super::thread::Slack;
 use super::trace::schedtrace::{self, Sched, Schedule};
 use super::trace::stalls::Stall;
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use super::task::{Payload, Runnable};
 
 /// Bytes that come together.
+#[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
 /// What a step reads of a task, of a coroutine with a small frame, and of a context.
 const TASK: usize = 96;

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use herz_core::runtime::crew::Errand;
-use herz_core::runtime::poller::Slack;
 use herz_core::runtime::processor::WorkerId;
 use herz_core::runtime::sync::assert_none_held;
+use herz_core::runtime::thread::Slack;
 use herz_core::runtime::trace::ring::Kind;
 use herz_core::runtime::trace::stalls::Waiting;
 use pyo3::prelude::*;

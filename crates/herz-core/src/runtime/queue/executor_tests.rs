@@ -6,11 +6,11 @@ use std::sync::mpsc;
 
 use super::super::outside::{Armed, Watched};
 use super::*;
-use crate::runtime::crew;
 use crate::runtime::descriptors::Side;
 use crate::runtime::poller::now_ns;
 use crate::runtime::stream;
 use crate::runtime::sysmon::Pulse;
+use crate::runtime::thread;
 
 fn processors(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
@@ -179,7 +179,8 @@ fn a_step_that_burns_or_has_nobody_waiting_keeps_its_processor() {
     });
     began.1.recv().unwrap();
     // By its own clock it is always on the CPU, however busy the machine is.
-    let cpu_ns = || crew::cpu_ns(executor.shared.seats[0].thread.load(Ordering::Relaxed)).unwrap();
+    let cpu_ns =
+        || thread::cpu_ns(executor.shared.seats[0].thread.load(Ordering::Relaxed)).unwrap();
     for look in 1..5 {
         while cpu_ns() < look * 40_000_000 {
             std::thread::yield_now();

@@ -7,10 +7,10 @@
 //! word says by one exchange whether it is still the same step.
 
 use super::executor::{Executor, Grant};
-use crate::runtime::crew;
 use crate::runtime::processor::{Phase, Seen};
 use crate::runtime::sync::Ordering;
 use crate::runtime::sysmon::Pulse;
+use crate::runtime::thread;
 
 /// The time between two looks; and where a step has been the same at two of them.
 const LOOK_NS: u64 = 1_000_000;
@@ -60,7 +60,7 @@ impl Executor {
             };
             again_ns = SHORT_NS;
             let seat = &shared.seats[seen.owner as usize];
-            let cpu_ns = crew::cpu_ns(seat.thread.load(Ordering::Relaxed));
+            let cpu_ns = thread::cpu_ns(seat.thread.load(Ordering::Relaxed));
             let passed = now_ns.saturating_sub(before.at_ns);
             let used = cpu_ns.zip(before.cpu_ns).map(|(now, then)| now - then);
             *look = Some(Look {

@@ -13,10 +13,10 @@ use super::idle::{Asked, Settled};
 use super::outside::Room;
 use super::ring::{self, Pass};
 use super::victims::Random;
-use crate::runtime::poller::Slack;
 use crate::runtime::processor::{Claim, WorkerId};
 use crate::runtime::sync::atomic::{AtomicU64, Ordering};
 use crate::runtime::sync::{Arc, assert_none_held, spin_loop};
+use crate::runtime::thread::{self, Slack};
 use crate::runtime::trace::clock::Clock;
 use crate::runtime::trace::track::{Measure, Probe, Track};
 
@@ -139,9 +139,8 @@ impl<'a> Worker<'a> {
     /// A worker's whole life.
     pub(super) fn run(mut self) {
         let _slack = Slack::least();
-        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
         let seat = &self.shared.seats[self.number as usize];
-        seat.thread.store(thread, Ordering::Relaxed);
+        seat.thread.store(thread::number(), Ordering::Relaxed);
         // SAFETY: it takes nothing and always succeeds.
         self.track.sit(unsafe { libc::pthread_self() } as u64);
         while let Some(grant) = self.rest() {
