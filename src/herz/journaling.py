@@ -29,7 +29,7 @@ from herz.model.journal import Kind
 from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
 from herz.profiles import profiles_of
-from herz.state import frozen, is_quiet, settle, thawed
+from herz.state import frozen, is_quiet, settle, thawed, uncollected
 from herz.world.store.clockless import clockless
 from herz.world.store.files import FileStore, Reader
 from herz.world.store.index import Index
@@ -196,8 +196,9 @@ def verified(
     Raises:
         ConfigError: there is no journal.
     """
-    reader = Reader(folder)
-    return Verification(reader, first=first, end=end, since=since, judge=judge).run()
+    verification = Verification(Reader(folder), first=first, end=end, since=since, judge=judge)
+    with uncollected():
+        return verification.run()
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +44,7 @@ SEGMENT_BYTES_MAX: Final = 64 << 20
 """A segment that has reached this is followed by another."""
 SUFFIX: Final = ".seg"
 HASH_BYTES: Final = 32
+_entry = itemgetter(1)
 _TERM_BYTES: Final = 12
 
 
@@ -110,7 +113,11 @@ class Reader:
         for data, batch in self.batches(first):
             if end is not None and batch.first >= end:
                 return
-            for index, (_, entry) in enumerate(entries_of(data, batch), batch.first):
+            found = zip(count(batch.first), map(_entry, entries_of(data, batch)), strict=False)
+            if first <= batch.first and (end is None or batch.first + batch.entries <= end):
+                yield from found  # All of it.
+                continue
+            for index, entry in found:
                 if end is not None and index >= end:
                     return
                 if index >= first:
