@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from hashlib import sha3_384
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -14,7 +13,7 @@ from herz.commit.audit.checkpoint import largest_first, parse_signed
 from herz.commit.audit.quote import Stated, check_quote
 from herz.errors import AuditError, ConfigError
 from herz.world.signer.tpm import HANDLE_DEFAULT, Tpm
-from herz.world.store.files import Reader
+from herz.world.store.where import Where, reader_of
 
 HANDLE: Final = HANDLE_DEFAULT + 1
 """Where the attestation key is, beside the one that signs."""
@@ -49,11 +48,11 @@ class QuoteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return msgspec.json.format(msgspec.json.encode(self)).decode() + "\n"
 
 
-def make_quote(folder: Path, tcti: str, handle: int, *, is_new: bool) -> QuoteFile:
+def make_quote(where: Where, tcti: str, handle: int, *, is_new: bool) -> QuoteFile:
     """Have a TPM quote its PCRs, bound to the journal's last checkpoint.
 
     Args:
-        folder: the journal.
+        where: the journal.
         tcti: how the TPM is reached.
         handle: of its attestation key.
         is_new: whether the key is made now.
@@ -62,7 +61,7 @@ def make_quote(folder: Path, tcti: str, handle: int, *, is_new: bool) -> QuoteFi
         ConfigError: there is no journal, or no checkpoint, or the handle is taken.
         WorldError: the TPM refused, or cannot be reached.
     """
-    notes = largest_first(Reader(folder).notes())
+    notes = largest_first(reader_of(where).notes())
     note = next(iter(notes), None)
     if note is None:
         fix = "sign one first: herz audit sign"

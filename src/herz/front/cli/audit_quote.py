@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from herz.errors import ConfigError
 from herz.front import quoting
 from herz.front.atomic import checked_target, write_whole
 from herz.front.cli.failure import Exit
+from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name
 from herz.front.cli.printing import print_answer
 from herz.front.trusting import read_file
@@ -29,7 +29,7 @@ OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 
 def quote(
     *,
-    journal: Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")],
+    journal: JournalOption,
     tpm: Annotated[str, typer.Option(metavar="TCTI", help="How the TPM 2.0 is reached.")],
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="The quote's file.")],
     tpm_handle: Annotated[
@@ -39,9 +39,10 @@ def quote(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have a TPM state its PCRs 0 to 7 and 10, bound to the journal's last checkpoint."""
+    where = journal_at(journal)
     target = checked_target(to, option="--to")
     made = quoting.make_quote(
-        Path(checked_name(journal, option="--journal")),
+        where,
         checked_name(tpm, option="--tpm"),
         _handle(tpm_handle),
         is_new=create,
@@ -51,7 +52,7 @@ def quote(
     print_answer(
         {"file": to, "size": size, "key": made.key, "keeper": made.keeper},
         output,
-        title=f"herz audit quote {journal}",
+        title=f"herz audit quote {where}",
         columns=("figure", "value"),
         rows=[("entries", str(size)), ("keeper", made.keeper), ("file", to)],
         after=[f"the attestation key, to be remembered elsewhere: {made.key}"],

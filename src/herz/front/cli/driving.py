@@ -28,6 +28,7 @@ from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.limits import Limits
 from herz.world.kube.transport import Transport
+from herz.world.store.where import Where, beside, exists
 
 ResultT = TypeVar("ResultT")
 SCHEDULER_NAME: Final = "herz"
@@ -108,7 +109,7 @@ class Live:
         what: decides, about whose pods.
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
-        journal: the folder.
+        journal: where it is.
         waits: whether a server that cannot be reached is waited for.
         tell: shows a person what happens.
         started: told once, when it schedules.
@@ -119,7 +120,7 @@ class Live:
     what: Deciding
     kubeconfig: Path | None
     context: str | None
-    journal: Path
+    journal: Where
     waits: bool
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
@@ -152,7 +153,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         term = await _until(operations.leading(), end)
         if term is None:
             return
-        asked = left_open(settings.journal) if (settings.journal / "segments").is_dir() else []
+        asked = left_open(settings.journal) if exists(settings.journal) else []
         sinks, see = (operations.metrics,), operations.see
         with continued(settings.journal, term=term, sinks=sinks, made_known=see) as make:
             machine = make(settings.what.policy)
@@ -180,7 +181,7 @@ async def _drive(
         partial(resolved, asked),
     )
     settings.operations.watch(driver)
-    with comparable(driver, settings.journal):
+    with comparable(driver, beside(settings.journal)):
         await _run(settings, driver, version, end)
 
 

@@ -36,7 +36,7 @@ from herz.world.kube.kubeconfig import Access
 from herz.world.kube.lease import Durations, Elector, asking, here, identity
 from herz.world.kube.metrics import Metrics
 from herz.world.kube.transport import Transport
-from herz.world.store.files import Reader
+from herz.world.store.where import Where, exists, reader_of
 
 GRACE_SECONDS: Final = 45.0
 """How long a scheduler may take to stop: its driver's own bounds, and some more."""
@@ -146,7 +146,7 @@ class Guarding:
         serving: its endpoints; None: on loopback, at a free port.
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
-        journal: the folder, whose terms are below ours.
+        journal: whose terms are below ours.
         waits: whether a server that cannot be reached is waited for.
     """
 
@@ -154,7 +154,7 @@ class Guarding:
     serving: Serving | None
     kubeconfig: Path | None
     context: str | None
-    journal: Path
+    journal: Where
     waits: bool
 
     async def run(self, arguments: Sequence[str]) -> int:
@@ -166,7 +166,7 @@ class Guarding:
         transport = Transport(Access(self.kubeconfig, self.context))
         try:
             await discovery.reached(transport, _tell, waits=self.waits)
-            term = Reader(self.journal).leader_term() if self.journal.is_dir() else 0
+            term = reader_of(self.journal).leader_term() if exists(self.journal) else 0
             elector = Elector(
                 identity(),
                 self.election.lease,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from herz.front.cli import run_options as options
+from herz.front.cli.journals import journal_at
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
     from herz.front.cli.driving import Deciding
     from herz.world.kube.driver import Driver
+    from herz.world.store.where import Where
 
 EXAMPLE = """Examples:
 
@@ -67,7 +69,7 @@ def run(
         given = {"--journal": journal, "--leader-elect": leader_elect or None}
         asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
-    folder = journal_folder(journal)
+    kept = live_journal(journal)
 
     election = operating.election(
         is_on=leader_elect,
@@ -80,17 +82,17 @@ def run(
     operating.log_as(logging_format)
     guard = operating.guarded()
     if election is not None and guard is None:
-        guarding = operating.Guarding(election, served, *where, folder, not no_wait)
+        guarding = operating.Guarding(election, served, *where, kept, not no_wait)
         return operating.run_guard(guarding, sys.argv[1:])
     shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
     settings = driving.Live(
         what=what,
         kubeconfig=where[0],
         context=where[1],
-        journal=folder,
+        journal=kept,
         waits=not no_wait,
         tell=tell,
-        started=lambda driver, version: _started(driver, version, what, folder, output),
+        started=lambda driver, version: _started(driver, version, what, kept, output),
         operations=shown,
     )
     held = None
@@ -100,13 +102,13 @@ def run(
     return 0
 
 
-def _started(driver: Driver, version: str, what: Deciding, folder: Path, output: Output) -> None:
+def _started(driver: Driver, version: str, what: Deciding, kept: Where, output: Output) -> None:
     answer = {
         "server": driver.address,
         "version": version,
         "scheduler names": ", ".join(what.names),
         "policy": f"{what.policy.name} {what.policy.digest}",
-        "journal": str(folder),
+        "journal": str(kept),
         "nodes": driver.counted("nodes"),
         "pods": driver.counted("pods"),
         "process": os.getpid(),
@@ -127,9 +129,10 @@ def tell(text: str) -> None:
     sys.stderr.flush()
 
 
-def journal_folder(text: str | None) -> Path:
-    """The journal's folder; without a name, one below the user's own data."""
+def live_journal(text: str | None) -> Where:
+    """Where the journal is; without a name, below the user's own data."""
     if text is not None:
-        return Path(checked_name(text, option="--journal")).absolute()
+        where = journal_at(text)
+        return where.absolute() if isinstance(where, Path) else where
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "herz" / "journal"

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from herz.front.cli.journals import ENVIRONMENT, FORM
+
 _Text = str | None
 Kubeconfig = Annotated[
     _Text,
@@ -27,7 +29,13 @@ SchedulerName = Annotated[
     typer.Option(metavar="NAME", help="Whose pods: spec.schedulerName. Repeat for several. [herz]"),
 ]
 Journal = Annotated[
-    _Text, typer.Option(metavar="DIR", help="The journal; one that is there goes on.")
+    _Text,
+    typer.Option(
+        metavar=FORM,
+        envvar=ENVIRONMENT,
+        show_envvar=False,
+        help="The journal; one that is there goes on. Replicas share one in PostgreSQL.",
+    ),
 ]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")

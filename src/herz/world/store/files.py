@@ -20,8 +20,8 @@ from typing import Final
 
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import journal
-from herz.model.journal import Sealed
 from herz.ports import Sync
+from herz.world.store.evidence import HASH_BYTES, Evidence, StaleWriterError
 from herz.world.store.frames import (
     SEGMENT,
     Batch,
@@ -41,15 +41,10 @@ from herz.world.store.notes import NoteFile
 SEGMENT_BYTES_MAX: Final = 64 << 20
 """A segment that has reached this is followed by another."""
 SUFFIX: Final = ".seg"
-HASH_BYTES: Final = 32
 _TERM_BYTES: Final = 12
 
 
-class StaleWriterError(WorldError):
-    """Another leader writes the journal now."""
-
-
-class Reader:
+class Reader(Evidence):
     """The segments of a journal, read only; they may grow meanwhile.
 
     Args:
@@ -63,10 +58,21 @@ class Reader:
         self.folder = folder
         self._notes = NoteFile(folder / "checkpoints")
         self.cut = ""
-        """Where reading found the last append cut off, in words."""
+        # The segments that `batches` saw last.
+        self._begins: list[int] = []
         if not (folder / "segments").is_dir():
             fix = "name a folder that --journal wrote"
             raise ConfigError("no journal", where="--journal", value=str(folder), fix=fix)
+
+    @property
+    def name(self) -> str:
+        """See `Evidence.name`."""
+        return str(self.folder)
+
+    @property
+    def beside(self) -> Path:
+        """See `Evidence.beside`."""
+        return self.folder
 
     def segments(self) -> list[tuple[int, Path]]:
         """First entry and file of each segment, in order."""
@@ -83,7 +89,8 @@ class Reader:
             DamageError: at the first entry that cannot be read.
         """
         segments = self.segments()
-        start = max(0, bisect_right([begins for begins, _ in segments], first) - 1)
+        self._begins = [begins for begins, _ in segments]
+        start = max(0, bisect_right(self._begins, first) - 1)
         expected = 0 if start == 0 else segments[start][0]
         for begins, path in segments[start:]:
             if begins != expected:
@@ -105,16 +112,23 @@ class Reader:
                 expected += batch.entries
                 offset = batch.end
 
-    def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
-        """See `herz.ports.Journal.read`."""
-        for data, batch in self.batches(first):
-            if end is not None and batch.first >= end:
-                return
-            for index, (_, entry) in enumerate(entries_of(data, batch), batch.first):
-                if end is not None and index >= end:
-                    return
-                if index >= first:
-                    yield index, entry
+    def segment_of(self, batch: Batch) -> int:
+        """See `Evidence.segment_of`."""
+        return self._begins[bisect_right(self._begins, batch.first) - 1]
+
+    def bytes_at(self, segment: int, offset: int, count: int) -> bytes:
+        """See `Evidence.bytes_at`."""
+        path = self._segment(segment)
+        try:
+            with open(path, "rb") as file:
+                return os.pread(file.fileno(), count, offset)
+        except OSError as error:
+            raise WorldError(f"cannot read {path}: {error.strerror or error}") from error
+
+    def end(self) -> tuple[int, int] | None:
+        """See `Evidence.end`."""
+        segments = self.segments()
+        return (segments[-1][0], segments[-1][1].stat().st_size) if segments else None
 
     def read_hashes(self, level: int, first: int, count: int) -> bytes:
         """See `herz.ports.Journal.read_hashes`."""
@@ -138,21 +152,17 @@ class Reader:
             raise AuditError(f"blob {digest}: its bytes have another digest")
         return data
 
-    def leader_term(self) -> int:
-        """The leader's term; 0 where none was noted.
+    def blobs(self) -> list[str]:
+        """See `Evidence.blobs`."""
+        return sorted(path.name for path in (self.folder / "blobs").iterdir() if not path.suffix)
 
-        Raises:
-            AuditError: it is damaged.
-        """
+    def leader_term(self) -> int:
+        """See `Evidence.leader_term`."""
         path = self.folder / "term"
         return _term_of(_read(path) if path.exists() else b"", self.folder)
 
     def make_certain(self) -> None:
-        """Put on the disk what others have appended, so that it may be signed for.
-
-        Raises:
-            WorldError: the disk refused.
-        """
+        """See `Evidence.make_certain`."""
         try:
             for _, path in self.segments()[-1:]:
                 with open(path, "rb") as file:
@@ -163,6 +173,9 @@ class Reader:
     def keep_note(self, note: bytes) -> None:
         """See `herz.ports.Store.keep_note`."""
         self._notes.append(note)
+
+    def _segment(self, first: int) -> Path:
+        return self.folder / "segments" / f"{first:020}{SUFFIX}"
 
 
 class FileStore(Reader):
@@ -387,7 +400,7 @@ class FileStore(Reader):
         self._end += length
 
     def _begin(self, first: int) -> None:
-        path = self.folder / "segments" / f"{first:020}{SUFFIX}"
+        path = self._segment(first)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
         header = segment_header(first)

@@ -13,7 +13,8 @@ import pytest
 
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
-from herz.world.store.files import FileStore, Reader, StaleWriterError
+from herz.world.store.evidence import StaleWriterError
+from herz.world.store.files import FileStore, Reader
 from herz.world.store.frames import DamageError, erased, framed
 
 
