@@ -24,7 +24,7 @@ from herz.config import Policies, Policy, canonical_policy, policy_of
 from herz.cycle import Cycle
 from herz.engine import engine, engine_digest
 from herz.errors import ConfigError
-from herz.model.journal import Kind
+from herz.model.journal import Kind, Sealed
 from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
 from herz.profiles import profiles_of
@@ -270,25 +270,32 @@ def last_told(where: Where) -> tuple[int, str]:
     Raises:
         ConfigError: there is no journal.
         AuditError: an entry is damaged.
-
-    Cost: reads backwards, in growing parts, to the last step.
     """
-    reader, span, mode = reader_of(where), 256, ""
+    mode = ""
     with indexed(where) as index:
-        end = index.size
         if places := index.others(Kind.MODE):
             content = opened(index.entry(places[-1]))[1]
             assert isinstance(content, Mode), "as the index says"
             mode = content.mode
-    while end > 0:  # Bound: the journal's length.
-        first = max(0, end - span)
-        for _, entry in reversed(list(reader.read(first, end))):
-            if entry.leaf[1] == Kind.STEP:
-                step = opened(entry)[1]
-                assert isinstance(step, Step), "as its kind says"
-                return step.now_ns, mode
-        end, span = first, span * 4
-    return 0, mode
+    return last_time(where), mode
+
+
+def last_time(where: Where) -> int:
+    """The driver's latest time in a journal; 0: none.
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: an entry is damaged.
+
+    Cost: reads backwards, in growing parts, to the last step.
+    """
+    reader = reader_of(where)
+    for _, entry in _backwards(reader):
+        if entry.leaf[1] == Kind.STEP:
+            step = opened(entry)[1]
+            assert isinstance(step, Step), "as its kind says"
+            return step.now_ns
+    return 0
 
 
 def left_open(where: Where) -> list[Unresolved]:
@@ -301,12 +308,24 @@ def left_open(where: Where) -> list[Unresolved]:
         ConfigError: there is no journal.
         AuditError: an entry is damaged.
 
-    Cost: reads the entries of the last machine.
+    Cost: reads backwards to the last machine's start, or to its last state: one is taken only when
+    nothing is under way.
     """
-    reader = reader_of(where)
-    with indexed(where) as index:
-        starts = index.others(Kind.START)
-    return unresolved(reader.read(starts[-1].entry if starts else 0))
+    reader, first = reader_of(where), 0
+    for index, entry in _backwards(reader):
+        if entry.leaf[1] in (Kind.START, Kind.STATE):
+            first = index
+            break
+    return unresolved(reader.read(first))
+
+
+def _backwards(reader: Evidence) -> Iterator[tuple[int, Sealed]]:
+    """The entries from the last one, read in growing parts."""
+    end, span = reader.count(), 256
+    while end > 0:  # Bound: the journal's length.
+        first = max(0, end - span)
+        yield from reversed(list(reader.read(first, end)))
+        end, span = first, min(span * 4, 65_536)
 
 
 def annotations_of(policy: Policy | Policies) -> frozenset[str]:

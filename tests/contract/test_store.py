@@ -11,8 +11,10 @@ import pytest
 from herz import app
 from herz.commit.audit.log import Log
 from herz.errors import AuditError, ConfigError, WorldError
+from herz.front.cli import main
 from herz.journaling import Resumption, indexed, journaled, replayed, verified, written
-from herz.world.store.evidence import StaleWriterError
+from herz.world.store.database import Database
+from herz.world.store.evidence import BusyWriterError, StaleWriterError
 from herz.world.store.frames import framed
 from herz.world.store.where import Where, exists, reader_of, where_of, writer_of
 from tests.support import postgres
@@ -101,6 +103,39 @@ def test_a_leader_that_was_replaced_cannot_append(places: Places) -> None:
     reader = reader_of(where)
     assert [entry for _, entry in reader.read()] == made + more
     assert reader.leader_term() == 2
+
+
+def test_a_second_writer_of_a_term_is_refused_and_the_first_goes_on(places: Places) -> None:
+    where = places()
+    one = writer_of(where, 4)
+    one.append(framed(made := entries(1)), expected=0, sync=True)
+    for _ in range(2):
+        with pytest.raises(BusyWriterError, match=r"another process writes .* under term 4"):
+            writer_of(where, 4)
+    one.append(framed(more := entries(1, 1)), expected=1, sync=True)
+    one.close()
+    other = writer_of(where, 4)
+    assert [entry for _, entry in other.read()] == made + more
+    other.close()
+
+
+def test_nothing_is_erased_nor_held_beside_a_live_writer(
+    places: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = places()
+    simulated(where)
+    live = writer_of(where)
+    size = live.size
+    url = where.url if isinstance(where, Database) else str(where)
+    who = ["--journal", url, "--actor", "ops", "--reason", "tried"]
+    span = ["--from", "2", "--to", "9"]
+    for name, *more in (["erase", *span], ["hold", *span], ["retain", "--keep", "input=0s"]):
+        assert main(["audit", name, *who, *more]) == 3
+        assert "stop it first" in capsys.readouterr().err
+    live.append(framed(entries(1)), expected=size, sync=True)
+    live.close()
+    assert main(["audit", "hold", *who, *span]) == 0
+    assert postgres.PASSWORD not in "".join(capsys.readouterr())
 
 
 def test_an_empty_append_looks_whose_turn_it_is(places: Places) -> None:

@@ -26,8 +26,7 @@ class BusyWriterError(WorldError):
 
     def __init__(self, name: str, term: int) -> None:
         super().__init__(
-            f"another process writes {name}, under term {term}: end it first (it appends nothing "
-            "once somebody else does)",
+            f"another process writes {name}, under term {term}: stop it first",
             is_retryable=True,
         )
 
@@ -87,6 +86,14 @@ class Evidence(ABC):
     @abstractmethod
     def end(self) -> tuple[int, int] | None:
         """The last segment, and where it ends; None: nothing was appended yet."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many entries there are; the last appends may be under way still.
+
+        Raises:
+            DamageError: what tells it is damaged.
+        """
 
     def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
         """See `herz.ports.Journal.read`."""

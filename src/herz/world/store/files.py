@@ -1,9 +1,9 @@
 """The journal in a folder: `segments/`, `blobs/`, the leader's term, a lock.
 
-One process writes at a time: each append takes the lock and compares the leader's term and the
-end of the last segment with what it knows, so a leader that was replaced while it was away cannot
-append. After a failed write or sync nothing more is appended: what the disk holds is then known
-only by reading it again (`FileStore.open`).
+One process writes at a time, and holds a lock of its term. Each append takes another lock and
+compares the leader's term and the end of the last segment with what it knows, so a leader that was
+replaced while it was away cannot append. After a failed write or sync nothing more is appended:
+what the disk holds is then known only by reading it again (`FileStore.open`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from struct import Struct
 from typing import Final
 
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import journal
 from herz.ports import Sync
-from herz.world.store.evidence import HASH_BYTES, Evidence, StaleWriterError
+from herz.world.store.evidence import HASH_BYTES, BusyWriterError, Evidence, StaleWriterError
 from herz.world.store.frames import (
     SEGMENT,
     Batch,
@@ -42,6 +43,9 @@ SEGMENT_BYTES_MAX: Final = 64 << 20
 """A segment that has reached this is followed by another."""
 SUFFIX: Final = ".seg"
 _TERM_BYTES: Final = 12
+_LOCK: Final = Struct("hhqqi4x")
+"""`struct flock` of Linux, on 64 bits: a lock of the open file, not of the process."""
+_PLACE_MAX: Final = 2**62
 
 
 class Reader(Evidence):
@@ -130,6 +134,13 @@ class Reader(Evidence):
         segments = self.segments()
         return (segments[-1][0], segments[-1][1].stat().st_size) if segments else None
 
+    def count(self) -> int:
+        """See `Evidence.count`. Cost: reads the last segment."""
+        segments, size = self.segments(), 0
+        for _, batch in self.batches(segments[-1][0] if segments else 0):
+            size = batch.first + batch.entries
+        return size or (segments[-1][0] if segments else 0)
+
     def read_hashes(self, level: int, first: int, count: int) -> bytes:
         """See `herz.ports.Journal.read_hashes`."""
         try:
@@ -195,6 +206,7 @@ class FileStore(Reader):
         self._bytes_max = segment_bytes_max
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._term_file = os.open(folder / "term", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._turn = os.open(folder / "writer", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._file = -1
         # Bound: eight levels.
         self._tiles: dict[int, int] = {}
@@ -225,9 +237,13 @@ class FileStore(Reader):
             for name in ("segments", "blobs"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             store = cls(folder, term, segment_bytes_max)
-            with store._locked():
-                store._promote()
-                store._recover()
+            try:
+                with store._locked():
+                    store._promote()
+                    store._recover()
+            except BaseException:
+                store.close()
+                raise
         except OSError as error:
             raise WorldError(f"cannot open {folder}: {error.strerror or error}") from error
         return store
@@ -345,11 +361,17 @@ class FileStore(Reader):
         if self._file >= 0 and not self._failed and not self._is_synced:
             os.fdatasync(self._file)
             self._is_synced = True
-        for descriptor in (self._file, self._lock, self._term_file, *self._tiles.values()):
+        for descriptor in (
+            self._file,
+            self._lock,
+            self._turn,
+            self._term_file,
+            *self._tiles.values(),
+        ):
             if descriptor >= 0:
                 os.close(descriptor)
         self._tiles.clear()
-        self._file = self._lock = self._term_file = -1
+        self._file = self._lock = self._turn = self._term_file = -1
         self._failed = self._failed or "it is closed"
 
     # ---- whose turn it is -----------------------------------------------------------------
@@ -369,6 +391,8 @@ class FileStore(Reader):
         leader = self._leader_term()
         if leader > self.term:
             raise StaleWriterError(f"term {self.term} is over: the leader's is {leader}")
+        if not _is_taken(self._turn, self.term):
+            raise BusyWriterError(self.name, self.term)
         number = self.term.to_bytes(8, "big")
         os.pwrite(self._term_file, number + zlib.crc32(number).to_bytes(4, "big"), 0)
         os.fsync(self._term_file)
@@ -464,6 +488,19 @@ class FileStore(Reader):
         self.recovered = (
             f"{len(data)} bytes of an append that was cut off were set aside as torn/{name}: {why}"
         )
+
+
+def _is_taken(descriptor: int, term: int) -> bool:
+    """Lock the byte whose place is the term, while the descriptor is open; whether nobody had it.
+
+    A later leader has another byte: one that is away, and lives, is in nobody's way.
+    """
+    lock = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, min(term, _PLACE_MAX), 1, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _term_of(data: bytes, folder: Path) -> int:

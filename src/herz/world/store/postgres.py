@@ -120,7 +120,7 @@ class PostgresReader(Evidence):
 
     def batches(self, first: int = 0) -> Iterator[tuple[bytes, Batch]]:
         """See `Evidence.batches`."""
-        size = self._one("SELECT size FROM herz_journal", ())[0]
+        size = self.count()
         begin = "SELECT coalesce(max(first), 0) FROM herz_batches WHERE first <= %s"
         expected = self._one(begin, (first,))[0]
         while page := self._rows(_PAGE, (expected, PAGE_BYTES_MAX)):  # Bound: the journal's length.
@@ -149,6 +149,10 @@ class PostgresReader(Evidence):
         sql = "SELECT first, octet_length(data) FROM herz_batches ORDER BY first DESC LIMIT 1"
         row = self._row(sql, ())
         return None if row is None else (row[0], row[1])
+
+    def count(self) -> int:
+        """See `Evidence.count`."""
+        return int(self._one("SELECT size FROM herz_journal", ())[0])
 
     def read_hashes(self, level: int, first: int, count: int) -> bytes:
         """See `herz.ports.Journal.read_hashes`. Those of leaves follow from the rows."""
@@ -401,7 +405,7 @@ class PostgresStore(PostgresReader):
 
     def _recover(self) -> None:
         """Take the size that the rows have; the last append is looked at."""
-        self._size = self._one("SELECT size FROM herz_journal", ())[0]
+        self._size = self.count()
         for data, batch in self.batches(max(0, self._size - 1)):
             for _ in entries_of(data, batch):
                 pass
