@@ -126,6 +126,7 @@ def continued(
     state_every: int = STATE_EVERY,
     sinks: Sequence[RecordSink] = (),
     made_known: Callable[[Machine], None] = lambda _: None,
+    left: Callable[[Sequence[Unresolved]], None] = lambda _: None,
 ) -> Iterator[Continue]:
     """What puts one machine into a journal that is there already, or into a new one.
 
@@ -140,10 +141,12 @@ def continued(
         state_every: decisions from one state to the next.
         sinks: who else gets the records.
         made_known: told of the machine in the journal, for what it counts.
+        left: told of the binds that the last machine left open (`left_open`). Nobody can append
+            any more once they are read.
 
     Raises:
         AuditError: the journal is damaged.
-        WorldError: the disk refused, or a later leader writes it.
+        WorldError: the disk refused, or another process or a later leader writes it.
     """
     made: list[tuple[Writer, Journaled]] = []
 
@@ -157,10 +160,15 @@ def continued(
             seed, name = (seed, name) if start is None else (start.seed, start.origin)
         else:
             store = writer_of(where, term)
-        log = Log(store, os.urandom, name, notary)
-        machine = journaled(
-            log, policy, seed, sinks, state_every=state_every, made_known=made_known
-        )
+        try:
+            log = Log(store, os.urandom, name, notary)
+            left(_left_open(store))
+            machine = journaled(
+                log, policy, seed, sinks, state_every=state_every, made_known=made_known
+            )
+        except BaseException:
+            store.close()
+            raise
         made.append((store, machine))
         return made[0][1]
 
@@ -311,7 +319,11 @@ def left_open(where: Where) -> list[Unresolved]:
     Cost: reads backwards to the last machine's start, or to its last state: one is taken only when
     nothing is under way.
     """
-    reader, first = reader_of(where), 0
+    return _left_open(reader_of(where))
+
+
+def _left_open(reader: Evidence) -> list[Unresolved]:
+    first = 0
     for index, entry in _backwards(reader):
         if entry.leaf[1] in (Kind.START, Kind.STATE):
             first = index

@@ -80,6 +80,8 @@ class Server:
         self._process.wait(START_S)
         while any(_is_alive(each) for each in map(int, children)):
             os.sched_yield()
+        # It says "ready" still.
+        (self._data / "postmaster.pid").unlink()
 
     def end(self) -> None:
         """See that nothing of it runs any more."""

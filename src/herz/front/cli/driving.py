@@ -20,7 +20,8 @@ from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
 from herz.front.cli.comparing import comparable
 from herz.front.cli.operating import Operations
-from herz.journaling import continued, left_open
+from herz.front.cli.waiting import patiently
+from herz.journaling import continued
 from herz.ports import Machine
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
@@ -28,7 +29,7 @@ from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.limits import Limits
 from herz.world.kube.transport import Transport
-from herz.world.store.where import Where, beside, exists
+from herz.world.store.where import Where, beside
 
 ResultT = TypeVar("ResultT")
 SCHEDULER_NAME: Final = "herz"
@@ -153,10 +154,16 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         term = await _until(operations.leading(), end)
         if term is None:
             return
-        asked = left_open(settings.journal) if exists(settings.journal) else []
+        asked: list[Unresolved] = []
         sinks, see = (operations.metrics,), operations.see
-        with continued(settings.journal, term=term, sinks=sinks, made_known=see) as make:
-            machine = make(settings.what.policy)
+        with continued(
+            settings.journal, term=term, sinks=sinks, made_known=see, left=asked.extend
+        ) as make:
+            making = patiently(
+                lambda: make(settings.what.policy), settings.tell, waits=settings.waits
+            )
+            if (machine := await _until(making, end)) is None:
+                return
             machine.tell(settings.what.check)
             await _drive(settings, transport, kinds, version, machine, asked, end)
 

@@ -19,6 +19,7 @@ from herz.config.durations import duration_ns
 from herz.cycle import Cycle
 from herz.errors import ConfigError
 from herz.front.cli.options import checked_name, parsed_integer
+from herz.front.cli.waiting import patiently
 from herz.front.logs import configure
 from herz.ports import Machine
 from herz.world.kube import discovery
@@ -157,6 +158,9 @@ class Guarding:
     journal: Where
     waits: bool
 
+    def _last_term(self) -> int:
+        return reader_of(self.journal).leader_term() if exists(self.journal) else 0
+
     async def run(self, arguments: Sequence[str]) -> int:
         """Guard a scheduler of these arguments; its exit code.
 
@@ -166,7 +170,7 @@ class Guarding:
         transport = Transport(Access(self.kubeconfig, self.context))
         try:
             await discovery.reached(transport, _tell, waits=self.waits)
-            term = reader_of(self.journal).leader_term() if exists(self.journal) else 0
+            term = await patiently(self._last_term, _tell, waits=self.waits)
             elector = Elector(
                 identity(),
                 self.election.lease,
