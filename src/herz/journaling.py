@@ -158,6 +158,10 @@ def continued(
             store = writer_of(where, term or reader_of(where).leader_term())
             start = _first_start(store)
             seed, name = (seed, name) if start is None else (start.seed, start.origin)
+            if notary is not None and name != origin:
+                store.close()
+                fix = f"use a key that was made with --name {name}"
+                raise ConfigError("the key is another log's", where="--key", value=origin, fix=fix)
         else:
             store = writer_of(where, term)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -429,7 +429,11 @@ def cosign_journal(where: Where, trust: Trust) -> tuple[Note, list[Asked]]:
     notes = reader.notes()
 
     async def ask_all() -> list[Asked]:
-        return list(await asyncio.gather(*(_ask(each, note, read, notes) for each in witnesses)))
+        return list(
+            await asyncio.gather(
+                *(ask(each, note, read, sized(notes, each.key)) for each in witnesses)
+            )
+        )
 
     asked = asyncio.run(ask_all())
     cosigned = note.signed(*(each.line for each in asked if each.line is not None))
@@ -438,7 +442,15 @@ def cosign_journal(where: Where, trust: Trust) -> tuple[Note, list[Asked]]:
     return cosigned, asked
 
 
-async def _ask(witness: Witness, note: Note, read: HashReader, notes: Sequence[bytes]) -> Asked:
+async def ask(witness: Witness, note: Note, read: HashReader, known: int) -> Asked:
+    """Ask one witness to cosign a checkpoint.
+
+    Args:
+        witness: it has an address.
+        note: the signed checkpoint.
+        read: the log's tree.
+        known: the size that it cosigned last, as far as we know.
+    """
     # Imported here: aiohttp would make every other command slower to start.
     from herz.world.witness.client import Poster  # noqa: PLC0415
 
@@ -449,7 +461,6 @@ async def _ask(witness: Witness, note: Note, read: HashReader, notes: Sequence[b
 
     checkpoint = parse_checkpoint(note.text)
     try:
-        known = sized(notes, witness.key)
         line = await cosign(note, checkpoint, read, witness.key, post, known=known)
         return Asked(witness.key.name, line)
     except (AuditError, WorldError) as error:

@@ -14,11 +14,13 @@ from typing import Final
 
 import msgspec
 
+from herz.commit.audit.guarded import Guarded as AuditGuarded
 from herz.config import Configuration, Policies, Policy
 from herz.config.durations import duration_ns
 from herz.cycle import Cycle
 from herz.errors import ConfigError
 from herz.front.cli.options import checked_name, parsed_integer
+from herz.front.cli.proving import shown
 from herz.front.cli.waiting import patiently
 from herz.front.logs import configure
 from herz.ports import Machine
@@ -35,7 +37,7 @@ from herz.world.kube.endpoints import (
 from herz.world.kube.guard import Guard, Guarded, Plan, guarded_by_environment
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.lease import Durations, Elector, asking, here, identity
-from herz.world.kube.metrics import Metrics
+from herz.world.kube.metrics import Exposed, Metrics
 from herz.world.kube.transport import Transport
 from herz.world.store.where import Where, exists, reader_of
 
@@ -217,17 +219,26 @@ class Operations:
         self._machine: Cycle | None = None
         self._driver: Driver | None = None
         self.metrics = Metrics(
-            time.time_ns, self._counters, self._pending, self._cached, self._incoming
+            time.time_ns,
+            self._counters,
+            self._pending,
+            self._cached,
+            self._incoming,
         )
+        self.metrics.registry.register(Exposed(lambda: shown(self._proof, self._now_ns)))
+        self._proof: AuditGuarded | None = None
 
     def see(self, machine: Machine) -> None:
         """The machine is made: its counters are shown."""
         assert isinstance(machine, Cycle), "it was made by the app"
         self._machine = machine
 
-    def watch(self, driver: Driver) -> None:
-        """The driver begins: what it knows is shown."""
-        self._driver = driver
+    def watch(self, driver: Driver, proof: AuditGuarded | None = None) -> None:
+        """The driver begins: what it knows is shown, and what is exposed of its journal."""
+        self._driver, self._proof = driver, proof
+
+    def _now_ns(self) -> int:
+        return time.time_ns() if self._driver is None else self._driver.now_ns()
 
     def stopping(self) -> None:
         """No more pods are taken."""

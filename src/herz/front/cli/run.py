@@ -27,6 +27,8 @@ EXAMPLE = """Examples:
 
     herz run --config kube-scheduler.yaml --scheduler-name default-scheduler
 
+    herz run --journal ./journal --key log.key --passphrase-file pass --proof-mode strict
+
     herz run --shadow --pods 1000
 """
 
@@ -38,6 +40,10 @@ def run(
     config: options.Config = None,
     scheduler_name: options.SchedulerName = None,
     journal: options.Journal = None,
+    key: options.Key = None,
+    passphrase_file: options.PassphraseFile = None,
+    trust: options.Trust = None,
+    proof_mode: options.ProofMode = None,
     no_wait: options.NoWait = False,
     shadow: options.Shadow = False,
     pods: options.Pods = None,
@@ -58,7 +64,7 @@ def run(
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving, operating, shadowing  # noqa: PLC0415
+    from herz.front.cli import driving, operating, proving, shadowing  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
@@ -66,11 +72,10 @@ def run(
     )
     where = (None if kubeconfig is None else Path(kubeconfig), context)
     if shadow or pods is not None:
-        given = {"--journal": journal, "--leader-elect": leader_elect or None}
+        given = {"--journal": journal, "--key": key, "--leader-elect": leader_elect or None}
         asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
     kept = live_journal(journal)
-
     election = operating.election(
         is_on=leader_elect,
         names=(lease_namespace, lease_name),
@@ -94,12 +99,17 @@ def run(
         tell=tell,
         started=lambda driver, version: _started(driver, version, what, kept, output),
         operations=shown,
+        proving=proving.proving(key, passphrase_file, trust, proof_mode),
     )
-    held = None
-    if while_open is not None:
-        held = parsed_integer(while_open, option="--while-open", low=3, high=1 << 20)
-    driving.until_signal(lambda end: driving.live(settings, end), held)
+    driving.until_signal(lambda end: driving.live(settings, end), _held(while_open))
     return 0
+
+
+def _held(text: str | None) -> int | None:
+    """The descriptor that is open while whoever started this lives."""
+    if text is None:
+        return None
+    return parsed_integer(text, option="--while-open", low=3, high=1 << 20)
 
 
 def _started(driver: Driver, version: str, what: Deciding, kept: Where, output: Output) -> None:

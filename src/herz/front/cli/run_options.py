@@ -37,6 +37,22 @@ Journal = Annotated[
         help="The journal; one that is there goes on. Replicas share one in PostgreSQL.",
     ),
 ]
+Key = Annotated[
+    _Text, typer.Option(metavar="FILE", help="Sign the journal's checkpoints with this log's keys.")
+]
+PassphraseFile = Annotated[
+    _Text, typer.Option(metavar="FILE", help="A secret file with the key's passphrase.")
+]
+Trust = Annotated[
+    _Text, typer.Option(metavar="FILE", help="Have its witnesses cosign, at their addresses.")
+]
+ProofMode = Annotated[
+    _Text,
+    typer.Option(
+        metavar="relaxed|strict|witnessed",
+        help="How long signer or witnesses may be away. [relaxed]",
+    ),
+]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
 ]
