@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.front.trusting import Secret
-from herz.world.signer.keyfile import Head, open_key_file, read_head
+from herz.world.signer.keyfile import Head, Use, open_key_file, read_head
 from herz.world.signer.tpm import HANDLE_DEFAULT
 
 CREATE = """Examples:
@@ -257,7 +257,7 @@ _KINDS = {"ed25519": KeyKind.ED25519, "ecdsa-p384-sha3-384": KeyKind.P384}
 
 
 def _print_keys(title: str, head: Head, output: Output) -> None:
-    use: Literal["log", "witness"] = head.use
+    use: Use = head.use
     rows = []
     for held in head.keys:
         kind = KeyKind.COSIGNATURE if use == "witness" else _KINDS[held.algorithm]
