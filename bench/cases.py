@@ -249,6 +249,7 @@ CASES: dict[str, Callable[[], dict[str, float]]] = {
     "journal-read": recording.reading,
     "journal-lookup": recording.looking_up,
     "journal-state": recording.state,
+    "journal-explain": recording.explaining,
     "preemption-5000": preemption,
     "volumes-made-5000": lambda: volumes(storing.MADE),
     "volumes-there-5000": lambda: volumes(storing.THERE),

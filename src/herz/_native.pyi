@@ -46,6 +46,7 @@ __all__ = [
     "after_fork",
     "breakpointhook",
     "census",
+    "check_entries",
     "current_runtime",
     "current_task",
     "demands",
@@ -434,11 +435,14 @@ class LtHash:
     def digest(self) -> bytes: ...
 
 def seal_entries(
-    version: int, kinds: bytes, commitments: bytes, salts: bytes, payloads: list[bytes]
+    version: int, kinds: bytes, salts: bytes, payloads: list[bytes]
 ) -> tuple[bytes, bytes]: ...
 def open_entries(
     data: bytes, start: int, count: int
-) -> tuple[list[tuple[bytes, bytes]], bytes]: ...
+) -> list[tuple[tuple[bytes, bytes, bytes], int]]: ...
+def check_entries(
+    entries: Sequence[tuple[bytes, bytes, bytes]], kind: int
+) -> tuple[int, bytes, bytes]: ...
 def grow_tree(
     size: int, peaks: list[bytes], hashes: bytes
 ) -> tuple[list[bytes], list[tuple[int, bytes]]]: ...

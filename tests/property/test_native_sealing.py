@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herz._native import grow_tree, open_entries, seal_entries
-from herz.commit.audit.entry import committed, seal
+from herz._native import check_entries, grow_tree, open_entries, seal_entries
+from herz.commit.audit.entry import check_commitment, seal
 from herz.commit.audit.tree import Tree, leaf_hash
+from herz.errors import AuditError
 from herz.model.journal import VERSION, Kind
 from herz.world.store.frames import framed
 
 ENTRIES = st.lists(
-    st.tuples(st.sampled_from(Kind), st.binary(min_size=32, max_size=32), st.binary(max_size=300)),
+    st.tuples(st.sampled_from(Kind), st.binary(min_size=32, max_size=32), st.binary(max_size=999)),
     max_size=8,
 )
 
@@ -23,13 +26,47 @@ def test_entries_are_sealed_as_one_by_one(entries: list[tuple[Kind, bytes, bytes
     kinds = bytes(kind for kind, _, _ in entries)
     salts = b"".join(salt for _, salt, _ in entries)
     payloads = [payload for _, _, payload in entries]
-    frames, hashes = seal_entries(VERSION, kinds, committed(payloads, salts), salts, payloads)
+    frames, hashes = seal_entries(VERSION, kinds, salts, payloads)
     plain = [seal(kind, payload, salt) for kind, salt, payload in entries]
     assert frames == framed(plain).frames
     assert hashes == b"".join(leaf_hash(one.leaf) for one in plain)
-    found, again = open_entries(frames, 0, len(entries) + 1)
-    assert found == [(one.leaf, one.salt + one.payload) for one in plain]
-    assert again == hashes
+    found = open_entries(frames, 0, len(entries) + 1)
+    assert [parts for parts, _ in found] == [tuple(one) for one in plain]
+    assert [end for _, end in found[-1:]] == [len(frames)][: len(plain)]
+    sound, again, digests = check_entries(plain, Kind.RECORD)
+    assert (sound, again) == (len(plain), hashes)
+    records = [payload for kind, _, payload in entries if kind is Kind.RECORD]
+    assert digests == b"".join(hashlib.sha3_384(payload).digest() for payload in records)
+
+
+@given(entries=ENTRIES.filter(len), data=st.data())
+def test_the_first_entry_that_is_not_what_its_leaf_says_is_named(
+    entries: list[tuple[Kind, bytes, bytes]], data: st.DataObject
+) -> None:
+    kept = [seal(kind, payload, salt) for kind, salt, payload in entries]
+    at = data.draw(st.integers(0, len(kept) - 1))
+    part = data.draw(st.sampled_from(["salt", "payload", "commitment"]))
+    one = kept[at]
+    if part == "commitment":
+        other = one._replace(leaf=one.leaf[:2] + flipped(one.leaf[2:], data))
+    elif part == "salt":
+        other = one._replace(salt=flipped(one.salt, data))
+    else:
+        other = one._replace(payload=flipped(one.payload or b"\0", data))
+    kept[at] = other
+    assert check_entries(kept, Kind.RECORD)[0] == at
+    with pytest.raises(AuditError, match="not what its leaf commits to"):
+        check_commitment(other)
+    kept[at] = one._replace(salt=b"", payload=b"")  # Erased.
+    assert check_entries(kept, Kind.RECORD)[0] == len(kept)
+
+
+def flipped(whole: bytes, data: st.DataObject) -> bytes:
+    """With one bit flipped."""
+    at = data.draw(st.integers(0, len(whole) * 8 - 1))
+    changed = bytearray(whole)
+    changed[at // 8] ^= 1 << at % 8
+    return bytes(changed)
 
 
 @given(sizes=st.lists(st.integers(0, 300), max_size=5))
@@ -49,6 +86,6 @@ def test_a_tree_grows_as_leaf_by_leaf(sizes: list[int]) -> None:
 
 def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(ValueError, match="each payload"):
-        seal_entries(1, b"\1", bytes(48), bytes(31), [b""])
+        seal_entries(1, b"\1", bytes(31), [b""])
     with pytest.raises(ValueError, match="peaks"):
         grow_tree(3, [bytes(32)], b"")

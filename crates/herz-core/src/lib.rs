@@ -12,6 +12,7 @@
 //! - [`scorer`]: from raw values to points.
 //! - [`runtime`]: tasks, timers and workers, in Go's manner.
 //! - [`sealing`]: entries of the journal: commitments, frames, and the growth of the tree.
+//! - [`sha3`]: SHA3-384 of many messages at once.
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
 
 pub mod answers;
@@ -24,6 +25,7 @@ pub mod rows;
 pub mod runtime;
 pub mod scorer;
 pub mod sealing;
+pub mod sha3;
 pub mod slots;
 pub mod table;
 pub mod top;

@@ -1,16 +1,18 @@
-//! Entries of the journal: the frames in which they are kept, the hashes of their leaves, and the
-//! growth of the tree over them.
+//! Entries of the journal in their frames, the hashes of their leaves, and the growth of the tree
+//! over them.
 //!
-//! A leaf is version, kind and commitment, 50 bytes; the commitment, SHA3-384(salt ‖ payload), is
-//! the caller's, whose library has Keccak in assembly. A frame is a checksum of all
-//! that follows it, the payload's length, the state, leaf, salt and payload; numbers are
-//! big-endian. The tree is RFC 6962's. docs/reference/journal.md has the format.
+//! A leaf is version, kind and commitment, 50 bytes; the commitment is SHA3-384(salt ‖ payload).
+//! A frame is a checksum of all that follows it, the payload's length, the state, leaf, salt and
+//! payload; numbers are big-endian. The tree is RFC 6962's. docs/reference/journal.md has the
+//! format.
 
 use sha2::{Digest, Sha256};
 
+use crate::sha3;
+
 /// Bytes of a salt, of a commitment, of a leaf, and of a hash of the tree.
 pub const SALT: usize = 32;
-pub const COMMITMENT: usize = 48;
+pub const COMMITMENT: usize = sha3::DIGEST;
 const LEAF: usize = 2 + COMMITMENT;
 pub const HASH: usize = 32;
 
@@ -21,45 +23,106 @@ const LEAF_AT: usize = 9;
 const SALT_AT: usize = LEAF_AT + LEAF;
 pub const FRAME: usize = SALT_AT + SALT;
 
-/// Puts an entry's frame behind `frames` and its leaf's hash behind `hashes`.
+/// An entry that is to be sealed.
+pub struct Entry<'a> {
+    /// Version and kind.
+    pub head: [u8; 2],
+    pub salt: &'a [u8],
+    pub payload: &'a [u8],
+}
+
+/// Puts the frames of entries behind `frames` and the hashes of their leaves behind `hashes`.
 ///
 /// # Panics
 ///
-/// If salt or commitment have not their lengths, or the payload is longer than a length can say.
-pub fn seal(
-    head: [u8; 2],
-    commitment: &[u8],
-    salt: &[u8],
-    payload: &[u8],
-    frames: &mut Vec<u8>,
-    hashes: &mut Vec<u8>,
-) {
-    assert_eq!(salt.len(), SALT, "a salt has its length");
-    assert_eq!(commitment.len(), COMMITMENT, "a commitment has its length");
-    let length = u32::try_from(payload.len()).expect("a payload is below 64 MiB");
-    let begin = frames.len();
-    frames.extend_from_slice(&[0; LENGTH_AT]);
-    frames.extend_from_slice(&length.to_be_bytes());
-    frames.push(0);
-    frames.extend_from_slice(&head);
-    frames.extend_from_slice(commitment);
-    hashes.extend_from_slice(&leaf_hash(&frames[begin + LEAF_AT..begin + SALT_AT]));
-    frames.extend_from_slice(salt);
-    frames.extend_from_slice(payload);
-    let crc = crc32fast::hash(&frames[begin + LENGTH_AT..]);
-    frames[begin..begin + LENGTH_AT].copy_from_slice(&crc.to_be_bytes());
+/// If a salt has not its length, or a payload is longer than a length can say.
+pub fn seal(entries: &[Entry], frames: &mut Vec<u8>, hashes: &mut Vec<u8>) {
+    let first = frames.len();
+    for entry in entries {
+        assert_eq!(entry.salt.len(), SALT, "a salt has its length");
+        let length = u32::try_from(entry.payload.len()).expect("a payload is below 64 MiB");
+        frames.extend_from_slice(&[0; LENGTH_AT]);
+        frames.extend_from_slice(&length.to_be_bytes());
+        frames.push(0);
+        frames.extend_from_slice(&entry.head);
+        frames.extend_from_slice(&[0; COMMITMENT]);
+        frames.extend_from_slice(entry.salt);
+        frames.extend_from_slice(entry.payload);
+    }
+    let mut commitments = Vec::with_capacity(entries.len() * COMMITMENT);
+    sha3::digest_all(
+        entries.iter().map(|entry| [entry.salt, entry.payload]),
+        &mut commitments,
+    );
+    let mut rest = &mut frames[first..];
+    for (entry, commitment) in entries.iter().zip(commitments.chunks_exact(COMMITMENT)) {
+        let (frame, others) = rest.split_at_mut(FRAME + entry.payload.len());
+        frame[SALT_AT - COMMITMENT..SALT_AT].copy_from_slice(commitment);
+        hashes.extend_from_slice(&leaf_hash(&frame[LEAF_AT..SALT_AT]));
+        let crc = crc32fast::hash(&frame[LENGTH_AT..]);
+        frame[..LENGTH_AT].copy_from_slice(&crc.to_be_bytes());
+        rest = others;
+    }
+}
+
+/// An entry that was kept: salt and payload are empty where it is erased.
+pub struct Kept<'a> {
+    pub leaf: &'a [u8],
+    pub salt: &'a [u8],
+    pub payload: &'a [u8],
+}
+
+/// What follows from the bytes of kept entries.
+pub struct Checked {
+    /// How many, from the first, are what their leaves commit to, or are erased.
+    pub sound: usize,
+    /// The hashes of all leaves, end to end.
+    pub hashes: Vec<u8>,
+    /// SHA3-384 of the payloads of one kind, end to end.
+    pub digests: Vec<u8>,
+}
+
+/// Checks entries against their leaves, and hashes what others name of them.
+#[must_use]
+pub fn check(entries: &[Kept], kind: u8) -> Checked {
+    let mut commitments = Vec::with_capacity(entries.len() * COMMITMENT);
+    sha3::digest_all(
+        entries.iter().map(|entry| [entry.salt, entry.payload]),
+        &mut commitments,
+    );
+    let sound = entries
+        .iter()
+        .zip(commitments.chunks_exact(COMMITMENT))
+        .position(|(entry, commitment)| {
+            let is_erased = entry.salt.is_empty() && entry.payload.is_empty();
+            let is_whole = entry.salt.len() == SALT && entry.leaf.get(2..) == Some(commitment);
+            !is_erased && !is_whole
+        })
+        .unwrap_or(entries.len());
+    let of_kind = entries
+        .iter()
+        .filter(|entry| entry.leaf.get(1) == Some(&kind));
+    let mut digests = Vec::new();
+    sha3::digest_all(of_kind.map(|entry| [entry.payload, &[]]), &mut digests);
+    Checked {
+        sound,
+        hashes: entries
+            .iter()
+            .flat_map(|entry| leaf_hash(entry.leaf))
+            .collect(),
+        digests,
+    }
 }
 
 /// An entry in its frame, and what follows from its bytes.
 pub struct Opened {
-    /// Where the leaf, the salt and the next frame begin.
+    /// Where the leaf, the salt, the payload and the next frame begin.
     pub leaf: usize,
     pub salt: usize,
+    pub payload: usize,
     pub end: usize,
     /// Whether salt and payload are gone.
     pub is_erased: bool,
-    /// The hash of the leaf.
-    pub hash: [u8; HASH],
 }
 
 /// The entry whose frame begins at an offset; none where a frame is cut off or damaged.
@@ -74,14 +137,12 @@ pub fn open(data: &[u8], begin: usize) -> Option<Opened> {
     if crc32fast::hash(&frame[LENGTH_AT..]) != number(0) {
         return None;
     }
-    let is_erased = frame[STATE_AT] != 0;
-    let hash = leaf_hash(&frame[LEAF_AT..SALT_AT]);
     Some(Opened {
         leaf: begin + LEAF_AT,
         salt: begin + SALT_AT,
+        payload,
         end,
-        is_erased,
-        hash,
+        is_erased: frame[STATE_AT] != 0,
     })
 }
 
@@ -129,40 +190,78 @@ pub fn grow(
 
 #[cfg(test)]
 mod tests {
+    use ::sha3::Sha3_384;
+
     use super::*;
 
     #[test]
     fn what_is_sealed_is_opened_and_every_flipped_bit_is_seen() {
         let (mut frames, mut hashes) = (Vec::new(), Vec::new());
-        seal(
-            [1, 3],
-            &[5; COMMITMENT],
-            &[7; SALT],
-            b"{}",
-            &mut frames,
-            &mut hashes,
+        let entry = |kind, fill: &'static [u8], payload| Entry {
+            head: [1, kind],
+            salt: fill,
+            payload,
+        };
+        let (one, two) = (
+            entry(3, &[7; SALT], b"{}" as &[u8]),
+            entry(4, &[8; SALT], b""),
         );
-        seal(
-            [1, 4],
-            &[6; COMMITMENT],
-            &[8; SALT],
-            b"",
-            &mut frames,
-            &mut hashes,
-        );
+        seal(&[one, two], &mut frames, &mut hashes);
         let one = open(&frames, 0).expect("it is sound");
         assert!(!one.is_erased);
-        assert_eq!(&frames[one.salt + SALT..one.end], b"{}");
+        assert_eq!(&frames[one.payload..one.end], b"{}");
         let two = open(&frames, one.end).expect("it is sound");
         assert_eq!(two.end, frames.len());
-        assert_eq!([one.hash, two.hash].concat(), hashes);
-        for bit in 0..one.end * 8 {
+        let end = one.end;
+        let leaves = [one, two].map(|one| leaf_hash(&frames[one.leaf..one.salt]));
+        assert_eq!(leaves.concat(), hashes);
+        for bit in 0..end * 8 {
             frames[bit / 8] ^= 1 << (bit % 8);
             assert!(open(&frames, 0).is_none(), "bit {bit}");
             frames[bit / 8] ^= 1 << (bit % 8);
         }
-        assert!(open(&frames[..one.end - 1], 0).is_none());
+        assert!(open(&frames[..end - 1], 0).is_none());
         assert!(open(&frames, frames.len()).is_none());
+    }
+
+    #[test]
+    fn the_first_entry_that_is_not_what_its_leaf_says_is_named() {
+        let (mut frames, mut hashes) = (Vec::new(), Vec::new());
+        let payloads: [&[u8]; 3] = [b"one", b"two", b"three"];
+        let entries = payloads.map(|payload| Entry {
+            head: [1, 4],
+            salt: &[7; SALT],
+            payload,
+        });
+        seal(&entries, &mut frames, &mut hashes);
+        let mut begin = 0;
+        let leaves = payloads.map(|payload| {
+            let leaf = &frames[begin + LEAF_AT..begin + SALT_AT];
+            begin += FRAME + payload.len();
+            leaf
+        });
+        let kept = |at: usize, salt, payload| Kept {
+            leaf: leaves[at],
+            salt,
+            payload,
+        };
+        let salt: &[u8] = &[7; SALT];
+        let sound = check(&[kept(0, salt, b"one"), kept(1, &[], &[])], 4);
+        assert_eq!(sound.sound, 2);
+        assert_eq!(sound.hashes, hashes[..2 * HASH]);
+        assert_eq!(sound.digests[..COMMITMENT], Sha3_384::digest(b"one")[..]);
+        for other in [
+            kept(1, salt, b"one"),
+            kept(1, &[7; SALT - 1], b"two"),
+            kept(1, &[], b"two"),
+            kept(1, salt, &[]),
+        ] {
+            assert_eq!(
+                check(&[kept(0, salt, b"one"), other, kept(1, salt, b"one")], 4).sound,
+                1
+            );
+        }
+        assert!(check(&[kept(0, salt, b"one")], 3).digests.is_empty());
     }
 
     #[test]

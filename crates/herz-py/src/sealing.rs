@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use herz_core::sealing::{self, COMMITMENT, FRAME, HASH, SALT};
+use herz_core::sealing::{self, Entry, FRAME, HASH, Kept, SALT};
 
 type Hash = [u8; HASH];
 
@@ -14,14 +14,13 @@ pub fn seal_entries<'py>(
     py: Python<'py>,
     version: u8,
     kinds: &[u8],
-    commitments: &[u8],
     salts: &[u8],
     payloads: Vec<Bound<'py, PyBytes>>,
 ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
     let count = payloads.len();
-    if (kinds.len(), commitments.len(), salts.len()) != (count, count * COMMITMENT, count * SALT) {
+    if (kinds.len(), salts.len()) != (count, count * SALT) {
         return Err(PyValueError::new_err(
-            "each payload needs a kind, a commitment and a salt",
+            "each payload needs a kind and a salt",
         ));
     }
     let said: Vec<&[u8]> = payloads.iter().map(PyBytesMethods::as_bytes).collect();
@@ -29,30 +28,35 @@ pub fn seal_entries<'py>(
         let whole = said.iter().map(|one| one.len() + FRAME).sum();
         let mut frames = Vec::with_capacity(whole);
         let mut hashes = Vec::with_capacity(count * HASH);
-        let given = commitments
-            .chunks_exact(COMMITMENT)
-            .zip(salts.chunks_exact(SALT));
-        for ((kind, (commitment, salt)), payload) in kinds.iter().zip(given).zip(&said) {
-            let head = [version, *kind];
-            sealing::seal(head, commitment, salt, payload, &mut frames, &mut hashes);
-        }
+        let given = kinds.iter().zip(salts.chunks_exact(SALT)).zip(&said);
+        let entries: Vec<Entry> = given
+            .map(|((kind, salt), payload)| Entry {
+                head: [version, *kind],
+                salt,
+                payload,
+            })
+            .collect();
+        sealing::seal(&entries, &mut frames, &mut hashes);
         (frames, hashes)
     });
     Ok((PyBytes::new(py, &frames), PyBytes::new(py, &hashes)))
 }
 
-/// An entry: its leaf, and salt ‖ payload, which is empty where they are erased.
-type Entry<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+/// An entry that is kept: its leaf, its salt and its payload, which are empty where it is erased.
+type Parts<'py> = (
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+);
 
-/// Entries from their frames, up to the first that is damaged or cut off, and the hashes of their
-/// leaves.
+/// Entries from their frames, up to the first that is damaged or cut off, each with where it ends.
 #[pyfunction]
 pub fn open_entries<'py>(
     py: Python<'py>,
     data: &[u8],
     start: usize,
     count: usize,
-) -> (Vec<Entry<'py>>, Bound<'py, PyBytes>) {
+) -> Vec<(Parts<'py>, usize)> {
     let found = py.detach(|| {
         let (mut found, mut begin) = (Vec::new(), start);
         for _ in 0..count {
@@ -64,16 +68,40 @@ pub fn open_entries<'py>(
         }
         found
     });
-    let hashes: Vec<u8> = found.iter().flat_map(|one| one.hash).collect();
-    let entries = found
+    let bytes = |begin, end| PyBytes::new(py, &data[begin..end]);
+    found
         .iter()
         .map(|one| {
-            let salted = if one.is_erased { one.end } else { one.salt };
-            let leaf = PyBytes::new(py, &data[one.leaf..one.salt]);
-            (leaf, PyBytes::new(py, &data[salted..one.end]))
+            let leaf = bytes(one.leaf, one.salt);
+            let (salt, payload) = if one.is_erased {
+                (bytes(one.end, one.end), bytes(one.end, one.end))
+            } else {
+                (bytes(one.salt, one.payload), bytes(one.payload, one.end))
+            };
+            ((leaf, salt, payload), one.end)
+        })
+        .collect()
+}
+
+/// How many entries, from the first, are what their leaves commit to; the hashes of all leaves;
+/// and SHA3-384 of the payloads of one kind.
+#[pyfunction]
+pub fn check_entries<'py>(
+    py: Python<'py>,
+    entries: Vec<Parts<'py>>,
+    kind: u8,
+) -> (usize, Bound<'py, PyBytes>, Bound<'py, PyBytes>) {
+    let kept: Vec<Kept> = entries
+        .iter()
+        .map(|(leaf, salt, payload)| Kept {
+            leaf: leaf.as_bytes(),
+            salt: salt.as_bytes(),
+            payload: payload.as_bytes(),
         })
         .collect();
-    (entries, PyBytes::new(py, &hashes))
+    let found = py.detach(|| sealing::check(&kept, kind));
+    let hashes = PyBytes::new(py, &found.hashes);
+    (found.sound, hashes, PyBytes::new(py, &found.digests))
 }
 
 /// Grows a tree by leaves' hashes: its peaks, and the hashes of higher tile levels that are

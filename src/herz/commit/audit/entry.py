@@ -8,8 +8,7 @@ A record's payload is its canonical form as it was hashed and chained (`chain`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
@@ -302,17 +301,6 @@ def seal(kind: Kind, payload: bytes, salt: bytes) -> Sealed:
     return Sealed(_PREFIXES[kind] + commitment, salt, payload)
 
 
-def committed(payloads: Sequence[bytes], salts: bytes) -> bytes:
-    """The commitments to payloads, end to end; `salts` are theirs, end to end."""
-    sha3, size = hashlib.sha3_384, SALT_BYTES
-    return b"".join(
-        [
-            sha3(salts[at : at + size] + payload).digest()
-            for at, payload in zip(count(0, size), payloads, strict=False)
-        ]
-    )
-
-
 def leaf_kind(leaf: bytes) -> Kind:
     """The kind that a leaf names.
 
@@ -336,6 +324,16 @@ def opened(entry: Sealed) -> tuple[Kind, Content]:
     leaf, salt, payload = entry
     if _sha3(salt + payload).digest() != leaf[2:] or len(salt) != SALT_BYTES:
         check_commitment(entry)
+    return told(entry)
+
+
+def told(entry: Sealed) -> tuple[Kind, Content]:
+    """What an entry says, where it is known to be what its leaf commits to (`grouped`).
+
+    Raises:
+        AuditError: its payload is not canonical.
+    """
+    leaf, _, payload = entry
     kind = _KNOWN.get(leaf[:2]) or leaf_kind(leaf)
     return kind, decode(kind, payload)
 

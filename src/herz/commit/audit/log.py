@@ -13,7 +13,7 @@ from typing import Final
 from herz._native import seal_entries
 from herz.commit.audit.chain import NO_RECORD
 from herz.commit.audit.checkpoint import Checkpoint, parse_signed
-from herz.commit.audit.entry import Content, committed, decode, encode, kind_of
+from herz.commit.audit.entry import Content, decode, encode, kind_of
 from herz.commit.audit.tree import (
     HASH_BYTES,
     TILE_WIDTH,
@@ -157,8 +157,7 @@ class Log:
         self._kinds.clear()
         self._payloads, self._pending_bytes = [], 0
         salts = self._salts(SALT_BYTES * len(payloads))
-        commitments = committed(payloads, salts)
-        frames, hashes = seal_entries(VERSION, kinds, commitments, salts, payloads)
+        frames, hashes = seal_entries(VERSION, kinds, salts, payloads)
         try:
             self.store.append(Batch(len(payloads), frames), expected=self._tree.size, sync=sync)
             self._grow(hashes)

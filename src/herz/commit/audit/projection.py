@@ -32,7 +32,8 @@ def projected(event: Event, named: Collection[str] = ()) -> Event:
         event: the event.
         named: further keys that rules read.
     """
-    if not isinstance(event, ObjectApplied | ObjectDeleted):
+    # Asked so: a union of classes is made anew each time, and this is asked of every event.
+    if not isinstance(event, (ObjectApplied, ObjectDeleted)):
         return event
     thing = event.object
     annotations = thing.metadata.annotations
