@@ -28,7 +28,7 @@ from herz.model.journal import Kind, Sealed
 from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
 from herz.profiles import profiles_of
-from herz.state import frozen, is_quiet, settle, thawed
+from herz.state import frozen, is_quiet, settle, thawed, uncollected
 from herz.world.store.clockless import clockless
 from herz.world.store.evidence import Evidence
 from herz.world.store.index import Index
@@ -209,7 +209,9 @@ def verified(
         ConfigError: there is no journal.
     """
     reader = reader_of(where)
-    return Verification(reader, first=first, end=end, since=since, judge=judge).run()
+    verification = Verification(reader, first=first, end=end, since=since, judge=judge)
+    with uncollected():
+        return verification.run()
 
 
 @contextmanager

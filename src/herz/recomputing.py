@@ -21,7 +21,7 @@ from herz.model.record import Record
 from herz.place.about import About, about
 from herz.place.answers import RuleError
 from herz.ports import Machine, RecordSink
-from herz.state import thawed
+from herz.state import thawed, uncollected
 from herz.world.store.clockless import clockless
 from herz.world.store.index import Index
 from herz.world.store.where import Where, reader_of
@@ -75,7 +75,7 @@ def recomputed(where: Where, record: Record, entry: int, node: str) -> Recompute
         return thawed(machine, reader.get(at.blob))
 
     replay = Replay(make, journaling.taken, restore)
-    with clockless():
+    with clockless(), uncollected():
         if state is not None:
             replay.begin_with(state, start)
         found = replay.run(reader.read(begun + (state is not None), step_at))

@@ -84,13 +84,16 @@ def frozen(machine: Cycle) -> bytes:
     """
     if not is_quiet(machine):
         raise InvariantError("a state is taken of a quiet machine only")
-    with _uncollected():
+    with uncollected():
         return _frozen(machine)
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without collections of garbage: there is none, and each would look at the whole machine."""
+def uncollected() -> Iterator[None]:
+    """Without collections of garbage: there is none, and each would look at the whole machine.
+
+    For work that ends by itself and makes no cycles of objects.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -136,7 +139,7 @@ def thawed(machine: Cycle, data: bytes) -> Cycle:
     Raises:
         AuditError: the bytes are no state of this release, or not of this engine.
     """
-    with _uncollected():
+    with uncollected():
         return _thawed(machine, data)
 
 

@@ -6,7 +6,7 @@ entries, from the first, are sound: why one is not is for `entry` to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -14,8 +14,8 @@ from herz._native import check_entries
 from herz.errors import AuditError
 from herz.model.journal import COMMITMENT_BYTES, Kind, Sealed
 
-ENTRIES_MAX: Final = 1_024
-"""Bound of a group; most have a megabyte then."""
+ENTRIES_MAX: Final = 256
+"""Bound of a group: what it holds stays in the processor's caches until it is looked at."""
 _BYTES_MAX: Final = 8 << 20
 _HEX: Final = 2 * COMMITMENT_BYTES
 
@@ -38,34 +38,48 @@ class Group(NamedTuple):
     digests: list[str]
 
 
-def grouped(entries: Iterator[tuple[int, Sealed]], first: int) -> Iterator[Group]:
+def grouped(entries: Iterable[tuple[int, Sealed]]) -> Iterator[Group]:
     """Entries in groups; where they cannot be read on, that is told after those before it.
+
+    Args:
+        entries: each with its index, in order.
 
     Raises:
         AuditError: as `entries`.
     """
-    failed: AuditError | None = None
+    rest, failed = iter(entries), None
     while failed is None:
-        group: list[Sealed] = []
+        found: list[tuple[int, Sealed]] = []
         try:
-            _fill(group, entries)
+            _fill(found, rest)
         except AuditError as error:
             failed = error
-        if group:
+        if found:
+            group = [entry for _, entry in found]
             sound, hashes, digests = check_entries(group, Kind.RECORD)
             said = digests.hex()
             named = [said[at : at + _HEX] for at in range(0, len(said), _HEX)]
-            yield Group(first, group, sound, hashes, named)
-            first += len(group)
+            yield Group(found[0][0], group, sound, hashes, named)
         elif failed is None:
             return
     raise failed
 
 
-def _fill(group: list[Sealed], entries: Iterator[tuple[int, Sealed]]) -> None:
+def checked(entries: Iterable[tuple[int, Sealed]]) -> Iterator[tuple[int, Sealed, bool]]:
+    """Entries, and whether each is known to be what its leaf commits to, or is erased.
+
+    Raises:
+        AuditError: as `entries`.
+    """
+    for group in grouped(entries):
+        for at, entry in enumerate(group.entries):
+            yield group.first + at, entry, at < group.sound
+
+
+def _fill(found: list[tuple[int, Sealed]], rest: Iterator[tuple[int, Sealed]]) -> None:
     held = 0
-    for _, entry in islice(entries, ENTRIES_MAX):
-        group.append(entry)
-        held += len(entry.payload)
+    for one in islice(rest, ENTRIES_MAX):
+        found.append(one)
+        held += len(one[1].payload)
         if held > _BYTES_MAX:
             return

@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from herz.commit.audit.entry import Content, Start, State, Step, opened
+from herz.commit.audit.entry import Content, Start, State, Step, opened, told
+from herz.commit.audit.grouped import checked
 from herz.errors import AuditError, ConfigError
 from herz.model.events import Event
 from herz.model.journal import Kind, Sealed
@@ -114,12 +115,12 @@ class Replay:
             ConfigError: an engine that is not this one decided.
         """
         found, last = self.found, 0
-        for last, entry in entries:
+        for last, entry, is_sound in checked(entries):
             if entry.is_erased:
                 self._lose(last)
                 continue
             try:
-                kind, content = opened(entry)
+                kind, content = told(entry) if is_sound else opened(entry)
             except AuditError as error:
                 raise AuditError(f"entry {last}: {error}") from error
             if not self._take(last, kind, content, entry.payload):

@@ -117,8 +117,11 @@ class Verification:
         self._since = since
         self._judge = judge
         self._tree = Tree()
-        # The hashes of leaves that are not in the tree yet. Bound: `_LEAVES_AT_ONCE`.
+        # The hashes of leaves that are not in the tree yet. Bound: `_LEAVES_AT_ONCE` and a group.
         self._leaves = bytearray()
+        # The group that is looked at, and the first entry whose hash is not among those yet.
+        self._group: Group | None = None
+        self._given = first
         # Digest and number of the last record; None where they are not known.
         self._head: str | None = NO_RECORD if first == 0 else None
         self._sequence: int | None = 0 if first == 0 else None
@@ -147,18 +150,20 @@ class Verification:
         roots = self._roots()
         self._tree = self._begun(roots)
         found.size = self._first
-        leaves = self._leaves
         for group in self._groups():
             digests = iter(group.digests)
+            self._group, self._given = group, group.first
             for at, entry in enumerate(group.entries):
-                leaves += group.hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES]
-                digest = next(digests) if entry.leaf[1] == Kind.RECORD else ""
+                digest = next(digests) if entry.leaf[1] == _RECORD else ""
                 self._look(group.first + at, entry, digest, is_sound=at < group.sound)
                 found.size += 1
-                if found.size in roots or len(leaves) == _LEAVES_AT_ONCE * HASH_BYTES:
-                    self._grow()
-                    for root, is_given in roots.get(found.size, ()):
+                if found.size in roots:
+                    self._grow(found.size)
+                    for root, is_given in roots[found.size]:
                         self._compare(found.size, root, is_given=is_given)
+            self._give(found.size)
+            if len(self._leaves) >= _LEAVES_AT_ONCE * HASH_BYTES:
+                self._grow()
         self._grow()
         if self._suspect is not None:
             self._fail(self._suspect, "it is not the entry whose hash the tree was made of")
@@ -172,7 +177,7 @@ class Verification:
 
     def _groups(self) -> Iterator[Group]:
         try:
-            yield from grouped(self._journal.read(self._first, self._end), self._first)
+            yield from grouped(self._journal.read(self._first, self._end))
         except AuditError as error:
             index = getattr(error, "index", self.found.size)
             raise _FoundError(Problem(index, index, _without_place(error, index))) from error
@@ -309,8 +314,22 @@ class Verification:
     def _tile(self, tile: Tile) -> bytes:
         return self._journal.read_hashes(tile.level, tile.index * TILE_WIDTH, tile.width)
 
-    def _grow(self) -> None:
-        """Put the leaves that wait into the tree; the first whose kept hash is another."""
+    def _give(self, end: int) -> None:
+        """Have the leaves of the group wait, up to the entry before `end`."""
+        if self._group is None or end <= self._given:
+            return
+        begin = self._given - self._group.first
+        self._leaves += self._group.hashes[
+            begin * HASH_BYTES : (end - self._group.first) * HASH_BYTES
+        ]
+        self._given = end
+
+    def _grow(self, end: int = 0) -> None:
+        """Put the leaves that wait, and those before `end`, into the tree.
+
+        Finds the first whose kept hash is another.
+        """
+        self._give(end)
         leaves, first = bytes(self._leaves), self._tree.size
         kept = self._journal.read_hashes(0, first, len(leaves) // HASH_BYTES)
         if self._suspect is None and not leaves.startswith(kept):
@@ -357,19 +376,20 @@ class Verification:
 
     def _break(self, index: int, what: str) -> NoReturn:
         """An entry contradicts the last record: either may be at fault, or what is between."""
-        self._grow()
+        self._grow(index + 1)
         if self._suspect is not None:
             self._fail(index, what)
         raise _FoundError(Problem(self._record_at, index, what))
 
     def _fail(self, index: int, what: str) -> NoReturn:
-        self._grow()
+        self._grow(index + 1)
         if self._suspect is not None and self._suspect < index:
             index, what = self._suspect, f"it was changed: of entry {index}, {what}"
         raise _FoundError(Problem(index, index, what))
 
 
 _PLAIN: Final = frozenset({Kind.INPUT, Kind.STEP, Kind.OUTCOME})
+_RECORD: Final = Kind.RECORD.value
 
 
 class _FoundError(Exception):

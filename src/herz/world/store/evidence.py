@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import count
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +17,7 @@ from herz.model.journal import Sealed
 from herz.world.store.frames import Batch, entries_of
 
 HASH_BYTES: Final = 32
+_entry = itemgetter(1)
 
 
 class StaleWriterError(WorldError):
@@ -100,7 +103,11 @@ class Evidence(ABC):
         for data, batch in self.batches(first):
             if end is not None and batch.first >= end:
                 return
-            for index, (_, entry) in enumerate(entries_of(data, batch), batch.first):
+            found = zip(count(batch.first), map(_entry, entries_of(data, batch)), strict=False)
+            if first <= batch.first and (end is None or batch.first + batch.entries <= end):
+                yield from found  # All of it.
+                continue
+            for index, entry in found:
                 if end is not None and index >= end:
                     return
                 if index >= first:
