@@ -126,6 +126,7 @@ lock: ## Resolve requirements/*.lock anew
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra dev --output-file requirements/dev.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra sla --output-file requirements/sla.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra tpm --output-file requirements/tpm.lock
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra postgres --output-file requirements/postgres.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra fuzz --output-file requirements/fuzz.lock
 
 # Universal: one file for every platform and for Python 3.11 and later. No addresses, no paths.

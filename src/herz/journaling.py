@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from herz import app
 from herz.app import Wrap
@@ -25,14 +24,15 @@ from herz.config import Policies, Policy, canonical_policy, policy_of
 from herz.cycle import Cycle
 from herz.engine import engine, engine_digest
 from herz.errors import ConfigError
-from herz.model.journal import Kind
+from herz.model.journal import Kind, Sealed
 from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
 from herz.profiles import profiles_of
 from herz.state import frozen, is_quiet, settle, thawed, uncollected
 from herz.world.store.clockless import clockless
-from herz.world.store.files import FileStore, Reader
+from herz.world.store.evidence import Evidence
 from herz.world.store.index import Index
+from herz.world.store.where import Where, Writer, exists, reader_of, writer_of
 
 ORIGIN = "herz.dev/journal"
 """The name of a log that was given none."""
@@ -55,7 +55,7 @@ class Resumption:
 
 @contextmanager
 def written(
-    folder: Path,
+    where: Where,
     *,
     origin: str = ORIGIN,
     notary: Notary | None = None,
@@ -63,10 +63,10 @@ def written(
     resumption: Resumption | None = None,
     check: Check | None = None,
 ) -> Iterator[Wrap]:
-    """What puts one machine into a journal in the folder.
+    """What puts one machine into a journal that is new, or goes on with the same run.
 
     Args:
-        folder: where; made where it is not there.
+        where: a folder or a database; made where it is not there.
         origin: the log's name.
         notary: signs its checkpoints; None: there are none.
         state_every: decisions from one state to the next.
@@ -80,21 +80,21 @@ def written(
         WorldError: the disk refused.
     """
     if resumption is not None:
-        Reader(folder)  # Refuses a folder without a journal, before one is made there.
-    elif (folder / "segments").is_dir():
-        fix = "name a folder that is not there, remove the journal, or go on in it with --resume"
-        raise ConfigError("there is a journal", where="--journal", value=str(folder), fix=fix)
-    made: list[tuple[FileStore, Journaled]] = []
+        reader_of(where)  # Refuses a place without a journal, before one is made there.
+    elif exists(where):
+        fix = "name another place, remove the journal, or go on in it with --resume"
+        raise ConfigError("there is a journal", where="--journal", value=str(where), fix=fix)
+    made: list[tuple[Writer, Journaled]] = []
 
     def wrap(policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink]) -> Machine:
         log: Log
         # Made here: bad input is found before, and nothing is written then.
         assert not made, "a journal is one machine's"
         if resumption is None:
-            store = FileStore.open(folder)
+            store = writer_of(where)
             log = Log(store, os.urandom, origin, notary)
         else:
-            store = FileStore.open(folder, Reader(folder).leader_term())
+            store = writer_of(where, reader_of(where).leader_term())
             log = ResumedLog(store, os.urandom, origin, notary)
         made.append((store, journaled(log, policy, seed, sinks, state_every=state_every)))
         if check is not None:
@@ -113,12 +113,12 @@ def written(
         for store, _ in made:
             store.close()
     for _ in made:
-        Index(Reader(folder)).close()  # Readers find it made.
+        Index(reader_of(where)).close()  # Readers find it made.
 
 
 @contextmanager
 def continued(
-    folder: Path,
+    where: Where,
     *,
     origin: str = ORIGIN,
     notary: Notary | None = None,
@@ -126,6 +126,7 @@ def continued(
     state_every: int = STATE_EVERY,
     sinks: Sequence[RecordSink] = (),
     made_known: Callable[[Machine], None] = lambda _: None,
+    left: Callable[[Sequence[Unresolved]], None] = lambda _: None,
 ) -> Iterator[Continue]:
     """What puts one machine into a journal that is there already, or into a new one.
 
@@ -133,34 +134,45 @@ def continued(
     decisions. Its chain of records, and the key of its ties, go on.
 
     Args:
-        folder: where; made where it is not there.
+        where: a folder or a database; made where it is not there.
         origin: the log's name, where it is new.
         notary: signs its checkpoints; None: there are none.
         term: the leader's; not below the last writer's.
         state_every: decisions from one state to the next.
         sinks: who else gets the records.
         made_known: told of the machine in the journal, for what it counts.
+        left: told of the binds that the last machine left open (`left_open`). Nobody can append
+            any more once they are read.
 
     Raises:
         AuditError: the journal is damaged.
-        WorldError: the disk refused, or a later leader writes it.
+        WorldError: the disk refused, or another process or a later leader writes it.
     """
-    made: list[tuple[FileStore, Journaled]] = []
+    made: list[tuple[Writer, Journaled]] = []
 
     def make(policy: Policy | Policies) -> Journaled:
         assert not made, "a journal is one machine's at a time"
         seed, name = secrets.randbits(63), origin
-        if (folder / "segments").is_dir():
+        if exists(where):
             # Who does not lead by a lease writes under the last term.
-            store = FileStore.open(folder, term or Reader(folder).leader_term())
+            store = writer_of(where, term or reader_of(where).leader_term())
             start = _first_start(store)
             seed, name = (seed, name) if start is None else (start.seed, start.origin)
+            if notary is not None and name != origin:
+                store.close()
+                fix = f"use a key that was made with --name {name}"
+                raise ConfigError("the key is another log's", where="--key", value=origin, fix=fix)
         else:
-            store = FileStore.open(folder, term)
-        log = Log(store, os.urandom, name, notary)
-        machine = journaled(
-            log, policy, seed, sinks, state_every=state_every, made_known=made_known
-        )
+            store = writer_of(where, term)
+        try:
+            log = Log(store, os.urandom, name, notary)
+            left(_left_open(store))
+            machine = journaled(
+                log, policy, seed, sinks, state_every=state_every, made_known=made_known
+            )
+        except BaseException:
+            store.close()
+            raise
         made.append((store, machine))
         return made[0][1]
 
@@ -173,7 +185,7 @@ def continued(
             store.close()
 
 
-def _first_start(store: FileStore) -> Start | None:
+def _first_start(store: Writer) -> Start | None:
     """What the journal's first machine was; None where it has no entry yet."""
     first = next(store.read(0, 1), None)
     if first is None:
@@ -184,7 +196,7 @@ def _first_start(store: FileStore) -> Start | None:
 
 
 def verified(
-    folder: Path,
+    where: Where,
     *,
     first: int = 0,
     end: int | None = None,
@@ -196,31 +208,32 @@ def verified(
     Raises:
         ConfigError: there is no journal.
     """
-    verification = Verification(Reader(folder), first=first, end=end, since=since, judge=judge)
+    reader = reader_of(where)
+    verification = Verification(reader, first=first, end=end, since=since, judge=judge)
     with uncollected():
         return verification.run()
 
 
 @contextmanager
-def indexed(folder: Path) -> Iterator[Index]:
+def indexed(where: Where) -> Iterator[Index]:
     """The index of a journal, brought up to its end.
 
     Raises:
         ConfigError: there is no journal.
         WorldError: the index cannot be written.
     """
-    index = Index(Reader(folder))
+    index = Index(reader_of(where))
     try:
         yield index
     finally:
         index.close()
 
 
-def replayed(folder: Path, *, first: int | None = None) -> Replayed:
+def replayed(where: Where, *, first: int | None = None) -> Replayed:
     """Decide everything in a journal anew, and compare.
 
     Args:
-        folder: the journal.
+        where: the journal.
         first: begin with the last state that stands at this entry or before; None: with entry 0.
 
     Raises:
@@ -228,7 +241,7 @@ def replayed(folder: Path, *, first: int | None = None) -> Replayed:
         AuditError: an entry is damaged.
         InvariantError: what decides asked for the time.
     """
-    reader = Reader(folder)
+    reader = reader_of(where)
 
     def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
         return machine_of(reader, start, sinks)
@@ -245,7 +258,7 @@ def replayed(folder: Path, *, first: int | None = None) -> Replayed:
 
 
 @contextmanager
-def reopened(folder: Path) -> Iterator[Log]:
+def reopened(where: Where) -> Iterator[Log]:
     """The journal's writer, for an entry that no machine makes; under the last leader's term.
 
     Raises:
@@ -253,17 +266,17 @@ def reopened(folder: Path) -> Iterator[Log]:
         AuditError: it is damaged.
         WorldError: the disk refused.
     """
-    reader = Reader(folder)
+    reader = reader_of(where)
     start = opened(next(reader.read())[1])[1]
     assert isinstance(start, Start), "a journal begins so"
-    store = FileStore.open(folder, reader.leader_term())
+    store = writer_of(where, reader.leader_term())
     try:
         yield Log(store, os.urandom, start.origin)
     finally:
         store.close()
 
 
-def last_told(folder: Path) -> tuple[int, str]:
+def last_told(where: Where) -> tuple[int, str]:
     """The driver's latest time in a journal, and the proof mode last put in force; 0 and empty.
 
     What a driver's guard must go on from (`herz.commit.audit.guarded`).
@@ -271,28 +284,35 @@ def last_told(folder: Path) -> tuple[int, str]:
     Raises:
         ConfigError: there is no journal.
         AuditError: an entry is damaged.
-
-    Cost: reads backwards, in growing parts, to the last step.
     """
-    reader, span, mode = Reader(folder), 256, ""
-    with indexed(folder) as index:
-        end = index.size
+    mode = ""
+    with indexed(where) as index:
         if places := index.others(Kind.MODE):
             content = opened(index.entry(places[-1]))[1]
             assert isinstance(content, Mode), "as the index says"
             mode = content.mode
-    while end > 0:  # Bound: the journal's length.
-        first = max(0, end - span)
-        for _, entry in reversed(list(reader.read(first, end))):
-            if entry.leaf[1] == Kind.STEP:
-                step = opened(entry)[1]
-                assert isinstance(step, Step), "as its kind says"
-                return step.now_ns, mode
-        end, span = first, span * 4
-    return 0, mode
+    return last_time(where), mode
 
 
-def left_open(folder: Path) -> list[Unresolved]:
+def last_time(where: Where) -> int:
+    """The driver's latest time in a journal; 0: none.
+
+    Raises:
+        ConfigError: there is no journal.
+        AuditError: an entry is damaged.
+
+    Cost: reads backwards, in growing parts, to the last step.
+    """
+    reader = reader_of(where)
+    for _, entry in _backwards(reader):
+        if entry.leaf[1] == Kind.STEP:
+            step = opened(entry)[1]
+            assert isinstance(step, Step), "as its kind says"
+            return step.now_ns
+    return 0
+
+
+def left_open(where: Where) -> list[Unresolved]:
     """The binds of the last machine in a journal whose end it does not tell.
 
     A driver that begins in the journal of one that was killed reads these pods, and tells the
@@ -302,12 +322,28 @@ def left_open(folder: Path) -> list[Unresolved]:
         ConfigError: there is no journal.
         AuditError: an entry is damaged.
 
-    Cost: reads the entries of the last machine.
+    Cost: reads backwards to the last machine's start, or to its last state: one is taken only when
+    nothing is under way.
     """
-    reader = Reader(folder)
-    with indexed(folder) as index:
-        starts = index.others(Kind.START)
-    return unresolved(reader.read(starts[-1].entry if starts else 0))
+    return _left_open(reader_of(where))
+
+
+def _left_open(reader: Evidence) -> list[Unresolved]:
+    first = 0
+    for index, entry in _backwards(reader):
+        if entry.leaf[1] in (Kind.START, Kind.STATE):
+            first = index
+            break
+    return unresolved(reader.read(first))
+
+
+def _backwards(reader: Evidence) -> Iterator[tuple[int, Sealed]]:
+    """The entries from the last one, read in growing parts."""
+    end, span = reader.count(), 256
+    while end > 0:  # Bound: the journal's length.
+        first = max(0, end - span)
+        yield from reversed(list(reader.read(first, end)))
+        end, span = first, min(span * 4, 65_536)
 
 
 def annotations_of(policy: Policy | Policies) -> frozenset[str]:
@@ -324,18 +360,18 @@ def annotations_of(policy: Policy | Policies) -> frozenset[str]:
     return frozenset(key for rule in rules for key in getattr(rule, "annotations", ()))
 
 
-def otherwise(folder: Path, policy: str) -> Iterator[Pair]:
+def otherwise(where: Where, policy: str) -> Iterator[Pair]:
     """What another policy would have decided, beside what the journal says, pod by pod.
 
     Args:
-        folder: the journal.
+        where: the journal.
         policy: a built-in name, or a path.
 
     Raises:
         ConfigError: there is no journal, or no such policy.
         AuditError: an entry is damaged or erased.
     """
-    reader, chosen = Reader(folder), app.load_policies(policy)
+    reader, chosen = reader_of(where), app.load_policies(policy)
 
     def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
         return app.build_machine(chosen, start.seed, sinks, aliases=dict(start.aliases))
@@ -343,14 +379,14 @@ def otherwise(folder: Path, policy: str) -> Iterator[Pair]:
     return Otherwise(make).run(reader.read())
 
 
-def crossed(folder: Path) -> Iterator[tuple[tuple[Part, ...], Pair, Crossing | None]]:
+def crossed(where: Where) -> Iterator[tuple[tuple[Part, ...], Pair, Crossing | None]]:
     """What this engine decides where others did, pod by pod: what changed, and the difference.
 
     Raises:
         ConfigError: there is no journal, or this engine cannot run its policy.
         AuditError: an entry is damaged or erased.
     """
-    reader, mine = Reader(folder), engine()
+    reader, mine = reader_of(where), engine()
     changed: tuple[Part, ...] = ()
 
     def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
@@ -362,7 +398,7 @@ def crossed(folder: Path) -> Iterator[tuple[tuple[Part, ...], Pair, Crossing | N
         yield changed, pair, crossing(pair, [part.name for part in changed])
 
 
-def _begin_before(reader: Reader, replay: Replay, entry: int) -> int:
+def _begin_before(reader: Evidence, replay: Replay, entry: int) -> int:
     """Put the last state before an entry into the replay; the entry to go on with."""
     index = Index(reader)
     try:
@@ -391,7 +427,7 @@ def taken(machine: Machine) -> bytes | None:
     return data
 
 
-def machine_of(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Machine:
+def machine_of(reader: Evidence, start: Start, sinks: Sequence[RecordSink]) -> Machine:
     """The machine that a start tells of, as it was then.
 
     Raises:
@@ -408,7 +444,7 @@ def machine_of(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Mac
     return _machine(reader, start, sinks)
 
 
-def _machine(reader: Reader, start: Start, sinks: Sequence[RecordSink]) -> Cycle:
+def _machine(reader: Evidence, start: Start, sinks: Sequence[RecordSink]) -> Cycle:
     """The machine of a start, whatever engine was there then."""
     return app.build_machine(
         policy_of(reader.get(start.policy_blob), start.policy),

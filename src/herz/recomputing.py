@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from herz import journaling
 from herz.commit.audit.entry import Start, State, Step, opened
@@ -24,8 +23,8 @@ from herz.place.answers import RuleError
 from herz.ports import Machine, RecordSink
 from herz.state import thawed, uncollected
 from herz.world.store.clockless import clockless
-from herz.world.store.files import Reader
 from herz.world.store.index import Index
+from herz.world.store.where import Where, reader_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,11 @@ class Recomputed:
     about: About | None
 
 
-def recomputed(folder: Path, record: Record, entry: int, node: str) -> Recomputed:
+def recomputed(where: Where, record: Record, entry: int, node: str) -> Recomputed:
     """What the rules said of a node when a pod was decided.
 
     Args:
-        folder: the journal.
+        where: the journal.
         record: the decision.
         entry: the index of its entry.
         node: the node's name.
@@ -60,7 +59,7 @@ def recomputed(folder: Path, record: Record, entry: int, node: str) -> Recompute
 
     Cost: a new machine from the state, and the steps from there to the decision.
     """
-    reader = Reader(folder)
+    reader = reader_of(where)
     index = Index(reader)
     try:
         step_at, step = _step_before(index, entry)

@@ -125,13 +125,15 @@ LEASE_SECONDS = (3.0, 2.0, 0.4)
 
 
 class Replica(Process):
-    """A guard and its scheduler."""
+    """A guard and its scheduler; its journal is a folder, or what HERZ_JOURNAL names."""
 
     def __init__(self, folder: Path, name: str, kubeconfig: Path) -> None:
+        named = "HERZ_JOURNAL" in os.environ
+        journal = () if named else ("--journal", str(folder / "journal"))
         lease, renew, retry = (f"{seconds:g}s" for seconds in LEASE_SECONDS)
         super().__init__(
             *(folder, name, "run", "--kubeconfig", str(kubeconfig)),
-            *("--journal", str(folder / "journal"), "--leader-elect"),
+            *(*journal, "--leader-elect"),
             *("--leader-elect-lease-duration", lease, "--leader-elect-renew-deadline", renew),
             *("--leader-elect-retry-period", retry, "--secure-port", "0"),
             *("--bind-address", "127.0.0.1", "--logging-format", "json"),

@@ -48,6 +48,10 @@ VALUES: dict[str, Content] = {
         "podAnnotations": {"a": "b"},
         "logFormat": "text",
     },
+    "replicas": {
+        "replicas": 2,
+        "store": {"kind": "postgresql", "postgresql": {"urlSecret": "journal"}},
+    },
 }
 """Sets of values that are rendered."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from hashlib import sha3_384
@@ -13,15 +14,14 @@ import msgspec
 from herz.commit.audit.checkpoint import largest_first, parse_signed
 from herz.commit.audit.quote import Stated, check_quote
 from herz.errors import AuditError, ConfigError
-from herz.world.signer.tpm import HANDLE_DEFAULT, Tpm
-from herz.world.store.files import Reader
+from herz.world.signer.keyfile import Held, KeyFile, create_key_file
+from herz.world.signer.tpm import AUTH_BYTES, HANDLE_DEFAULT, Tpm
+from herz.world.store.where import Where, reader_of
 
 HANDLE: Final = HANDLE_DEFAULT + 1
 """Where the attestation key is, beside the one that signs."""
 FORMAT: Final = "herz-quote/1"
 POINT_BYTES: Final = 97
-_NO_AUTH: Final = b""
-"""An attestation key guards no secret: it signs only what the TPM itself states."""
 
 
 class QuoteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,31 +49,55 @@ class QuoteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return msgspec.json.format(msgspec.json.encode(self)).decode() + "\n"
 
 
-def make_quote(folder: Path, tcti: str, handle: int, *, is_new: bool) -> QuoteFile:
+def create_quote_key(where: Where, path: Path, tcti: str, handle: int, passphrase: bytes) -> None:
+    """Make an attestation key in a TPM, and keep what the TPM asks before it quotes in a file.
+
+    Args:
+        where: the journal, whose name the file gets.
+        path: the file.
+        tcti: how the TPM is reached.
+        handle: where the TPM keeps the key.
+        passphrase: seals the file.
+
+    Raises:
+        ConfigError: the file is there already, or the handle is taken, or there is no checkpoint.
+        WorldError: the TPM refused, or the disk did.
+    """
+    origin = parse_signed(_note(where))[0].origin
+    if path.exists():
+        fix = "name a new file, or leave --create out"
+        raise ConfigError("something is there already", where="--key", value=str(path), fix=fix)
+    auth = os.urandom(AUTH_BYTES)
+    tpm = Tpm(tcti)
+    try:
+        public = tpm.create(handle, auth, is_restricted=True)
+    finally:
+        tpm.close()
+    held = Held("ecdsa-p384-sha3-384", public, tcti, handle)
+    create_key_file(path, name=origin, use="quote", keys=((held, auth),), passphrase=passphrase)
+
+
+def make_quote(where: Where, key: KeyFile) -> QuoteFile:
     """Have a TPM quote its PCRs, bound to the journal's last checkpoint.
 
     Args:
-        folder: the journal.
-        tcti: how the TPM is reached.
-        handle: of its attestation key.
-        is_new: whether the key is made now.
+        where: the journal.
+        key: of the attestation key.
 
     Raises:
-        ConfigError: there is no journal, or no checkpoint, or the handle is taken.
+        ConfigError: there is no journal, or no checkpoint, or the TPM holds another key.
         WorldError: the TPM refused, or cannot be reached.
     """
-    notes = largest_first(Reader(folder).notes())
-    note = next(iter(notes), None)
-    if note is None:
-        fix = "sign one first: herz audit sign"
-        raise ConfigError("no checkpoint to bind a quote to", where="--journal", fix=fix)
-    tpm = Tpm(tcti)
+    note = _note(where)
+    ((held, auth),) = key.tpm_keys()
+    tpm = Tpm(held.tpm)
     try:
-        if is_new:
-            tpm.create(handle, _NO_AUTH, is_restricted=True)
-        quote = tpm.quote(handle, _NO_AUTH, _extra(note))
+        quote = tpm.quote(held.handle, auth, _extra(note))
     finally:
         tpm.close()
+    if quote.public != held.public:
+        fix = "name the key file that was made with it"
+        raise ConfigError("the TPM holds another key", where="--key", fix=fix)
     return QuoteFile(
         format=FORMAT,
         checkpoint=note.decode(),
@@ -82,6 +106,15 @@ def make_quote(folder: Path, tcti: str, handle: int, *, is_new: bool) -> QuoteFi
         key=b64encode(quote.public).decode(),
         keeper=quote.keeper,
     )
+
+
+def _note(where: Where) -> bytes:
+    """The journal's last checkpoint, signed."""
+    note = next(iter(largest_first(reader_of(where).notes())), None)
+    if note is None:
+        fix = "sign one first: herz audit sign"
+        raise ConfigError("no checkpoint to bind a quote to", where="--journal", fix=fix)
+    return note
 
 
 def read_quote(data: bytes) -> QuoteFile:

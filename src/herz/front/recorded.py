@@ -12,7 +12,8 @@ from herz.commit.audit.entry import opened
 from herz.errors import AuditError, ConfigError
 from herz.model.events import BindFinished, Event
 from herz.model.record import Record
-from herz.world.store.index import Index, Place
+from herz.world.store.evidence import Place
+from herz.world.store.index import Index
 
 EXAMPLES_MAX: Final = 3
 RESOLVED: Final = {

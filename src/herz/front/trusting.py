@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,8 @@ from herz.world.signer.keyfile import (
 )
 from herz.world.signer.secret import passphrase_from
 from herz.world.signer.tpm import AUTH_BYTES, HANDLE_DEFAULT, Tpm, TpmKey
-from herz.world.store.files import FileStore, Reader
+from herz.world.store.evidence import Evidence
+from herz.world.store.where import Where, reader_of, writer_of
 
 P384: Final[Algorithm] = "ecdsa-p384-sha3-384"
 FILE_BYTES_MAX: Final = 16 << 20
@@ -113,7 +114,7 @@ def read_checkpoint(path: str) -> Checkpoint:
         ) from error
 
 
-def logged(reader: Reader, index: int, trust: Trust) -> Bracket:
+def logged(reader: Evidence, index: int, trust: Trust) -> Bracket:
     """Between which times an entry was logged, by the clocks of witnesses."""
     return bracket(index, reader.notes(), trust)
 
@@ -203,7 +204,7 @@ def checkpoint_of(note: bytes) -> Checkpoint:
     return parse_signed(note)[0]
 
 
-def hashes_of(reader: Reader, size: int, root: bytes | None) -> HashReader:
+def hashes_of(reader: Evidence, size: int, root: bytes | None) -> HashReader:
     """The tree over the first entries: from the hashes that are kept, if they give that root.
 
     Raises:
@@ -223,7 +224,7 @@ def hashes_of(reader: Reader, size: int, root: bytes | None) -> HashReader:
     return nodes
 
 
-def origin_of(reader: Reader) -> str:
+def origin_of(reader: Evidence) -> str:
     """The log's name, by its first entry.
 
     Raises:
@@ -236,7 +237,7 @@ def origin_of(reader: Reader) -> str:
     raise AuditError("entry 0 is not the start of a machine")
 
 
-def sign_journal(folder: Path, signer: LogSigner) -> Note:
+def sign_journal(where: Where, signer: LogSigner) -> Note:
     """Sign a checkpoint over all that a journal holds, and keep it there.
 
     Raises:
@@ -244,7 +245,7 @@ def sign_journal(folder: Path, signer: LogSigner) -> Note:
         AuditError: the entries contradict a checkpoint that was signed before.
         WorldError: the signer or the disk failed.
     """
-    reader = Reader(folder)
+    reader = reader_of(where)
     _check_origin(reader, signer)
     leaves = [leaf_hash(entry.leaf) for _, entry in reader.read()]
     nodes, size = Nodes(leaves), len(leaves)
@@ -262,7 +263,7 @@ def sign_journal(folder: Path, signer: LogSigner) -> Note:
 
 
 def succeed(
-    folder: Path,
+    where: Where,
     new: KeyFile,
     last: Checkpoint,
     *,
@@ -273,7 +274,7 @@ def succeed(
     """Enter the first keys of a log that takes the place of one whose key was stolen, and sign.
 
     Args:
-        folder: the new log's journal.
+        where: the new log's journal.
         new: its keys.
         last: the other log's last checkpoint that outside memory covers.
         actor: who does it.
@@ -285,14 +286,14 @@ def succeed(
         AuditError: the entries contradict a checkpoint that was signed before.
         WorldError: a key, or the disk, failed.
     """
-    start = opened(next(Reader(folder).read())[1])[1]
+    start = opened(next(reader_of(where).read())[1])[1]
     assert isinstance(start, Start), "a journal begins so"
     if new.head.name != start.origin or last.origin == start.origin:
         fix = "begin the new journal with new keys of another name: --journal DIR --key NEW"
         what = f"{new.head.name}, for the journal of {start.origin}, after {last.origin}"
         raise ConfigError("a log cannot follow itself, nor sign for another", value=what, fix=fix)
     signers, told = signers_of(new), following(last, reason)
-    store = FileStore.open(folder, Reader(folder).leader_term())
+    store = writer_of(where, reader_of(where).leader_term())
     try:
         log = Log(store, os.urandom, start.origin)
         entries = tuple(
@@ -304,11 +305,11 @@ def succeed(
         log.commit()
     finally:
         store.close()
-    return sign_journal(folder, LogSigner(start.origin, signers)), entries
+    return sign_journal(where, LogSigner(start.origin, signers)), entries
 
 
 def rotate_keys(
-    folder: Path,
+    where: Where,
     old: KeyFile,
     new: KeyFile,
     *,
@@ -336,8 +337,8 @@ def rotate_keys(
             fix=f"make them for {old.head.name}: {', '.join(kinds[0])}",
         )
     signer = LogSigner(old.head.name, before)
-    sign_journal(folder, signer)
-    store = FileStore.open(folder, Reader(folder).leader_term())
+    sign_journal(where, signer)
+    store = writer_of(where, reader_of(where).leader_term())
     try:
         log = Log(store, os.urandom, signer.origin)
         entries = tuple(
@@ -349,13 +350,13 @@ def rotate_keys(
         log.commit()
     finally:
         store.close()
-    note = sign_journal(folder, signer)
+    note = sign_journal(where, signer)
     both = joined_signatures(note.text, [note, LogSigner(signer.origin, after).sign(note.text)])
-    Reader(folder).keep_note(both.data)
+    reader_of(where).keep_note(both.data)
     return both, entries
 
 
-def latest_note(reader: Reader) -> Note:
+def latest_note(reader: Evidence) -> Note:
     """The journal's largest checkpoint with all signatures that were kept over it.
 
     Raises:
@@ -366,14 +367,14 @@ def latest_note(reader: Reader) -> Note:
         raise ConfigError(
             "no checkpoint is signed",
             where="--journal",
-            value=str(reader.folder),
+            value=reader.name,
             fix="sign one: herz audit sign",
         )
     largest = max(notes, key=lambda note: parse_checkpoint(note.text).size)
     return joined_signatures(largest.text, [each for each in notes if each.text == largest.text])
 
 
-def _check_origin(reader: Reader, signer: LogSigner) -> None:
+def _check_origin(reader: Evidence, signer: LogSigner) -> None:
     origin = origin_of(reader)
     if origin != signer.origin:
         raise ConfigError(
@@ -384,7 +385,7 @@ def _check_origin(reader: Reader, signer: LogSigner) -> None:
         )
 
 
-def _tile(reader: Reader, tile: Tile) -> bytes:
+def _tile(reader: Evidence, tile: Tile) -> bytes:
     return reader.read_hashes(tile.level, tile.index * TILE_WIDTH, tile.width)
 
 
@@ -406,7 +407,7 @@ class Asked:
     error: HerzError | None = None
 
 
-def cosign_journal(folder: Path, trust: Trust) -> tuple[Note, list[Asked]]:
+def cosign_journal(where: Where, trust: Trust) -> tuple[Note, list[Asked]]:
     """Ask every witness that has an address to cosign the largest checkpoint; keep what they give.
 
     Raises:
@@ -414,7 +415,7 @@ def cosign_journal(folder: Path, trust: Trust) -> tuple[Note, list[Asked]]:
         AuditError: entries and checkpoint contradict each other.
         WorldError: the disk failed.
     """
-    reader = Reader(folder)
+    reader = reader_of(where)
     note = latest_note(reader)
     checkpoint = parse_checkpoint(note.text)
     witnesses = [each for each in trust.witnesses if each.url]
@@ -428,7 +429,11 @@ def cosign_journal(folder: Path, trust: Trust) -> tuple[Note, list[Asked]]:
     notes = reader.notes()
 
     async def ask_all() -> list[Asked]:
-        return list(await asyncio.gather(*(_ask(each, note, read, notes) for each in witnesses)))
+        return list(
+            await asyncio.gather(
+                *(ask(each, note, read, sized(notes, each.key)) for each in witnesses)
+            )
+        )
 
     asked = asyncio.run(ask_all())
     cosigned = note.signed(*(each.line for each in asked if each.line is not None))
@@ -437,7 +442,15 @@ def cosign_journal(folder: Path, trust: Trust) -> tuple[Note, list[Asked]]:
     return cosigned, asked
 
 
-async def _ask(witness: Witness, note: Note, read: HashReader, notes: Sequence[bytes]) -> Asked:
+async def ask(witness: Witness, note: Note, read: HashReader, known: int) -> Asked:
+    """Ask one witness to cosign a checkpoint.
+
+    Args:
+        witness: it has an address.
+        note: the signed checkpoint.
+        read: the log's tree.
+        known: the size that it cosigned last, as far as we know.
+    """
     # Imported here: aiohttp would make every other command slower to start.
     from herz.world.witness.client import Poster  # noqa: PLC0415
 
@@ -448,7 +461,6 @@ async def _ask(witness: Witness, note: Note, read: HashReader, notes: Sequence[b
 
     checkpoint = parse_checkpoint(note.text)
     try:
-        known = sized(notes, witness.key)
         line = await cosign(note, checkpoint, read, witness.key, post, known=known)
         return Asked(witness.key.name, line)
     except (AuditError, WorldError) as error:

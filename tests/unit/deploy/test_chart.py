@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from herz.front.cli.commands import herz
+from herz.front.cli.journals import ENVIRONMENT
 from tests.support.chart import (
     KEPT,
     NAMESPACE,
@@ -76,6 +77,7 @@ def test_helm_renders_what_is_kept(name: str) -> None:
     ("values", "why"),
     [
         ({"replicas": 2}, "needs a store that replicas share"),
+        ({"store": {"kind": "postgresql"}}, "store.postgresql.urlSecret"),
         ({"store": {"kind": "sqlite"}}, "/store/kind"),
         ({"features": {"preemption": "maybe"}}, "/features/preemption"),
         ({"replica": 1}, "replica"),
@@ -117,6 +119,18 @@ def test_the_pod_has_no_privileges(rendered: dict[str, Content]) -> None:
     }
     mounted = {one["name"] for one in container["volumeMounts"]}
     assert mounted == {one["name"] for one in spec["volumes"]}
+
+
+def test_replicas_share_a_database_whose_url_is_a_secret_and_no_argument() -> None:
+    found = objects(kept("replicas"))
+    assert not [key for key in found if key.startswith("PersistentVolumeClaim/")]
+    spec = found["Deployment/herz"]["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    (container,) = spec["template"]["spec"]["containers"]
+    secret = {"secretKeyRef": {"name": "journal", "key": "url"}}
+    assert container["env"] == [{"name": ENVIRONMENT, "valueFrom": secret}]
+    assert not [each for each in container["args"] if each.startswith("--journal")]
+    assert "--leader-elect" in container["args"]
 
 
 def test_names_fit_each_other(rendered: dict[str, Content]) -> None:

@@ -14,6 +14,7 @@ from herz.errors import WorldError
 from herz.journaling import last_told, replayed, verified
 from herz.model.effects import Bind, Effect, WakeAt
 from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.ports import Deferring
 from herz.world.store.files import Reader
 from tests.support.adversaries import SIGNER
 from tests.support.journal import Written, entries_of
@@ -106,6 +107,38 @@ def test_a_signer_may_be_away_up_to_the_modes_bound_and_then_nothing_is_bound(
     assert binds(case.again_at(last + 3)) == 1
     assert case.machine.refusal == ""
     assert parse_signed(Reader(folder).notes()[-1])[0].size > 0
+
+
+def test_what_need_not_wait_for_the_disk_keeps_to_the_mode_too(folder: Path) -> None:
+    case = Case(folder, "strict")
+    assert isinstance(case.machine, Deferring)
+    case.signing.is_away = True
+    for now, allowed in ((0, 1), (5, 1), (6, 0)):
+        pod = make_pod(f"p-{now}", {"cpu": "1m"})
+        case.machine.apply(ObjectApplied(time_ns=now * S, object=pod))
+        size = case.written.log.size
+        effects, sync = case.machine.decide(now * S, 10)
+        assert binds(effects) == allowed
+        assert (sync is not None) == (case.written.log.size > size) == bool(allowed)
+        if sync is not None:
+            sync()
+    assert effects == [WakeAt(time_ns=6 * S + RETRY_NS)]
+    assert case.machine.refusal.startswith("proof mode strict: ")
+    case.signing.is_away = False
+    case.machine.tend(8 * S)
+    effects, sync = case.machine.decide(8 * S, 10)
+    assert (binds(effects), sync is not None) == (1, True)
+    assert sync is not None
+    sync()
+
+
+def test_what_is_due_is_signed_while_nothing_is_decided(folder: Path) -> None:
+    case = Case(folder, "strict")
+    case.bind_at(0)
+    case.machine.tend(S - 1)
+    assert case.signing.asked == 0
+    case.machine.tend(S)
+    assert (case.signing.asked, case.machine.exposure.unsigned(S).entries) == (1, 0)
 
 
 def test_an_absent_signer_is_asked_once_a_second_and_never_ends_the_journal(folder: Path) -> None:

@@ -17,7 +17,8 @@ from herz.model.effects import Bind
 from herz.model.events import ObjectApplied
 from herz.model.journal import Kind
 from herz.ports import Machine, RecordSink
-from herz.world.store.files import Reader, StaleWriterError
+from herz.world.store.evidence import StaleWriterError
+from herz.world.store.files import Reader
 from tests.support.journal import SMALL, Written, simulated
 from tests.support.machine import Kept, only
 from tests.support.objects import make_node, make_pod

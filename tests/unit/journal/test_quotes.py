@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from herz.errors import WorldError
 from herz.front.cli.entry import main
 from herz.front.cli.failure import Exit
-from herz.front.quoting import FORMAT
+from herz.front.quoting import FORMAT, HANDLE
+from herz.world.signer.tpm import Tpm
 from tests.support.journal import Written, golden
 from tests.support.tpm import missing, software_tpm
 
@@ -18,10 +20,13 @@ needs_swtpm = pytest.mark.skipif(bool(missing()), reason=missing() or "there is 
 Captured = pytest.CaptureFixture[str]
 
 
-def make(folder: Path, tcti: str, name: str, *more: str) -> tuple[int, Path]:
+def make(folder: Path, name: str, *more: str, key: str = "quote.key") -> tuple[int, Path]:
     """Run the command; the file."""
-    file = folder.parent / name
-    options = ["--journal", str(folder), "--tpm", tcti, "--to", str(file), *more]
+    file, passphrase = folder.parent / name, folder.parent / "pass"
+    passphrase.touch(0o600)
+    passphrase.write_text("correct horse battery\n")
+    options = ["--journal", str(folder), "--to", str(file), "--passphrase-file", str(passphrase)]
+    options += ["--key", str(folder.parent / key), *more]
     return main(["audit", "quote", *options, "--output", "json"]), file
 
 
@@ -38,12 +43,21 @@ def test_a_quote_is_made_and_checked_offline(tmp_path: Path, capsys: Captured) -
     folder = tmp_path / "journal"
     golden(folder, 3)
     with software_tpm() as tcti:
-        code, file = make(folder, tcti, "one", "--create")
+        code, file = make(folder, "one", "--create", "--tpm", tcti)
         assert code == Exit.DONE
         made = json.loads(capsys.readouterr().out)
         assert "no hardware root" in made["keeper"]
-        assert make(folder, tcti, "two")[0] == Exit.DONE
-        assert make(folder, tcti, "three", "--create")[0] == Exit.USAGE
+        assert make(folder, "two")[0] == Exit.DONE
+        assert make(folder, "three", "--create", "--tpm", tcti)[0] == Exit.USAGE
+        assert "already" in capsys.readouterr().err
+        again = make(folder, "four", "--create", "--tpm", tcti, key="other.key")
+        assert again[0] == Exit.USAGE
+        # Who has the TPM alone has nothing to quote with.
+        for auth in (b"", bytes(32)):
+            tpm = Tpm(tcti)
+            with pytest.raises(WorldError, match="auth"):
+                tpm.quote(HANDLE, auth, bytes(48))
+            tpm.close()
     code, found = check(file, capsys, "--key", made["key"])
     assert (code, found["verdict"], found["size"]) == (Exit.DONE, "verifies", 58)
     assert found["pcrs"] == [0, 1, 2, 3, 4, 5, 6, 7, 10]
@@ -77,8 +91,10 @@ def test_what_is_no_quote_is_refused(tmp_path: Path, content: str, capsys: Captu
 
 def test_a_quote_needs_a_checkpoint(tmp_path: Path, capsys: Captured) -> None:
     Written(tmp_path / "journal").close()
-    assert make(tmp_path / "journal", "swtpm:path=nowhere", "one")[0] == Exit.USAGE
+    new = ("--create", "--tpm", "swtpm:path=nowhere")
+    assert make(tmp_path / "journal", "one", *new)[0] == Exit.USAGE
     assert "herz audit sign" in capsys.readouterr().err
-    options = ["--tpm", "swtpm:path=nowhere", "--to", str(tmp_path / "q"), "--tpm-handle", "x"]
-    assert main(["audit", "quote", "--journal", str(tmp_path / "journal"), *options]) == Exit.USAGE
+    assert make(tmp_path / "journal", "one", *new, "--tpm-handle", "x")[0] == Exit.USAGE
     assert "--tpm-handle" in capsys.readouterr().err
+    assert make(tmp_path / "journal", "one", "--create")[0] == Exit.USAGE
+    assert "belong together" in capsys.readouterr().err

@@ -19,13 +19,13 @@ from herz.commit.audit.exposure import CHECKPOINT_NS_MAX, Exposure, ProofMode
 from herz.commit.audit.log import Log
 from herz.model.effects import Effect, WakeAt
 from herz.model.events import Event
-from herz.ports import Machine
+from herz.ports import Deferring, Machine, Sync
 
 RETRY_NS: Final = CHECKPOINT_NS_MAX
 """How long after a refusal, or after a signer failed, it is asked again."""
 
 
-class Guarded(Machine):
+class Guarded(Deferring):
     """The machine (`herz.ports.Machine`), under a proof mode.
 
     Args:
@@ -88,13 +88,31 @@ class Guarded(Machine):
             WorldError: the journal cannot be written.
         """
         now_ns = self._on_time(now_ns)
-        self._look(now_ns)
-        self.refusal = self._mode.refusal(self.exposure, now_ns, has_witnesses=self._has_witnesses)
-        if self.refusal:
+        if self._refuses(now_ns):
             return [WakeAt(time_ns=now_ns + RETRY_NS)]
         effects = self._machine.step(now_ns, limit)
-        self._look(now_ns)
+        self.tend(now_ns)
         return effects
+
+    def decide(self, now_ns: int, limit: int) -> tuple[list[Effect], Sync | None]:
+        """See `herz.ports.Deferring`; as `step`, if the proof mode allows it.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        if not isinstance(self._machine, Deferring):
+            return self.step(now_ns, limit), None
+        now_ns = self._on_time(now_ns)
+        if self._refuses(now_ns):
+            return [WakeAt(time_ns=now_ns + RETRY_NS)], None
+        effects, sync = self._machine.decide(now_ns, limit)
+        self.tend(now_ns)
+        return effects, sync
+
+    def _refuses(self, now_ns: int) -> bool:
+        self.tend(now_ns)
+        self.refusal = self._mode.refusal(self.exposure, now_ns, has_witnesses=self._has_witnesses)
+        return bool(self.refusal)
 
     def witnessed(self, size: int) -> None:
         """A quorum of witnesses has cosigned a checkpoint of that many entries."""
@@ -121,7 +139,7 @@ class Guarded(Machine):
 
     def figures(self, now_ns: int) -> dict[str, float]:
         """What a metrics exporter shows: names of `herz.signals` and values, as they are now."""
-        self._look(now_ns)
+        self.tend(now_ns)
         unsigned, unwitnessed = self.exposure.unsigned(now_ns), self.exposure.unwitnessed(now_ns)
         return {
             signals.AUDIT_UNSIGNED_ENTRIES: unsigned.entries,
@@ -141,8 +159,12 @@ class Guarded(Machine):
             self._log.write(Clock(now_ns=now_ns, told_ns=self._told_ns))
         return self._told_ns
 
-    def _look(self, now_ns: int) -> None:
-        """Take in what was committed and signed, and sign if it is time."""
+    def tend(self, now_ns: int) -> None:
+        """Take in what was committed and signed, and sign if it is time, also between two steps.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
         self.exposure.appended(self._log.committed, now_ns)
         self.exposure.signed(self._log.signed)
         is_time = now_ns - self._tried_ns >= RETRY_NS

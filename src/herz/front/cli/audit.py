@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +15,12 @@ from herz.commit.audit.verify import Verified
 from herz.errors import ConfigError
 from herz.front import crossing, exporting, recorded, trusting
 from herz.front.cli.failure import Exit
+from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.front.exporting import Format
 from herz.model.record import Decided, Record
-from herz.world.store.files import Reader
+from herz.world.store.where import Where, reader_of
 
 VERIFY = """Examples:
 
@@ -53,7 +53,6 @@ audit = typer.Typer(
     epilog="Example: herz audit verify --journal DIR --integrity-only",
 )
 
-JournalOption = Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")]
 OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 
 
@@ -80,10 +79,11 @@ def verify(
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Check the bytes, their form, the chain, the tree and the checkpoints; exit code 1 for no."""
+    where = journal_at(journal)
     end = None if last is None else _entry(last, "--to") + 1
     trusted = None if trust is None else trusting.read_trust(trust)
     found = journaling.verified(
-        _folder(journal),
+        where,
         first=_entry(first, "--from"),
         end=end,
         since=None if since is None else trusting.read_checkpoint(since),
@@ -100,11 +100,11 @@ def verify(
         f"note: entries {begin} to {until} are erased, by entry {by}"
         for begin, until, by in found.erased
     ]
-    after.append(f"note: {_outside(found, trusted, _folder(journal))}")
+    after.append(f"note: {_outside(found, trusted, where)}")
     print_answer(
         _verified(found, verdict, uncovered),
         output,
-        title=f"herz audit verify {journal}",
+        title=f"herz audit verify {where}",
         columns=("figure", "value"),
         rows=[
             ("verdict", verdict),
@@ -140,13 +140,14 @@ def replay(
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Decide everything anew from the logged inputs; exit code 1 where a record differs."""
+    where = journal_at(journal)
     if cross_version:
-        return _crossed(journal, first, policy, output)
+        return _crossed(where, first, policy, output)
     if policy is not None:
-        _other(journal, checked_name(policy, option="--policy"), first, output)
+        _other(where, checked_name(policy, option="--policy"), first, output)
         return Exit.DONE
     begin = None if first is None else _entry(first, "--from")
-    found = journaling.replayed(_folder(journal), first=begin)
+    found = journaling.replayed(where, first=begin)
     after = [
         f"note: entries {begin} to {until} cannot be recomputed: some of them are erased"
         for begin, until in found.lost
@@ -156,7 +157,7 @@ def replay(
     print_answer(
         _replayed(found),
         output,
-        title=f"herz audit replay {journal}",
+        title=f"herz audit replay {where}",
         columns=("figure", "value"),
         rows=[
             ("verdict", "the same" if found.first is None else _difference(found.first)),
@@ -171,17 +172,17 @@ def replay(
     return Exit.DONE if found.first is None else Exit.NO
 
 
-def _crossed(journal: str, first: str | None, policy: str | None, output: Output) -> int:
+def _crossed(where: Where, first: str | None, policy: str | None, output: Output) -> int:
     """Print what this engine decides otherwise than the journal's."""
     for option, value in (("--from", first), ("--policy", policy)):
         if value is not None:
             fix = "leave one of them out: all is compared from the first entry, policy by policy"
             raise ConfigError(f"{option} with --cross-version", where=option, value=value, fix=fix)
-    found = crossing.crossed(journaling.crossed(_folder(journal)))
+    found = crossing.crossed(journaling.crossed(where))
     print_answer(
         crossing.plain(found),
         output,
-        title=f"what this engine decides in {journal}",
+        title=f"what this engine decides in {where}",
         columns=("decision", "pod", "then", "now", "differ", "by"),
         rows=crossing.rows(found),
         after=crossing.notes(found),
@@ -189,23 +190,23 @@ def _crossed(journal: str, first: str | None, policy: str | None, output: Output
     return Exit.DONE if found.same == found.decisions else Exit.NO
 
 
-def _outside(found: Verified, trusted: Trust | None, folder: Path) -> str:
+def _outside(found: Verified, trusted: Trust | None, where: Where) -> str:
     """What no outside memory covers, in words."""
     if trusted is None:
         return f"who has the key can have rewritten all {found.size} entries: see --trust, --since"
     if found.problem is not None:
         return "nothing is said of outside memory: the journal does not verify"
-    return coverage(Reader(folder).notes(), found.size, trusted).statement
+    return coverage(reader_of(where).notes(), found.size, trusted).statement
 
 
-def _other(journal: str, policy: str, first: str | None, output: Output) -> None:
+def _other(where: Where, policy: str, first: str | None, output: Output) -> None:
     """Print what another policy would have decided."""
     if first is not None:
         fix = "leave one of them out: another policy has no state of its own to begin with"
         raise ConfigError("--from with --policy", where="--from", value=first, fix=fix)
     counts = {"decisions": 0, "same": 0, "placed": 0, "placed_otherwise": 0}
     shown: list[Pair] = []
-    for pair in journaling.otherwise(_folder(journal), policy):
+    for pair in journaling.otherwise(where, policy):
         counts["decisions"] += 1
         counts["same"] += pair.is_same
         counts["placed"] += pair.logged is not None and pair.logged.decided is Decided.PLACE
@@ -251,10 +252,6 @@ def _said(record: Record | None) -> str:
     if record is None:
         return "nothing"
     return " ".join(part for part in (str(record.decided), record.node, record.message) if part)
-
-
-def _folder(text: str) -> Path:
-    return Path(checked_name(text, option="--journal"))
 
 
 def _entry(text: str, option: str) -> int:
@@ -327,9 +324,10 @@ def show(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show decisions as they are kept, with the API's answers."""
+    where = journal_at(journal)
     trusted = None if trust is None else trusting.read_trust(trust)
     asked = checked_name(what, option="DECISION|POD")
-    with journaling.indexed(_folder(journal)) as index:
+    with journaling.indexed(where) as index:
         if asked.isascii() and asked.isdigit():
             told = [
                 recorded.decision(
@@ -338,7 +336,7 @@ def show(
             ]
         else:
             _, told = recorded.of_pod(index, asked)
-    reader = Reader(_folder(journal))
+    reader = reader_of(where)
     logged = [None if trusted is None else trusting.logged(reader, e.entry, trusted) for e in told]
     if output is not Output.TABLE:
         plain = [
@@ -369,12 +367,13 @@ def export(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write every decision with what became of it as a row of a table."""
-    count = exporting.export(Reader(_folder(journal)), form, to)
+    where = journal_at(journal)
+    count = exporting.export(reader_of(where), form, to)
     if to is not None:
         print_answer(
             {"file": to, "format": str(form), "decisions": count},
             output,
-            title=f"herz audit export {journal}",
+            title=f"herz audit export {where}",
             columns=("figure", "value"),
             rows=[("decisions", str(count)), ("file", to)],
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,11 +13,12 @@ from herz import journaling
 from herz.commit.audit.entry import Hold
 from herz.commit.audit.erasing import ERASABLE, erase, outdated, planned
 from herz.errors import ConfigError
+from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.model.journal import Kind
 from herz.world.sim.units import span_ns
-from herz.world.store.files import Reader
+from herz.world.store.where import reader_of
 
 ERASE = """Example:
 
@@ -46,7 +46,6 @@ class Erasable(StrEnum):
     STATE = "state"
 
 
-JournalOption = Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")]
 FromOption = Annotated[str, typer.Option("--from", metavar="N", help="The first entry.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="N", help="The last entry.")]
 ActorOption = Annotated[str, typer.Option(metavar="NAME", help="Who does it; it is recorded.")]
@@ -67,9 +66,10 @@ def erase_command(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Erase what entries say, for good; that they were there, and who erased them, stays."""
+    where = journal_at(journal)
     begin, end = _ends(first, last)
     kinds = ERASABLE if kind is None else tuple(Kind[one.name] for one in kind)
-    with journaling.reopened(Path(checked_name(journal, option="--journal"))) as log:
+    with journaling.reopened(where) as log:
         plan = planned(log.store.read(), begin, end, kinds)
         told = erase(
             log,
@@ -81,7 +81,7 @@ def erase_command(
     print_answer(
         {"entry": told, "erased": len(plan.entries), "ranges": [list(one) for one in plan.ranges]},
         output,
-        title=f"herz audit erase {journal}",
+        title=f"herz audit erase {where}",
         columns=("figure", "value"),
         rows=[("entries erased", str(len(plan.entries))), ("told by entry", str(told))],
     )
@@ -103,11 +103,11 @@ def retain_command(
     spans = dict(_span(one) for one in keep)
     who, why = checked_name(actor, option="--actor"), checked_name(reason, option="--reason")
     told: int | None = None
-    folder = Path(checked_name(journal, option="--journal"))
+    where = journal_at(journal)
     if dry_run:
-        plan = outdated(Reader(folder).read, spans)
+        plan = outdated(reader_of(where).read, spans)
     else:
-        with journaling.reopened(folder) as log:
+        with journaling.reopened(where) as log:
             plan = outdated(log.store.read, spans)
             if plan.entries:
                 # What is held was left out: it is in nobody's way.
@@ -121,7 +121,7 @@ def retain_command(
             "held": [{"first": one, "last": last, "by": by} for one, last, by in plan.held],
         },
         output,
-        title=f"herz audit retain {journal}",
+        title=f"herz audit retain {where}",
         columns=("figure", "value"),
         rows=[
             ("entries outdated", str(len(plan.entries))),
@@ -155,8 +155,9 @@ def hold_command(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have entries kept, whoever wants them erased, until the hold is ended."""
+    where = journal_at(journal)
     ends = _ends(first, last)
-    with journaling.reopened(Path(checked_name(journal, option="--journal"))) as log:
+    with journaling.reopened(where) as log:
         told = log.write(
             Hold(
                 actor=checked_name(actor, option="--actor"),
@@ -170,7 +171,7 @@ def hold_command(
     print_answer(
         {"entry": told, "first": ends[0], "last": ends[1], "is_held": not release},
         output,
-        title=f"herz audit hold {journal}",
+        title=f"herz audit hold {where}",
         columns=("figure", "value"),
         rows=[
             ("entries", f"{ends[0]} to {ends[1]}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -11,10 +11,11 @@ from herz.commit.audit.checkpoint import parse_checkpoint, parse_signed
 from herz.commit.audit.note import KeyKind, NoteKey, is_key_name
 from herz.errors import ConfigError
 from herz.front import trusting
+from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.front.trusting import Secret
-from herz.world.signer.keyfile import Head, open_key_file, read_head
+from herz.world.signer.keyfile import Head, Use, open_key_file, read_head
 from herz.world.signer.tpm import HANDLE_DEFAULT
 
 CREATE = """Examples:
@@ -46,7 +47,6 @@ key = typer.Typer(
     epilog="Example: herz audit key show log.key",
 )
 
-JournalOption = Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")]
 KeyOption = Annotated[str, typer.Option("--key", metavar="FILE", help="The key file.")]
 OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 PassphraseFile = Annotated[
@@ -120,12 +120,12 @@ def rotate(
     """Put other keys in force: an entry signed by both, and a checkpoint signed by both."""
     passphrase = secret(passphrase_file, passphrase_fd).read()
     files = [open_key_file(Path(path), passphrase, use="log") for path in (old, new)]
-    folder = Path(checked_name(journal, option="--journal"))
+    where = journal_at(journal)
     who, why = (
         checked_name(text, option=option)
         for text, option in ((actor, "--actor"), (reason, "--reason"))
     )
-    note, entries = trusting.rotate_keys(folder, files[0], files[1], actor=who, reason=why)
+    note, entries = trusting.rotate_keys(where, files[0], files[1], actor=who, reason=why)
     size = parse_checkpoint(note.text).size
     print_answer(
         {
@@ -174,7 +174,7 @@ def succeed(
     opened_keys = open_key_file(Path(new), secret(passphrase_file, passphrase_fd).read(), use="log")
     before = parse_signed(data)[0]
     note, entries = trusting.succeed(
-        Path(checked_name(journal, option="--journal")),
+        journal_at(journal),
         opened_keys,
         before,
         actor=checked_name(actor, option="--actor"),
@@ -215,8 +215,8 @@ def sign(
     signer = trusting.log_signer(
         checked_name(key_file, option="--key"), secret(passphrase_file, passphrase_fd)
     )
-    folder = Path(checked_name(journal, option="--journal"))
-    print_note(f"herz audit sign {journal}", trusting.sign_journal(folder, signer).data, output)
+    where = journal_at(journal)
+    print_note(f"herz audit sign {where}", trusting.sign_journal(where, signer).data, output)
 
 
 def print_note(title: str, data: bytes, output: Output, more: tuple[str, ...] = ()) -> None:
@@ -257,7 +257,7 @@ _KINDS = {"ed25519": KeyKind.ED25519, "ecdsa-p384-sha3-384": KeyKind.P384}
 
 
 def _print_keys(title: str, head: Head, output: Output) -> None:
-    use: Literal["log", "witness"] = head.use
+    use: Use = head.use
     rows = []
     for held in head.keys:
         kind = KeyKind.COSIGNATURE if use == "witness" else _KINDS[held.algorithm]

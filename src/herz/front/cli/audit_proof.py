@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +13,12 @@ from herz.commit.audit.trust import Vouched
 from herz.errors import ConfigError
 from herz.front import trusting
 from herz.front.atomic import checked_target, write_whole
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.journals import JournalOption, journal_at
+from herz.front.cli.options import Output, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.model.journal import Kind
 from herz.model.record import Record
-from herz.world.store.files import Reader
+from herz.world.store.where import reader_of
 
 PROVE = """Examples:
 
@@ -33,7 +33,7 @@ OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 def prove(
     decision: Annotated[str, typer.Argument(metavar="DECISION", help="The decision's number.")],
     *,
-    journal: Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")],
+    journal: JournalOption,
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="The proof's file.")],
     trust: Annotated[
         str | None,
@@ -42,17 +42,17 @@ def prove(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write a file that proves one decision to anybody who has the keys, without the journal."""
-    folder = Path(checked_name(journal, option="--journal"))
+    where = journal_at(journal)
     target = checked_target(to, option="--to")
     trusted = None if trust is None else trusting.read_trust(trust)
     sequence = parsed_integer(decision, option="DECISION", low=1, high=SEQUENCE_MAX)
-    with journaling.indexed(folder) as index:
+    with journaling.indexed(where) as index:
         place = index.decision(sequence)
         if place is None:
             fix = f"give a number from 1 to {index.decisions}"
             raise ConfigError("no such decision", where="DECISION", value=sequence, fix=fix)
         entry = index.entry(place)
-    reader = Reader(folder)
+    reader = reader_of(where)
     note = covering(reader.notes(), place.entry, trusted)
     checkpoint = trusting.checkpoint_of(note)
     read = trusting.hashes_of(reader, checkpoint.size, checkpoint.root)

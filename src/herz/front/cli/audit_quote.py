@@ -11,16 +11,19 @@ from herz.commit.audit.checkpoint import parse_signed
 from herz.errors import ConfigError
 from herz.front import quoting
 from herz.front.atomic import checked_target, write_whole
+from herz.front.cli.audit_keys import PassphraseFd, PassphraseFile, secret
 from herz.front.cli.failure import Exit
+from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name
 from herz.front.cli.printing import print_answer
 from herz.front.trusting import read_file
+from herz.world.signer.keyfile import open_key_file
 
 QUOTE = """Examples:
 
-    herz audit quote --journal DIR --tpm device:/dev/tpmrm0 --create --to now.quote
+    herz audit quote --journal DIR --key quote.key --create --tpm device:/dev/tpmrm0 --to now.quote
 
-    herz audit quote --journal DIR --tpm device:/dev/tpmrm0 --to later.quote
+    herz audit quote --journal DIR --key quote.key --passphrase-file pass --to later.quote
 """
 CHECK = "Example: herz audit quote-check now.quote --key BASE64"
 
@@ -29,29 +32,42 @@ OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 
 def quote(
     *,
-    journal: Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")],
-    tpm: Annotated[str, typer.Option(metavar="TCTI", help="How the TPM 2.0 is reached.")],
+    journal: JournalOption,
+    key_file: Annotated[
+        str, typer.Option("--key", metavar="FILE", help="What the TPM asks before it quotes.")
+    ],
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="The quote's file.")],
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the attestation key and its file now.")
+    ] = False,
+    tpm: Annotated[
+        str | None, typer.Option(metavar="TCTI", help="With --create: the TPM 2.0.")
+    ] = None,
     tpm_handle: Annotated[
-        str, typer.Option(metavar="HANDLE", help="Where the TPM keeps the attestation key.")
+        str, typer.Option(metavar="HANDLE", help="With --create: where the TPM keeps the key.")
     ] = f"{quoting.HANDLE:#x}",
-    create: Annotated[bool, typer.Option("--create", help="Make the attestation key now.")] = False,
+    passphrase_file: PassphraseFile = None,
+    passphrase_fd: PassphraseFd = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have a TPM state its PCRs 0 to 7 and 10, bound to the journal's last checkpoint."""
+    where = journal_at(journal)
     target = checked_target(to, option="--to")
-    made = quoting.make_quote(
-        Path(checked_name(journal, option="--journal")),
-        checked_name(tpm, option="--tpm"),
-        _handle(tpm_handle),
-        is_new=create,
-    )
+    path = Path(checked_name(key_file, option="--key"))
+    if create != (tpm is not None):
+        fix = "give both, to make the attestation key, or neither"
+        raise ConfigError("--create and --tpm belong together", where="--tpm", fix=fix)
+    handle, passphrase = _handle(tpm_handle), secret(passphrase_file, passphrase_fd).read()
+    if tpm is not None:
+        tcti = checked_name(tpm, option="--tpm")
+        quoting.create_quote_key(where, path, tcti, handle, passphrase)
+    made = quoting.make_quote(where, open_key_file(path, passphrase, use="quote"))
     write_whole(target, made.data)
     size = parse_signed(made.checkpoint.encode())[0].size
     print_answer(
         {"file": to, "size": size, "key": made.key, "keeper": made.keeper},
         output,
-        title=f"herz audit quote {journal}",
+        title=f"herz audit quote {where}",
         columns=("figure", "value"),
         rows=[("entries", str(size)), ("keeper", made.keeper), ("file", to)],
         after=[f"the attestation key, to be remembered elsewhere: {made.key}"],

@@ -12,11 +12,12 @@ import typer
 from herz.commit.audit.reconcile import Binding, Reconciliation
 from herz.errors import ConfigError
 from herz.front.cli.failure import Exit
+from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name
 from herz.front.cli.printing import print_answer
 from herz.model.decode import decode
 from herz.model.objects import Pod
-from herz.world.store.files import Reader
+from herz.world.store.where import reader_of
 
 RECONCILE = """Examples:
 
@@ -77,7 +78,7 @@ class _Event(msgspec.Struct, frozen=True, rename=_EVENT_NAMES):
 
 def reconcile(
     *,
-    journal: Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")],
+    journal: JournalOption,
     pods: Annotated[
         str, typer.Option("--pods", metavar="FILE", help="All pods, as kubectl lists them in JSON.")
     ],
@@ -92,14 +93,14 @@ def reconcile(
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Compare the journal with the cluster; exit code 1 where they disagree."""
-    folder = Path(checked_name(journal, option="--journal"))
+    where = journal_at(journal)
     listed = list(_pods(checked_name(pods, option="--pods")))
     told = (
         None
         if audit_log is None
         else list(_bindings(checked_name(audit_log, option="--audit-log")))
     )
-    asked = Reconciliation(Reader(folder).read(), scheduler or ["herz"])
+    asked = Reconciliation(reader_of(where).read(), scheduler or ["herz"])
     found = asked.run(listed, told)
     print_answer(
         {
@@ -109,7 +110,7 @@ def reconcile(
             "findings": [each._asdict() for each in found.findings],
         },
         output,
-        title=f"herz audit reconcile {journal}: {len(found.findings)} disagreements",
+        title=f"herz audit reconcile {where}: {len(found.findings)} disagreements",
         columns=("pod", "fault", "what", "entry"),
         rows=[
             (each.pod, str(each.fault), each.what, "" if each.entry < 0 else str(each.entry))

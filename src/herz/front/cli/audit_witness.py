@@ -17,6 +17,7 @@ from herz.errors import ConfigError
 from herz.front import trusting
 from herz.front.cli.audit_keys import KeyOption, PassphraseFd, PassphraseFile, print_note, secret
 from herz.front.cli.failure import Exit, failure_of
+from herz.front.cli.journals import JournalOption, journal_at
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.world.signer.keyfile import open_key_file
 from herz.world.witness.memory import SqliteMemory
@@ -94,7 +95,7 @@ async def _serve(start: Start, stop: Stop, host: str, port: int, key: str) -> No
 
 def cosign(
     *,
-    journal: Annotated[str, typer.Option("--journal", metavar="DIR", help="The journal.")],
+    journal: JournalOption,
     trust: Annotated[
         str, typer.Option("--trust", metavar="FILE", help="The witnesses, with their addresses.")
     ],
@@ -105,11 +106,11 @@ def cosign(
     Exit code 1 where a witness has cosigned another history, 3 where fewer than the quorum answer.
     """
     trusted = trusting.read_trust(trust)
-    folder = Path(checked_name(journal, option="--journal"))
-    note, asked = trusting.cosign_journal(folder, trusted)
+    where = journal_at(journal)
+    note, asked = trusting.cosign_journal(where, trusted)
     failures = [failure_of(each.error) for each in asked if each.error is not None]
     print_note(
-        f"herz audit cosign {journal}",
+        f"herz audit cosign {where}",
         note.data,
         output,
         more=tuple(f"warning: {failure.what}" for failure in failures),

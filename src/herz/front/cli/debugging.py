@@ -13,8 +13,10 @@ import typer
 
 from herz.errors import ConfigError, WorldError
 from herz.front.cli.failure import Exit
-from herz.front.cli.options import Output, checked_name
+from herz.front.cli.journals import FORM, journal_at
+from herz.front.cli.options import Output
 from herz.front.cli.printing import print_answer
+from herz.world.store.where import beside
 
 COMPARE = "Example: herz debug compare --journal ./journal"
 SECONDS_MAX: Final = 120.0
@@ -30,12 +32,12 @@ debug = typer.Typer(help="Look into a live scheduler.", no_args_is_help=True)
 def compare(
     *,
     journal: Annotated[
-        str, typer.Option("--journal", metavar="DIR", help="Of the scheduler that is meant.")
+        str, typer.Option("--journal", metavar=FORM, help="Of the scheduler that is meant.")
     ],
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
 ) -> int:
     """Compare what a live scheduler knows with the API; exit code 1 where something differs."""
-    folder = Path(checked_name(journal, option="--journal"))
+    folder = beside(journal_at(journal))
     process, before = _process(folder), _stamp(folder)
     try:
         os.kill(process, signal.SIGUSR2)

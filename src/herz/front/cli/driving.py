@@ -15,19 +15,22 @@ from typing import Any, Final, TypeVar
 from herz import app, builtin
 from herz.checking import check_start
 from herz.commit.audit.entry import Check
+from herz.commit.audit.journaled import Journaled
 from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
 from herz.front.cli.comparing import comparable
 from herz.front.cli.operating import Operations
-from herz.journaling import continued, left_open
-from herz.ports import Machine
+from herz.front.cli.proving import Prover, Proving
+from herz.front.cli.waiting import patiently
+from herz.journaling import ORIGIN, continued, last_time
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.limits import Limits
 from herz.world.kube.transport import Transport
+from herz.world.store.where import Where, beside
 
 ResultT = TypeVar("ResultT")
 SCHEDULER_NAME: Final = "herz"
@@ -108,22 +111,24 @@ class Live:
         what: decides, about whose pods.
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
-        journal: the folder.
+        journal: where it is.
         waits: whether a server that cannot be reached is waited for.
         tell: shows a person what happens.
         started: told once, when it schedules.
         operations: what its operators see.
+        proving: who signs its journal; None: nobody does.
         kinds: what is watched, if the server has it.
     """
 
     what: Deciding
     kubeconfig: Path | None
     context: str | None
-    journal: Path
+    journal: Where
     waits: bool
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
     operations: Operations
+    proving: Proving | None = None
     kinds: tuple[Watched, ...] = field(default=WATCHED)
 
 
@@ -152,12 +157,26 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         term = await _until(operations.leading(), end)
         if term is None:
             return
-        asked = left_open(settings.journal) if (settings.journal / "segments").is_dir() else []
-        sinks, see = (operations.metrics,), operations.see
-        with continued(settings.journal, term=term, sinks=sinks, made_known=see) as make:
-            machine = make(settings.what.policy)
+        asked: list[Unresolved] = []
+        prover = None
+        if settings.proving is not None:
+            prover = Prover(settings.proving, settings.tell)
+        with continued(
+            settings.journal,
+            origin=ORIGIN if settings.proving is None else settings.proving.signer.origin,
+            notary=None if prover is None else prover.notary,
+            term=term,
+            sinks=(operations.metrics,),
+            made_known=operations.see,
+            left=asked.extend,
+        ) as make:
+            making = patiently(
+                lambda: make(settings.what.policy), settings.tell, waits=settings.waits
+            )
+            if (machine := await _until(making, end)) is None:
+                return
             machine.tell(settings.what.check)
-            await _drive(settings, transport, kinds, version, machine, asked, end)
+            await _drive(settings, transport, kinds, version, machine, prover, asked, end)
 
 
 async def _drive(
@@ -165,13 +184,16 @@ async def _drive(
     transport: Transport,
     kinds: tuple[Watched, ...],
     version: str,
-    machine: Machine,
+    machine: Journaled,
+    prover: Prover | None,
     asked: list[Unresolved],
     end: asyncio.Event,
 ) -> None:
-    what = settings.what
+    what, guarded = settings.what, None
+    if prover is not None:
+        guarded = prover.guarded(machine, last_time(settings.journal))
     driver = Driver(
-        machine,
+        machine if guarded is None else guarded,
         transport,
         kinds,
         Settings(what.names, what.limits, what.event_limits, what.names[0]),
@@ -179,9 +201,17 @@ async def _drive(
         settings.operations.metrics,
         partial(resolved, asked),
     )
-    settings.operations.watch(driver)
-    with comparable(driver, settings.journal):
-        await _run(settings, driver, version, end)
+    settings.operations.watch(driver, guarded)
+    proving = None
+    if prover is not None and guarded is not None:
+        proving = asyncio.ensure_future(prover.run(machine, guarded, driver.now_ns))
+    try:
+        with comparable(driver, beside(settings.journal)):
+            await _run(settings, driver, version, end)
+    finally:
+        if proving is not None:
+            proving.cancel()
+            await asyncio.gather(proving, return_exceptions=True)
 
 
 async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event) -> None:

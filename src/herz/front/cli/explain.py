@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from herz import app, journaling
 from herz.commit.audit.trust import Bracket
 from herz.front import recorded, trusting
+from herz.front.cli.journals import FORM, journal_at
 from herz.front.cli.options import (
     Output,
     checked_data,
@@ -35,7 +35,7 @@ from herz.front.explain import (
 from herz.front.recorded import Told
 from herz.model.record import Record
 from herz.recomputing import Recomputed, recomputed
-from herz.world.store.files import Reader
+from herz.world.store.where import Where, reader_of
 
 EXAMPLE = """Examples:
 
@@ -58,7 +58,7 @@ def explain(
         str | None, typer.Option(metavar="NAME", help="Say what is known of this node.")
     ] = None,
     journal: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The journal that tells; nothing is run.")
+        str | None, typer.Option(metavar=FORM, help="The journal that tells; nothing is run.")
     ] = None,
     trust: Annotated[
         str | None,
@@ -92,11 +92,11 @@ def explain(
     asked = checked_name(pod, option="POD")
     of_node = "" if node is None else checked_name(node, option="--node")
     if journal is not None:
-        folder = Path(checked_name(journal, option="--journal"))
-        with journaling.indexed(folder) as index:
+        where = journal_at(journal)
+        with journaling.indexed(where) as index:
             key, told = recorded.of_pod(index, asked)
-        when = None if trust is None else _logged(folder, told, trust)
-        again = _recomputed(folder, told, of_node) if of_node else None
+        when = None if trust is None else _logged(where, told, trust)
+        again = _recomputed(where, told, of_node) if of_node else None
         _show(key, [one.record for one in told], of_node, output, told, when, again)
         return
     kept = Remembered(asked)
@@ -115,17 +115,17 @@ def explain(
     _show(*kept.records(), of_node, output)
 
 
-def _recomputed(folder: Path, told: Sequence[Told], node: str) -> Recomputed | None:
+def _recomputed(where: Where, told: Sequence[Told], node: str) -> Recomputed | None:
     """What the last decision in full would say of a node that its record does not name."""
     last = next((one for one in reversed(told) if not one.record.repeats), told[-1])
     if said_of(last.record, node) != UNNAMED:
         return None
-    return recomputed(folder, last.record, last.entry, node)
+    return recomputed(where, last.record, last.entry, node)
 
 
-def _logged(folder: Path, told: Sequence[Told], trust: str) -> list[Bracket]:
+def _logged(where: Where, told: Sequence[Told], trust: str) -> list[Bracket]:
     """When each decision was logged, by the clocks of witnesses."""
-    trusted, reader = trusting.read_trust(trust), Reader(folder)
+    trusted, reader = trusting.read_trust(trust), reader_of(where)
     return [trusting.logged(reader, one.entry, trusted) for one in told]
 
 

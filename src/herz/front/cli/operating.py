@@ -14,11 +14,14 @@ from typing import Final
 
 import msgspec
 
+from herz.commit.audit.guarded import Guarded as AuditGuarded
 from herz.config import Configuration, Policies, Policy
 from herz.config.durations import duration_ns
 from herz.cycle import Cycle
 from herz.errors import ConfigError
 from herz.front.cli.options import checked_name, parsed_integer
+from herz.front.cli.proving import shown
+from herz.front.cli.waiting import patiently
 from herz.front.logs import configure
 from herz.ports import Machine
 from herz.world.kube import discovery
@@ -34,9 +37,9 @@ from herz.world.kube.endpoints import (
 from herz.world.kube.guard import Guard, Guarded, Plan, guarded_by_environment
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.lease import Durations, Elector, asking, here, identity
-from herz.world.kube.metrics import Metrics
+from herz.world.kube.metrics import Exposed, Metrics
 from herz.world.kube.transport import Transport
-from herz.world.store.files import Reader
+from herz.world.store.where import Where, exists, reader_of
 
 GRACE_SECONDS: Final = 45.0
 """How long a scheduler may take to stop: its driver's own bounds, and some more."""
@@ -146,7 +149,7 @@ class Guarding:
         serving: its endpoints; None: on loopback, at a free port.
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
-        journal: the folder, whose terms are below ours.
+        journal: whose terms are below ours.
         waits: whether a server that cannot be reached is waited for.
     """
 
@@ -154,8 +157,11 @@ class Guarding:
     serving: Serving | None
     kubeconfig: Path | None
     context: str | None
-    journal: Path
+    journal: Where
     waits: bool
+
+    def _last_term(self) -> int:
+        return reader_of(self.journal).leader_term() if exists(self.journal) else 0
 
     async def run(self, arguments: Sequence[str]) -> int:
         """Guard a scheduler of these arguments; its exit code.
@@ -166,7 +172,7 @@ class Guarding:
         transport = Transport(Access(self.kubeconfig, self.context))
         try:
             await discovery.reached(transport, _tell, waits=self.waits)
-            term = Reader(self.journal).leader_term() if self.journal.is_dir() else 0
+            term = await patiently(self._last_term, _tell, waits=self.waits)
             elector = Elector(
                 identity(),
                 self.election.lease,
@@ -213,17 +219,26 @@ class Operations:
         self._machine: Cycle | None = None
         self._driver: Driver | None = None
         self.metrics = Metrics(
-            time.time_ns, self._counters, self._pending, self._cached, self._incoming
+            time.time_ns,
+            self._counters,
+            self._pending,
+            self._cached,
+            self._incoming,
         )
+        self.metrics.registry.register(Exposed(lambda: shown(self._proof, self._now_ns)))
+        self._proof: AuditGuarded | None = None
 
     def see(self, machine: Machine) -> None:
         """The machine is made: its counters are shown."""
         assert isinstance(machine, Cycle), "it was made by the app"
         self._machine = machine
 
-    def watch(self, driver: Driver) -> None:
-        """The driver begins: what it knows is shown."""
-        self._driver = driver
+    def watch(self, driver: Driver, proof: AuditGuarded | None = None) -> None:
+        """The driver begins: what it knows is shown, and what is exposed of its journal."""
+        self._driver, self._proof = driver, proof
+
+    def _now_ns(self) -> int:
+        return time.time_ns() if self._driver is None else self._driver.now_ns()
 
     def stopping(self) -> None:
         """No more pods are taken."""

@@ -89,23 +89,6 @@ def checked_data(text: str) -> Path:
     return Path(text)
 
 
-def checked_journal(text: str, runs: int) -> Path:
-    """The folder of a journal that is to be written.
-
-    Raises:
-        ConfigError: the folder above it is not there, or there are several runs: a journal is
-            one machine's.
-    """
-    path = Path(checked_name(text, option="--journal"))
-    if runs != 1:
-        fix = "leave --runs out, or --journal"
-        raise ConfigError("a journal of several runs", where="--runs", value=runs, fix=fix)
-    if not path.absolute().parent.is_dir():
-        fix = f"make it first: mkdir -p {path.parent}"
-        raise ConfigError("the folder above does not exist", where="--journal", value=text, fix=fix)
-    return path
-
-
 def checked_name(text: str, *, option: str) -> str:
     """A name or path that is not blank.
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from herz.front.cli import run_options as options
+from herz.front.cli.journals import journal_at
 from herz.front.cli.options import Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
     from herz.front.cli.driving import Deciding
     from herz.world.kube.driver import Driver
+    from herz.world.store.where import Where
 
 EXAMPLE = """Examples:
 
@@ -24,6 +26,8 @@ EXAMPLE = """Examples:
     herz run --kubeconfig ./cluster/kubeconfig --scheduler-name herz --journal ./journal
 
     herz run --config kube-scheduler.yaml --scheduler-name default-scheduler
+
+    herz run --journal ./journal --key log.key --passphrase-file pass --proof-mode strict
 
     herz run --shadow --pods 1000
 """
@@ -36,6 +40,10 @@ def run(
     config: options.Config = None,
     scheduler_name: options.SchedulerName = None,
     journal: options.Journal = None,
+    key: options.Key = None,
+    passphrase_file: options.PassphraseFile = None,
+    trust: options.Trust = None,
+    proof_mode: options.ProofMode = None,
     no_wait: options.NoWait = False,
     shadow: options.Shadow = False,
     pods: options.Pods = None,
@@ -56,7 +64,7 @@ def run(
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving, operating, shadowing  # noqa: PLC0415
+    from herz.front.cli import driving, operating, proving, shadowing  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
@@ -64,11 +72,10 @@ def run(
     )
     where = (None if kubeconfig is None else Path(kubeconfig), context)
     if shadow or pods is not None:
-        given = {"--journal": journal, "--leader-elect": leader_elect or None}
+        given = {"--journal": journal, "--key": key, "--leader-elect": leader_elect or None}
         asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
-    folder = journal_folder(journal)
-
+    kept = live_journal(journal)
     election = operating.election(
         is_on=leader_elect,
         names=(lease_namespace, lease_name),
@@ -80,33 +87,38 @@ def run(
     operating.log_as(logging_format)
     guard = operating.guarded()
     if election is not None and guard is None:
-        guarding = operating.Guarding(election, served, *where, folder, not no_wait)
+        guarding = operating.Guarding(election, served, *where, kept, not no_wait)
         return operating.run_guard(guarding, sys.argv[1:])
     shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
     settings = driving.Live(
         what=what,
         kubeconfig=where[0],
         context=where[1],
-        journal=folder,
+        journal=kept,
         waits=not no_wait,
         tell=tell,
-        started=lambda driver, version: _started(driver, version, what, folder, output),
+        started=lambda driver, version: _started(driver, version, what, kept, output),
         operations=shown,
+        proving=proving.proving(key, passphrase_file, trust, proof_mode),
     )
-    held = None
-    if while_open is not None:
-        held = parsed_integer(while_open, option="--while-open", low=3, high=1 << 20)
-    driving.until_signal(lambda end: driving.live(settings, end), held)
+    driving.until_signal(lambda end: driving.live(settings, end), _held(while_open))
     return 0
 
 
-def _started(driver: Driver, version: str, what: Deciding, folder: Path, output: Output) -> None:
+def _held(text: str | None) -> int | None:
+    """The descriptor that is open while whoever started this lives."""
+    if text is None:
+        return None
+    return parsed_integer(text, option="--while-open", low=3, high=1 << 20)
+
+
+def _started(driver: Driver, version: str, what: Deciding, kept: Where, output: Output) -> None:
     answer = {
         "server": driver.address,
         "version": version,
         "scheduler names": ", ".join(what.names),
         "policy": f"{what.policy.name} {what.policy.digest}",
-        "journal": str(folder),
+        "journal": str(kept),
         "nodes": driver.counted("nodes"),
         "pods": driver.counted("pods"),
         "process": os.getpid(),
@@ -127,9 +139,10 @@ def tell(text: str) -> None:
     sys.stderr.flush()
 
 
-def journal_folder(text: str | None) -> Path:
-    """The journal's folder; without a name, one below the user's own data."""
+def live_journal(text: str | None) -> Where:
+    """Where the journal is; without a name, below the user's own data."""
     if text is not None:
-        return Path(checked_name(text, option="--journal")).absolute()
+        where = journal_at(text)
+        return where.absolute() if isinstance(where, Path) else where
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "herz" / "journal"

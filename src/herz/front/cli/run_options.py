@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from herz.front.cli.journals import ENVIRONMENT, FORM
+
 _Text = str | None
 Kubeconfig = Annotated[
     _Text,
@@ -27,7 +29,29 @@ SchedulerName = Annotated[
     typer.Option(metavar="NAME", help="Whose pods: spec.schedulerName. Repeat for several. [herz]"),
 ]
 Journal = Annotated[
-    _Text, typer.Option(metavar="DIR", help="The journal; one that is there goes on.")
+    _Text,
+    typer.Option(
+        metavar=FORM,
+        envvar=ENVIRONMENT,
+        show_envvar=False,
+        help="The journal; one that is there goes on. Replicas share one in PostgreSQL.",
+    ),
+]
+Key = Annotated[
+    _Text, typer.Option(metavar="FILE", help="Sign the journal's checkpoints with this log's keys.")
+]
+PassphraseFile = Annotated[
+    _Text, typer.Option(metavar="FILE", help="A secret file with the key's passphrase.")
+]
+Trust = Annotated[
+    _Text, typer.Option(metavar="FILE", help="Have its witnesses cosign, at their addresses.")
+]
+ProofMode = Annotated[
+    _Text,
+    typer.Option(
+        metavar="relaxed|strict|witnessed",
+        help="How long signer or witnesses may be away. [relaxed]",
+    ),
 ]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")

@@ -19,10 +19,10 @@ from herz.errors import ConfigError
 from herz.front.answer import answer, notes, table_rows
 from herz.front.atomic import checked_target, write_whole
 from herz.front.cli.audit_keys import PassphraseFd, PassphraseFile, secret
+from herz.front.cli.journals import FORM, new_journal
 from herz.front.cli.options import (
     Output,
     checked_data,
-    checked_journal,
     checked_name,
     parsed_integer,
     parsed_load,
@@ -35,6 +35,7 @@ from herz.front.report import render
 from herz.front.trusting import log_signer
 from herz.journaling import Resumption, written
 from herz.world.sim.result import Summary
+from herz.world.store.where import Where
 
 STATE_EVERY_MAX = 10**9
 
@@ -85,7 +86,7 @@ def simulate(
     ] = None,
     journal: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Write a journal: every input, every decision."),
+        typer.Option(metavar=FORM, help="Write a journal: every input, every decision."),
     ] = None,
     state_every: Annotated[
         str, typer.Option(metavar="N", help="Decisions from one state to the next in it.")
@@ -103,13 +104,13 @@ def simulate(
     target = None if report is None else checked_target(report, option="--report")
     count = parsed_runs(runs)
     every = parsed_integer(state_every, option="--state-every", low=1, high=STATE_EVERY_MAX)
-    folder = None if journal is None else checked_journal(journal, count)
-    signer = _signer(key, folder, passphrase_file, passphrase_fd)
-    again = _resumption(folder) if resume else None
+    where = None if journal is None else new_journal(journal, count)
+    signer = _signer(key, where, passphrase_file, passphrase_fd)
+    again = _resumption(where) if resume else None
     check = check_start(app.load_policies(checked_name(policy, option="--policy")))
     with (
         shown_progress(is_table=output is Output.TABLE) as progress,
-        nullcontext() if folder is None else _written(folder, every, signer, again, check) as wrap,
+        nullcontext() if where is None else _written(where, every, signer, again, check) as wrap,
     ):
         summary = app.run_simulation(
             scenario=checked_name(scenario, option="SCENARIO"),
@@ -125,30 +126,30 @@ def simulate(
     if target is not None:
         # Before the answer is printed: a failed write must not follow a printed success.
         write_whole(target, render(summary))
-    _print(summary, target, folder, output, again)
+    _print(summary, target, where, output, again)
 
 
-def _resumption(folder: Path | None) -> Resumption:
-    if folder is None:
+def _resumption(where: Where | None) -> Resumption:
+    if where is None:
         fix = "give --journal, too, or leave --resume out"
         raise ConfigError("there is no journal to go on with", where="--resume", fix=fix)
     return Resumption()
 
 
 def _signer(
-    key: str | None, folder: Path | None, file: str | None, descriptor: str | None
+    key: str | None, where: Where | None, file: str | None, descriptor: str | None
 ) -> LogSigner | None:
     """Who signs the journal's checkpoints; None where nobody was named."""
     if key is None:
         return None
-    if folder is None:
+    if where is None:
         fix = "give --journal, too, or leave --key out"
         raise ConfigError("there is no journal to sign", where="--key", value=key, fix=fix)
     return log_signer(checked_name(key, option="--key"), secret(file, descriptor))
 
 
 def _written(
-    folder: Path,
+    where: Where,
     state_every: int,
     signer: LogSigner | None,
     again: Resumption | None,
@@ -156,13 +157,13 @@ def _written(
 ) -> AbstractContextManager[Wrap]:
     """A journal under its signer's name."""
     if signer is None:
-        return written(folder, state_every=state_every, resumption=again, check=check)
+        return written(where, state_every=state_every, resumption=again, check=check)
 
     def notary(checkpoint: Checkpoint) -> bytes:
         return signer.sign(checkpoint.text).data
 
     return written(
-        folder,
+        where,
         origin=signer.origin,
         notary=notary,
         state_every=state_every,
@@ -174,7 +175,7 @@ def _written(
 def _print(
     summary: Summary,
     target: Path | None,
-    folder: Path | None,
+    where: Where | None,
     output: Output,
     again: Resumption | None,
 ) -> None:
@@ -182,8 +183,8 @@ def _print(
     after = [f"note: {note}" for note in notes(summary)]
     if target is not None:
         after.append(f"report: {target}")
-    if folder is not None:
-        after.append(f"journal: {folder}")
+    if where is not None:
+        after.append(f"journal: {where}")
     if again is not None:
         after.append(f"note: {again.repeated} entries were there, and are the same")
         after += [f"note: {again.recovered}"] if again.recovered else []

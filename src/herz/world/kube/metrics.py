@@ -337,6 +337,29 @@ def _families(counters: Mapping[str, int]) -> Iterable[Metric]:
     return families.values()
 
 
+class Exposed:
+    """What a journal exposes, read when somebody asks.
+
+    Args:
+        figures: by names of `herz.signals`.
+    """
+
+    def __init__(self, figures: Callable[[], Mapping[str, float]]) -> None:
+        self._figures = figures
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is known before somebody asks."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """The samples as of now."""
+        for name, value in self._figures().items():
+            if name.endswith("_total"):
+                yield CounterMetricFamily(name.removesuffix("_total"), "Of the journal.", value)
+            else:
+                yield GaugeMetricFamily(name, "What is not signed, or not witnessed.", value)
+
+
 class GuardMetrics:
     """The guard's own."""
 

@@ -34,6 +34,10 @@ _OPTION: Final = "--key"
 _P384_BYTES: Final = 48
 
 
+Use = Literal["log", "witness", "quote"]
+"""What the keys of a file may sign."""
+
+
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One key of the file as everybody may see it.
 
@@ -57,7 +61,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         format: `herz-keys/1`.
         keys: the keys; a log's first is Ed25519.
         n: scrypt's work; r is 8, p is 2.
-        name: the log's origin, or the witness' name.
+        name: the log's origin, the witness' name, or the quoted log's origin.
         nonce: of ChaCha20-Poly1305, 12 bytes.
         salt: of scrypt, 32 bytes.
         use: what the keys may sign.
@@ -69,7 +73,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     nonce: Annotated[bytes, msgspec.Meta(min_length=12, max_length=12)]
     salt: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    use: Literal["log", "witness"]
+    use: Use
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,7 +151,7 @@ def create_key_file(
     path: Path,
     *,
     name: str,
-    use: Literal["log", "witness"],
+    use: Use,
     keys: tuple[tuple[Held, bytes], ...],
     passphrase: bytes,
 ) -> KeyFile:
@@ -180,9 +184,7 @@ def read_head(path: Path) -> Head:
     return _read(path).head
 
 
-def open_key_file(
-    path: Path, passphrase: bytes, *, use: Literal["log", "witness"] | None = None
-) -> KeyFile:
+def open_key_file(path: Path, passphrase: bytes, *, use: Use | None = None) -> KeyFile:
     """Open a key file.
 
     Args:

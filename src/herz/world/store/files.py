@@ -1,9 +1,9 @@
 """The journal in a folder: `segments/`, `blobs/`, the leader's term, a lock.
 
-One process writes at a time: each append takes the lock and compares the leader's term and the
-end of the last segment with what it knows, so a leader that was replaced while it was away cannot
-append. After a failed write or sync nothing more is appended: what the disk holds is then known
-only by reading it again (`FileStore.open`).
+One process writes at a time, and holds a lock of its term. Each append takes another lock and
+compares the leader's term and the end of the last segment with what it knows, so a leader that was
+replaced while it was away cannot append. After a failed write or sync nothing more is appended:
+what the disk holds is then known only by reading it again (`FileStore.open`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
-from operator import itemgetter
 from pathlib import Path
+from struct import Struct
 from typing import Final
 
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import journal
-from herz.model.journal import Sealed
 from herz.ports import Sync
+from herz.world.store.evidence import HASH_BYTES, BusyWriterError, Evidence, StaleWriterError
 from herz.world.store.frames import (
     SEGMENT,
     Batch,
@@ -43,16 +42,13 @@ from herz.world.store.notes import NoteFile
 SEGMENT_BYTES_MAX: Final = 64 << 20
 """A segment that has reached this is followed by another."""
 SUFFIX: Final = ".seg"
-HASH_BYTES: Final = 32
-_entry = itemgetter(1)
 _TERM_BYTES: Final = 12
+_LOCK: Final = Struct("hhqqi4x")
+"""`struct flock` of Linux, on 64 bits: a lock of the open file, not of the process."""
+_PLACE_MAX: Final = 2**62
 
 
-class StaleWriterError(WorldError):
-    """Another leader writes the journal now."""
-
-
-class Reader:
+class Reader(Evidence):
     """The segments of a journal, read only; they may grow meanwhile.
 
     Args:
@@ -66,10 +62,21 @@ class Reader:
         self.folder = folder
         self._notes = NoteFile(folder / "checkpoints")
         self.cut = ""
-        """Where reading found the last append cut off, in words."""
+        # The segments that `batches` saw last.
+        self._begins: list[int] = []
         if not (folder / "segments").is_dir():
             fix = "name a folder that --journal wrote"
             raise ConfigError("no journal", where="--journal", value=str(folder), fix=fix)
+
+    @property
+    def name(self) -> str:
+        """See `Evidence.name`."""
+        return str(self.folder)
+
+    @property
+    def beside(self) -> Path:
+        """See `Evidence.beside`."""
+        return self.folder
 
     def segments(self) -> list[tuple[int, Path]]:
         """First entry and file of each segment, in order."""
@@ -86,7 +93,8 @@ class Reader:
             DamageError: at the first entry that cannot be read.
         """
         segments = self.segments()
-        start = max(0, bisect_right([begins for begins, _ in segments], first) - 1)
+        self._begins = [begins for begins, _ in segments]
+        start = max(0, bisect_right(self._begins, first) - 1)
         expected = 0 if start == 0 else segments[start][0]
         for begins, path in segments[start:]:
             if begins != expected:
@@ -108,20 +116,30 @@ class Reader:
                 expected += batch.entries
                 offset = batch.end
 
-    def read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Sealed]]:
-        """See `herz.ports.Journal.read`."""
-        for data, batch in self.batches(first):
-            if end is not None and batch.first >= end:
-                return
-            found = zip(count(batch.first), map(_entry, entries_of(data, batch)), strict=False)
-            if first <= batch.first and (end is None or batch.first + batch.entries <= end):
-                yield from found  # All of it.
-                continue
-            for index, entry in found:
-                if end is not None and index >= end:
-                    return
-                if index >= first:
-                    yield index, entry
+    def segment_of(self, batch: Batch) -> int:
+        """See `Evidence.segment_of`."""
+        return self._begins[bisect_right(self._begins, batch.first) - 1]
+
+    def bytes_at(self, segment: int, offset: int, count: int) -> bytes:
+        """See `Evidence.bytes_at`."""
+        path = self._segment(segment)
+        try:
+            with open(path, "rb") as file:
+                return os.pread(file.fileno(), count, offset)
+        except OSError as error:
+            raise WorldError(f"cannot read {path}: {error.strerror or error}") from error
+
+    def end(self) -> tuple[int, int] | None:
+        """See `Evidence.end`."""
+        segments = self.segments()
+        return (segments[-1][0], segments[-1][1].stat().st_size) if segments else None
+
+    def count(self) -> int:
+        """See `Evidence.count`. Cost: reads the last segment."""
+        segments, size = self.segments(), 0
+        for _, batch in self.batches(segments[-1][0] if segments else 0):
+            size = batch.first + batch.entries
+        return size or (segments[-1][0] if segments else 0)
 
     def read_hashes(self, level: int, first: int, count: int) -> bytes:
         """See `herz.ports.Journal.read_hashes`."""
@@ -145,21 +163,17 @@ class Reader:
             raise AuditError(f"blob {digest}: its bytes have another digest")
         return data
 
-    def leader_term(self) -> int:
-        """The leader's term; 0 where none was noted.
+    def blobs(self) -> list[str]:
+        """See `Evidence.blobs`."""
+        return sorted(path.name for path in (self.folder / "blobs").iterdir() if not path.suffix)
 
-        Raises:
-            AuditError: it is damaged.
-        """
+    def leader_term(self) -> int:
+        """See `Evidence.leader_term`."""
         path = self.folder / "term"
         return _term_of(_read(path) if path.exists() else b"", self.folder)
 
     def make_certain(self) -> None:
-        """Put on the disk what others have appended, so that it may be signed for.
-
-        Raises:
-            WorldError: the disk refused.
-        """
+        """See `Evidence.make_certain`."""
         try:
             for _, path in self.segments()[-1:]:
                 with open(path, "rb") as file:
@@ -170,6 +184,9 @@ class Reader:
     def keep_note(self, note: bytes) -> None:
         """See `herz.ports.Store.keep_note`."""
         self._notes.append(note)
+
+    def _segment(self, first: int) -> Path:
+        return self.folder / "segments" / f"{first:020}{SUFFIX}"
 
 
 class FileStore(Reader):
@@ -189,6 +206,7 @@ class FileStore(Reader):
         self._bytes_max = segment_bytes_max
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._term_file = os.open(folder / "term", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._turn = os.open(folder / "writer", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._file = -1
         # Bound: eight levels.
         self._tiles: dict[int, int] = {}
@@ -219,9 +237,13 @@ class FileStore(Reader):
             for name in ("segments", "blobs"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             store = cls(folder, term, segment_bytes_max)
-            with store._locked():
-                store._promote()
-                store._recover()
+            try:
+                with store._locked():
+                    store._promote()
+                    store._recover()
+            except BaseException:
+                store.close()
+                raise
         except OSError as error:
             raise WorldError(f"cannot open {folder}: {error.strerror or error}") from error
         return store
@@ -339,11 +361,17 @@ class FileStore(Reader):
         if self._file >= 0 and not self._failed and not self._is_synced:
             os.fdatasync(self._file)
             self._is_synced = True
-        for descriptor in (self._file, self._lock, self._term_file, *self._tiles.values()):
+        for descriptor in (
+            self._file,
+            self._lock,
+            self._turn,
+            self._term_file,
+            *self._tiles.values(),
+        ):
             if descriptor >= 0:
                 os.close(descriptor)
         self._tiles.clear()
-        self._file = self._lock = self._term_file = -1
+        self._file = self._lock = self._turn = self._term_file = -1
         self._failed = self._failed or "it is closed"
 
     # ---- whose turn it is -----------------------------------------------------------------
@@ -363,6 +391,8 @@ class FileStore(Reader):
         leader = self._leader_term()
         if leader > self.term:
             raise StaleWriterError(f"term {self.term} is over: the leader's is {leader}")
+        if not _is_taken(self._turn, self.term):
+            raise BusyWriterError(self.name, self.term)
         number = self.term.to_bytes(8, "big")
         os.pwrite(self._term_file, number + zlib.crc32(number).to_bytes(4, "big"), 0)
         os.fsync(self._term_file)
@@ -394,7 +424,7 @@ class FileStore(Reader):
         self._end += length
 
     def _begin(self, first: int) -> None:
-        path = self.folder / "segments" / f"{first:020}{SUFFIX}"
+        path = self._segment(first)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
         header = segment_header(first)
@@ -458,6 +488,19 @@ class FileStore(Reader):
         self.recovered = (
             f"{len(data)} bytes of an append that was cut off were set aside as torn/{name}: {why}"
         )
+
+
+def _is_taken(descriptor: int, term: int) -> bool:
+    """Lock the byte whose place is the term, while the descriptor is open; whether nobody had it.
+
+    A later leader has another byte: one that is away, and lives, is in nobody's way.
+    """
+    lock = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, min(term, _PLACE_MAX), 1, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _term_of(data: bytes, folder: Path) -> int:

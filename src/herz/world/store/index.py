@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from herz.errors import AuditError, WorldError
 from herz.model.journal import Kind, Sealed
-from herz.world.store.files import Reader
+from herz.world.store.evidence import Evidence, Place
 from herz.world.store.frames import FRAME_BYTES, Batch, DamageError, entries_of
 
 _T = TypeVar("_T")
@@ -33,20 +32,6 @@ CREATE TABLE outcomes (decision INTEGER, entry INTEGER, segment INTEGER, offset 
 CREATE INDEX answered ON outcomes (decision);
 CREATE TABLE others (entry INTEGER PRIMARY KEY, kind INTEGER, segment INTEGER, offset INTEGER);
 """
-
-
-class Place(NamedTuple):
-    """Where an entry is.
-
-    Args:
-        entry: its index.
-        segment: the first entry of its file.
-        offset: where it begins in the file.
-    """
-
-    entry: int
-    segment: int
-    offset: int
 
 
 class _Pod(msgspec.Struct):
@@ -83,9 +68,9 @@ class Index:
         WorldError: the file cannot be written.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Evidence) -> None:
         self._reader = reader
-        self._path = reader.folder / "index.sqlite"
+        self._path = reader.beside / "index.sqlite"
         self._base = self._opened()
         self._with_retry(self._catch_up)
 
@@ -142,10 +127,10 @@ class Index:
         Raises:
             AuditError: it is damaged, or not there.
         """
-        data = self._bytes(place.segment, place.offset, _ENOUGH)
+        data = self._reader.bytes_at(place.segment, place.offset, _ENOUGH)
         size = FRAME_BYTES + int.from_bytes(data[4:8], "big")
         if size > len(data):
-            data = self._bytes(place.segment, place.offset, size)
+            data = self._reader.bytes_at(place.segment, place.offset, size)
         batch = Batch(1, place.entry, 0, 0, min(size, len(data)))
         return next(entries_of(data, batch, is_part=True))[1]
 
@@ -160,20 +145,12 @@ class Index:
         if row is None or index >= self.size:
             raise AuditError(f"there is no entry {index}")
         first, segment, start, end = row
-        data = self._bytes(segment, start, end - start)
+        data = self._reader.bytes_at(segment, start, end - start)
         batch = Batch(index - first + 1, first, 0, 0, end - start)
         for found, (_, entry) in enumerate(entries_of(data, batch, is_part=True), first):
             if found == index:
                 return entry
         raise AuditError(f"there is no entry {index}")
-
-    def _bytes(self, segment: int, offset: int, count: int) -> bytes:
-        path = self._reader.folder / "segments" / f"{segment:020}.seg"
-        try:
-            with open(path, "rb") as file:
-                return os.pread(file.fileno(), count, offset)
-        except OSError as error:
-            raise WorldError(f"cannot read {path}: {error.strerror or error}") from error
 
     # ---- how it is made ---------------------------------------------------------------------
 
@@ -233,15 +210,13 @@ class Index:
         """Whether the last segment ends where the last batch does that is indexed."""
         sql = "SELECT segment, end FROM batches ORDER BY first DESC LIMIT 1"
         row = self._base.execute(sql).fetchone()
-        segments = self._reader.segments()
-        return bool(row and segments) and (segments[-1][0], segments[-1][1].stat().st_size) == row
+        return row is not None and self._reader.end() == row
 
     def _batches(self, size: int) -> Iterator[tuple[int, bytes, Batch]]:
-        segments = [begins for begins, _ in self._reader.segments()]
         for data, batch in self._reader.batches(size):
             if batch.first < size:
                 raise AuditError("the index is of another journal")
-            yield segments[bisect_right(segments, batch.first) - 1], data, batch
+            yield self._reader.segment_of(batch), data, batch
 
     def _mark(self, name: str) -> int:
         return int(self._one("SELECT value FROM marks WHERE name = ?", (name,)) or 0)

@@ -44,7 +44,7 @@ class NoteFile:
             return []
         except OSError as error:
             raise WorldError(f"cannot read {self._path}: {error.strerror}") from error
-        return _notes(data, self._path)[0]
+        return notes_of(data, self._path)[0]
 
     def append(self, note: bytes) -> None:
         """Keep one more note; it is on the disk when this returns.
@@ -64,7 +64,7 @@ class NoteFile:
         with open(descriptor, "r+b", buffering=0) as file:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_size != self._end:
-                self._end = _notes(file.readall(), self._path)[1]
+                self._end = notes_of(file.readall(), self._path)[1]
                 file.truncate(self._end)
             file.seek(self._end)
             data = framed(note)
@@ -80,7 +80,7 @@ def framed(note: bytes) -> bytes:
     return head + zlib.crc32(head).to_bytes(4, "big") + note
 
 
-def _notes(data: bytes, path: Path) -> tuple[list[bytes], int]:
+def notes_of(data: bytes, path: Path | str) -> tuple[list[bytes], int]:
     """The notes, and where the last one ends.
 
     Raises:

@@ -13,7 +13,8 @@ import pytest
 
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
-from herz.world.store.files import FileStore, Reader, StaleWriterError
+from herz.world.store.evidence import StaleWriterError
+from herz.world.store.files import FileStore, Reader
 from herz.world.store.frames import DamageError, erased, framed
 
 
@@ -230,13 +231,14 @@ def test_a_writer_that_lost_count_cannot_append(tmp_path: Path) -> None:
     store.close()
 
 
-def test_two_writers_of_one_term_cannot_both_append(tmp_path: Path) -> None:
-    one, other = FileStore.open(tmp_path), FileStore.open(tmp_path)
-    one.append(framed(made := entries(1)), expected=0, sync=True)
+def test_a_segment_that_somebody_else_wrote_to_takes_nothing_more(tmp_path: Path) -> None:
+    store = FileStore.open(tmp_path)
+    store.append(framed(made := entries(1)), expected=0, sync=True)
+    (path,) = (tmp_path / "segments").iterdir()
+    path.write_bytes(path.read_bytes() + b"HZBT")
     with pytest.raises(StaleWriterError, match="not as this writer left it"):
-        other.append(framed(entries(1)), expected=0, sync=True)
-    one.close()
-    other.close()
+        store.append(framed(entries(1)), expected=1, sync=True)
+    store.close()
     assert read(tmp_path) == made
 
 
