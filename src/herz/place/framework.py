@@ -284,6 +284,8 @@ class Framework:
 
     def sheet(self, pod: PodInfo) -> Sheet | Verdict:
         """The up-to-date sheet of the pod's signature, or the rejection by a `prepare`."""
+        # A pod that has a node was not signed: it is asked about in what-ifs alone.
+        signature = pod.signature or self.sign(pod)
         shape = (len(self._nodes.resources), len(self._nodes.names))
         if shape != self._shape:
             # Rules keep column numbers in their states, answers have one length.
@@ -294,10 +296,10 @@ class Framework:
         # Pods of one signature but several priorities leave room to different nominated pods.
         others = self._nominations
         is_yielding = others is not None and bool(others.known) and others.concern(pod)
-        key = pod.signature + str(pod.priority).encode() if is_yielding else pod.signature
+        key = signature + str(pod.priority).encode() if is_yielding else signature
         kept = self._sheets.get(key)
-        if kept is None and pod.signature.startswith(_UNSIGNED):
-            what = pod.signature.removeprefix(_UNSIGNED).decode()
+        if kept is None and signature.startswith(_UNSIGNED):
+            what = signature.removeprefix(_UNSIGNED).decode()
             return Verdict(Kind.ERROR, what.partition(":")[0], (f"rule {what}",))
         try:
             if kept is not None:
