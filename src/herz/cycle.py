@@ -122,6 +122,16 @@ class Cycle:
         return self._queue
 
     @property
+    def evaluations(self) -> dict[tuple[str, str, str], int]:
+        """How many decisions each rule had a say in, by name, extension point and profile."""
+        each = zip(self._frameworks, self._chain.profiles, strict=True)
+        return {
+            (*key, profile): count
+            for framework, profile in each
+            for key, count in framework.evaluations.items()
+        }
+
+    @property
     def assumed(self) -> int:
         """How many pods hold room on a node that the API has not confirmed."""
         return sum(not placed.is_bound for placed in self._cluster.ledger.placed.values())

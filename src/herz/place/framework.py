@@ -8,7 +8,7 @@ of (pod, node), then by name.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, Final
 
@@ -114,6 +114,21 @@ class Framework:
         self._bytes = 0
         self._shape = (0, 0)
         self._cache_bytes = cache_bytes
+        # By the names of filters and scores. Bound: the combinations of rules that pods pass over.
+        self._asked: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = Counter()
+
+    @property
+    def evaluations(self) -> Counter[tuple[str, str]]:
+        """How many decisions each rule had a say in, by its name and the extension point.
+
+        A rule that has nothing to say to a pod is not counted, nor is a score where nothing fits.
+        """
+        found: Counter[tuple[str, str]] = Counter()
+        for rules, count in self._asked.items():
+            for point, names in zip(("Filter", "Score"), rules, strict=True):
+                for name in names:
+                    found[name, point] += count
+        return found
 
     @property
     def is_unchecked(self) -> Callable[[str], bool] | None:
@@ -175,6 +190,7 @@ class Framework:
             if nominated is not None:
                 return nominated
         table = sheet.table
+        self._asked[sheet.filter_names, sheet.score_names if table.fits else ()] += 1
         if table.fits == 0:
             return no_fit(sheet, self._nodes, self._book)
         if sheet.failed is not None:

@@ -203,6 +203,11 @@ class Driver:
         return sum(len(one.objects) for one in self.informers if one.watched.plural == plural)
 
     @property
+    def pods(self) -> list[Pod]:
+        """All pods that have not ended."""
+        return list(self._pods_known.values())
+
+    @property
     def ready(self) -> int:
         """Pods that could be decided now."""
         return self._machine.ready
@@ -316,12 +321,11 @@ class Driver:
         return self._pods_known.get(key)
 
     def _apply(self, event: WorldEvent) -> None:
-        if (
-            self._observer is not None
-            and isinstance(event, BindFinished)
-            and event.outcome is BindOutcome.BOUND
-        ):
-            self._observer.bound(event.uid)
+        if self._observer is not None and isinstance(event, BindFinished):
+            if event.outcome is BindOutcome.BOUND:
+                self._observer.bound(event.uid)
+            elif event.outcome is BindOutcome.REFUSED:
+                self._observer.refused(event.uid)
         try:
             self._machine.apply(event)
         except ConfigError as error:

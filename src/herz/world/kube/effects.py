@@ -142,6 +142,11 @@ class Writer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def binding(self) -> int:
+        """Binds that are under way."""
+        return len(self._flights)
+
     def take_back(self, effect: Effect, message: str) -> None:
         """Answer as if the API had refused it: it does not leave."""
         if isinstance(effect, Bind):
