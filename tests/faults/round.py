@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -71,6 +72,8 @@ class Outcome:
     bound: int = 0
     late: int = 0
     leaders: int = 0
+    load: float = 0.0
+    """Of the machine as the round ended: what waits for a CPU is late whatever Herz does."""
 
     def told(self) -> Content:
         """As it is kept."""
@@ -85,6 +88,7 @@ class Outcome:
             "bound": self.bound,
             "late": self.late,
             "leaders": self.leaders,
+            "load": self.load,
             "faults": dict(sorted(self.faults.items())),
         }
 
@@ -129,7 +133,10 @@ class Round:
             await self._check(proxy)
             if self.plan.kubeconfig is not None:
                 await self._clear()
+        except (AssertionError, TimeoutError) as error:
+            self.outcome.problems.append(f"the round ended: {error!r}")
         finally:
+            self.outcome.load = round(os.getloadavg()[0], 1)
             for process in (*self.replicas, self.server):
                 process.stop()
             if proxy is not None:
@@ -354,6 +361,7 @@ def summary(outcomes: Sequence[Content]) -> dict[str, Any]:
         "problems": sum(len(one["problems"]) for one in outcomes),
         "bound": sum(one["bound"] for one in outcomes),
         "late": sum(one["late"] for one in outcomes),
+        "load_median": sorted(one["load"] for one in outcomes)[len(outcomes) // 2],
         "leaders": sum(one["leaders"] for one in outcomes),
         "recovered_seconds_median": times[len(times) // 2],
         "recovered_seconds_p99": times[at],

@@ -12,6 +12,7 @@ from herz.world.kube.pod_resources import PodResources
 from tests.support.objects import make_pod
 
 Content = dict[str, Any]
+Total = dict[tuple[str, str], float]
 
 
 def container(name: str, requests: Content, limits: Content | None = None, **more: Any) -> Content:
@@ -26,7 +27,7 @@ def samples(*pods: Pod) -> dict[tuple[str, ...], float]:
     }
 
 
-def total(pod: Pod, family: str) -> dict[tuple[str, str], float]:
+def total(pod: Pod, family: str) -> Total:
     """By resource and unit."""
     found = samples(pod)
     return {(key[6], key[7]): value for key, value in found.items() if key[0] == family}
@@ -82,7 +83,7 @@ def test_each_pod_and_resource_has_kube_schedulers_labels() -> None:
     ids=["containers", "units", "init", "overhead", "pod level"],
 )
 def test_requests_and_limits_are_summed_as_kubernetes_does(
-    given: Pod, requests: Content, limits: Content
+    given: Pod, requests: Total, limits: Total
 ) -> None:
     assert total(given, "kube_pod_resource_request") == requests
     assert total(given, "kube_pod_resource_limit") == limits
