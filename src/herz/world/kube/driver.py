@@ -41,6 +41,9 @@ from herz.world.kube.transport import Transport
 STEP_NS_MAX: Final = 5_000_000
 """What a step should stay under, so that watches are read in time."""
 STEP_PODS_MAX: Final = 64
+TURNS: Final = 3
+"""Of the loop between two steps. What came meanwhile is read in the first and wakes who waits for
+it, who applies it in the second; the third is for who stands in line behind the pump."""
 PENDING_MAX: Final = 512
 """Writes that are not done; while there are so many, nothing is decided."""
 STOP_SECONDS: Final = 20.0
@@ -348,8 +351,8 @@ class Driver:
                 raise self._failure
             if self._may_act():
                 await self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
-            # Those who read watches and answers have their turn.
-            await asyncio.sleep(0)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
         await self._finish()
 
     async def _rest(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -297,6 +298,49 @@ def test_38_a_stop_finishes_what_is_under_way_with_its_events_and_decides_no_mor
         assert scene.binds() == ["a"]
 
     play(work, pending("a"))
+
+
+def test_what_came_during_a_step_is_applied_before_the_next() -> None:
+    """A watch is read by a callback of the loop, which wakes the informer, which applies it."""
+
+    async def work(scene: Scene) -> None:
+        scene.feed(), scene.feed()
+        loop, applied = asyncio.get_running_loop(), [0]
+        came = asyncio.Event()
+        waiting: list[bool] = []
+        step = scene.machine.step
+        mine, theirs = socket.socketpair()
+
+        def read() -> None:
+            mine.recv(1)
+            came.set()
+
+        async def inform() -> None:
+            while True:
+                await came.wait()
+                came.clear()
+                applied[0] += 1
+
+        def slow(now_ns: int, limit: int) -> list[Effect]:
+            waiting.append(applied[0] < len(waiting))
+            theirs.send(b"x")
+            return step(now_ns, limit)
+
+        scene.machine.step = slow  # type: ignore[method-assign]
+        scene.driver.pace.limit = 1
+        informing = asyncio.ensure_future(inform())
+        loop.add_reader(mine, read)
+        try:
+            await scene.api.until(lambda: len(scene.binds()) == 20)
+        finally:
+            informing.cancel()
+            loop.remove_reader(mine)
+            mine.close()
+            theirs.close()
+        assert len(waiting) >= 4
+        assert not any(waiting)
+
+    play(work, *(pending(f"p{number:02}") for number in range(20)))
 
 
 def test_a_failure_of_the_machine_ends_the_driver() -> None:
