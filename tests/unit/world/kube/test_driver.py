@@ -302,6 +302,7 @@ def test_38_a_stop_finishes_what_is_under_way_with_its_events_and_decides_no_mor
 
 def test_what_came_during_a_step_is_applied_before_the_next() -> None:
     """A watch is read by a callback of the loop, which wakes the informer, which applies it."""
+    mine, theirs = socket.socketpair()
 
     async def work(scene: Scene) -> None:
         scene.feed(), scene.feed()
@@ -309,7 +310,6 @@ def test_what_came_during_a_step_is_applied_before_the_next() -> None:
         came = asyncio.Event()
         waiting: list[bool] = []
         step = scene.machine.step
-        mine, theirs = socket.socketpair()
 
         def read() -> None:
             mine.recv(1)
@@ -335,12 +335,11 @@ def test_what_came_during_a_step_is_applied_before_the_next() -> None:
         finally:
             informing.cancel()
             loop.remove_reader(mine)
-            mine.close()
-            theirs.close()
         assert len(waiting) >= 4
         assert not any(waiting)
 
-    play(work, *(pending(f"p{number:02}") for number in range(20)))
+    with mine, theirs:
+        play(work, *(pending(f"p{number:02}") for number in range(20)))
 
 
 def test_a_failure_of_the_machine_ends_the_driver() -> None:
