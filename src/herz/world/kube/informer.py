@@ -29,8 +29,8 @@ WATCH_SECONDS: Final = (300, 600)
 """How long a watch lasts at the server: one of these, at random, so that not all end at once."""
 BACKOFF_SECONDS: Final = (0.2, 5.0)
 """Between attempts: doubled, with jitter. One scheduler's few watches are no load for a server."""
-TURN: Final = 16
-"""Objects that are taken in before others have a turn on the loop: about two milliseconds."""
+TURN: Final = 8
+"""Objects that are taken in before others have a turn on the loop: about a millisecond."""
 HEALTHY_SECONDS: Final = 120.0
 """A watch that lasted for so long ends the back-off's growth."""
 

@@ -131,6 +131,15 @@ class Metrics:
             buckets=exponential(1, 2, 5),
             registry=registry,
         )
+        self._rules(registry)
+        self._own(registry)
+        # Bound: the pods that wait, and those whose bind is under way.
+        self._tries: dict[str, _Tries] = {}
+        self._refused_by: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._decided: list[tuple[str, str, str]] = []
+        self._listed: dict[str, int] = {}
+
+    def _rules(self, registry: CollectorRegistry) -> None:
         self._preemptions = Counter(
             "scheduler_preemption_attempts", "Preemptions.", registry=registry
         )
@@ -160,12 +169,6 @@ class Metrics:
             ("plugin", "profile"),
             registry=registry,
         )
-        self._own(registry)
-        # Bound: the pods that wait, and those whose bind is under way.
-        self._tries: dict[str, _Tries] = {}
-        self._refused_by: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self._decided: list[tuple[str, str, str]] = []
-        self._listed: dict[str, int] = {}
 
     def _own(self, registry: CollectorRegistry) -> None:
         self._step_seconds = Histogram(

@@ -326,7 +326,7 @@ class Batch(Feed):
             assert isinstance(line, bytes)
             lines.append(line)
         yield lines
-        await asyncio.sleep(silence_seconds)
+        await asyncio.Event().wait()
 
 
 def test_many_objects_leave_turns_to_others() -> None:
