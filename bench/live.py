@@ -1,6 +1,6 @@
 """End to end on a live cluster: pods created to bound, Herz beside a loop that decides nothing.
 
-    python -m bench.live [--nodes 1000] [--pods 5000] [--rounds 2] [--kubeconfig FILE]
+    python -m bench.live [--nodes 1000] [--pods 5000] [--rounds 2] [--kubeconfig FILE | --delays]
 
 The loop uses Herz's transport, holds the same watches, decodes the same objects and makes the same
 writes (binding and event), with as many requests under way; nodes are given in turn. Without
@@ -189,6 +189,8 @@ class Found:
     twice: int
     cpu_ms: float = 0
     """Of the scheduler's process, a pod; without its start."""
+    span_ns: tuple[int, int] = (0, 0)
+    """From the first pod's creation until the last was bound, by the monotonic clock."""
 
 
 class Watcher:
@@ -245,11 +247,12 @@ async def measure(kubeconfig: Path, pods: int, process_id: int) -> Found:
         # Whoever schedules has begun when this one has a node.
         await create("first")
         await watcher.begun.wait()
-    began = time.perf_counter()
+    began, began_ns = time.perf_counter(), time.monotonic_ns()
     before = cpu_seconds(process_id)
     await asyncio.gather(*(create_all() for _ in range(16)))
     async with asyncio.timeout(600):
         await watcher.done.wait()
+    span_ns = (began_ns, time.monotonic_ns())
     cpu_ms = 1000 * (cpu_seconds(process_id) - before) / pods
     took = max(at for at, _ in watcher.bound.values()) - began
     waits = [1000 * (at - watcher.made[name]) for name, (at, _) in watcher.bound.items()]
@@ -259,7 +262,9 @@ async def measure(kubeconfig: Path, pods: int, process_id: int) -> Found:
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     await transport.closed()
-    return Found(pods / took, quantiles[49], quantiles[98], events, watcher.twice, cpu_ms)
+    found = Found(pods / took, quantiles[49], quantiles[98], events, watcher.twice)
+    found.cpu_ms, found.span_ns = cpu_ms, span_ns
+    return found
 
 
 def _pod(name: str) -> bytes:
@@ -321,14 +326,22 @@ def one_round(who: str, kubeconfig: Path | None, nodes: int, pods: int) -> Found
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--nodes", type=int, help="1000; with --delays, 5000")
     parser.add_argument("--pods", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument(
         "--kubeconfig", type=Path, help="a server; `given`: that of HERZ_TEST_KUBECONFIG"
     )
+    parser.add_argument(
+        "--delays", action="store_true", help="how late watches are read; see bench/watching.py"
+    )
     parser.add_argument("--refer", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.delays:
+        from bench import watching  # noqa: PLC0415
+
+        watching.compare(given.nodes or 5000, given.pods, given.rounds)
+        return
     if given.refer is not None:
         asyncio.run(refer(given.refer))
         return
@@ -339,7 +352,7 @@ def main() -> None:
     if kubeconfig is not None and os.environ.get(SCHEDULER):
         found["kube-scheduler"] = []
     for _, who in itertools.product(range(given.rounds), found):
-        one = one_round(who, kubeconfig, given.nodes, given.pods)
+        one = one_round(who, kubeconfig, given.nodes or 1000, given.pods)
         found[who].append(one)
         print(
             f"{who:14} {one.pods_per_second:7.0f} pods/s  p50 {one.p50_ms:7.0f} ms  "

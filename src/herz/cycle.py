@@ -122,6 +122,16 @@ class Cycle:
         return self._queue
 
     @property
+    def evaluations(self) -> dict[tuple[str, str, str], int]:
+        """How many decisions each rule had a say in, by name, extension point and profile."""
+        each = zip(self._frameworks, self._chain.profiles, strict=True)
+        return {
+            (*key, profile): count
+            for framework, profile in each
+            for key, count in framework.evaluations.items()
+        }
+
+    @property
     def assumed(self) -> int:
         """How many pods hold room on a node that the API has not confirmed."""
         return sum(not placed.is_bound for placed in self._cluster.ledger.placed.values())
@@ -422,7 +432,8 @@ class Cycle:
             self._pod_gone(uid, event.time_ns)
         elif pod.is_assigned:
             self._uids[pod.key] = uid
-            self._pod_assigned(self._arrivals.read(pod, event.unlisted), event.time_ns)
+            known = None if (queued := self._queue.get(uid)) is None else _info(queued)
+            self._pod_assigned(self._arrivals.read(pod, event.unlisted, known), event.time_ns)
         elif is_ours:
             self._uids[pod.key] = uid
             self._pod_waits(self._arrivals.read(pod, event.unlisted), event.time_ns)
@@ -485,9 +496,8 @@ class Cycle:
         if info.pod_group and self._gangs.see(info):
             self._tell(Change(EventKind.UNSCHEDULED_POD_ADD, new=info), now_ns)
         self._snapshot.add("queue", info.digest)
-        if info.gates and info.gates != told:
-            message = "; ".join(info.gates)
-            self._effects += bind.failed(info, "SchedulingGated", message)
+        if info.gates != told:
+            self._effects += bind.gated(info)
 
     def _pod_gone(self, uid: str, now_ns: int) -> None:
         queued = self._queue.get(uid)

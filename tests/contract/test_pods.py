@@ -66,6 +66,18 @@ def test_21_gates_can_be_taken_away_and_not_added(space: Space) -> None:
     assert space.api.patch(path, {"spec": {"nodeSelector": {"rack": "1"}}}).code == 422
 
 
+def test_21_a_gated_pod_says_so_from_the_beginning(space: Space) -> None:
+    made = space.pod(schedulingGates=[{"name": "example.com/a"}])
+    (told,) = made.content["status"]["conditions"]
+    assert told["lastTransitionTime"]
+    assert (told["type"], told["status"], told["reason"], told["message"]) == (
+        "PodScheduled",
+        "False",
+        "SchedulingGated",
+        "Scheduling is blocked due to non-empty scheduling gates",
+    )
+
+
 def test_21_a_gated_pod_cannot_be_made_with_a_node(space: Space) -> None:
     gates = [{"name": "example.com/a"}]
     assert space.api.post(space.pods, pod("p", schedulingGates=gates, nodeName="n1")).code == 422

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from herz.errors import WorldError
 from herz.model.journal import Batch
 from herz.world.store.files import FileStore
 from tests.faults import checks
-from tests.faults.round import Plan, Round
+from tests.faults.__main__ import read
+from tests.faults.round import Outcome, Plan, Round, summary
 from tests.support.proxy import Seen
 
 Content = dict[str, Any]
@@ -26,6 +28,22 @@ def test_a_short_round_comes_right(tmp_path: Path) -> None:
     assert not outcome.problems
     assert outcome.faults
     assert outcome.bound >= 36, "what was not deleted before"
+
+
+def test_rounds_of_several_sittings_are_one_table(tmp_path: Path) -> None:
+    log = tmp_path / "rounds.jsonl"
+    assert read(log) == read(None) == []
+    first, second = Outcome(Plan(1, 60, 500, 4)), Outcome(Plan(2, 60, 500, 4, tmp_path))
+    first.recovered_seconds, second.recovered_seconds = 2.0, 1.0
+    first.bound, second.bound = 450, 440
+    second.problems, second.faults["429"] = ["p has no node"], 7
+    lines = [json.dumps(one.told()) for one in (first, second)]
+    # A sitting that was killed left half a line: that round is none.
+    log.write_text("\n".join([*lines, lines[0][:20]]), encoding="utf-8")
+    total = summary(read(log))
+    assert (total["rounds"], total["problems"], total["bound"]) == (2, 1, 890)
+    assert (total["recovered_seconds_p99"], total["faults"]) == (2.0, {"429": 7})
+    assert total["kinds"] == {"graceful": 1, "quiet": 1}
 
 
 def seen(method: str, path: str, status: int = 200, uid: str = "", **query: str) -> Seen:

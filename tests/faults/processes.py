@@ -16,6 +16,8 @@ from typing import IO
 
 import yaml
 
+from herz.world.apiserver.credentials import credentials
+from tests.support.cluster import Client
 from tests.support.proxy import pause
 
 START_SECONDS = 60.0
@@ -80,6 +82,8 @@ class Process:
 class Server(Process):
     """The embedded API server, with its simulated nodes, at one port for its life."""
 
+    host = "127.0.0.1"
+
     def __init__(self, folder: Path, nodes: int) -> None:
         self.port = free_port()
         self.folder = folder / "cluster"
@@ -90,6 +94,10 @@ class Server(Process):
     @property
     def kubeconfig(self) -> Path:
         return self.folder / "kubeconfig"
+
+    @property
+    def token(self) -> str:
+        return (self.folder / "token").read_text(encoding="ascii").strip()
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -118,6 +126,41 @@ class Server(Process):
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return path
+
+
+class GivenServer:
+    """An API server of somebody else's: it is neither started nor killed.
+
+    Args:
+        folder: where the credentials of the proxy before it lie.
+        kubeconfig: of the server, with a token.
+    """
+
+    def __init__(self, folder: Path, kubeconfig: Path) -> None:
+        client = Client(kubeconfig)
+        assert client.address.hostname, "the kubeconfig names the server"
+        self.host, self.port = client.address.hostname, client.address.port or 443
+        self.trust = client.tls
+        self.kubeconfig = kubeconfig
+        self.token = client.token
+        self.folder = folder / "proxy"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "token").write_text(self.token, encoding="ascii")
+        self._access = credentials(self.folder, "127.0.0.1")
+
+    def start(self) -> None:
+        """It runs."""
+
+    def stop(self) -> None:
+        """It goes on."""
+
+    async def ready(self) -> None:
+        """It is."""
+
+    def kubeconfig_through(self, port: int) -> Path:
+        """See `Server.kubeconfig_through`."""
+        self._access.write_kubeconfig("127.0.0.1", port)
+        return self._access.kubeconfig
 
 
 LEASE_SECONDS = (3.0, 2.0, 0.4)

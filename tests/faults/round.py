@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from tests.faults import checks
-from tests.faults.processes import LEASE_SECONDS, Replica, Server
+from tests.faults.processes import LEASE_SECONDS, GivenServer, Replica, Server
 from tests.support.cluster import Client
 from tests.support.proxy import Faults, Proxy, pause
 
@@ -36,18 +36,21 @@ class Plan:
         seed: of all that is chosen.
         seconds: how long things break.
         pods: how many are made meanwhile.
-        nodes: of 8 CPUs each.
+        nodes: of 8 CPUs each, or more.
+        kubeconfig: of a server that is there; None: an embedded one is started.
     """
 
     seed: int
     seconds: float
     pods: int
     nodes: int
+    kubeconfig: Path | None = None
 
     @property
     def kind(self) -> str:
-        """How processes end."""
-        return KINDS[self.seed % len(KINDS)]
+        """How processes end; a server that is there is not killed."""
+        kinds = [one for one in KINDS if one != "server" or self.kubeconfig is None]
+        return kinds[self.seed % len(kinds)]
 
 
 @dataclass
@@ -69,12 +72,25 @@ class Outcome:
     bound: int = 0
     late: int = 0
     leaders: int = 0
+    load: float = 0.0
+    """Of the machine as the round ended: what waits for a CPU is late whatever Herz does."""
 
-    def as_json(self) -> str:
-        told: Content = {"seed": self.plan.seed, "kind": self.plan.kind, "problems": self.problems}
-        told |= {"recovered_seconds": round(self.recovered_seconds, 2), "bound": self.bound}
-        told |= {"late": self.late, "leaders": self.leaders, "faults": dict(self.faults)}
-        return json.dumps(told, sort_keys=True)
+    def told(self) -> Content:
+        """As it is kept."""
+        return {
+            "seed": self.plan.seed,
+            "kind": self.plan.kind,
+            "server": "embedded" if self.plan.kubeconfig is None else "given",
+            "seconds": self.plan.seconds,
+            "pods": self.plan.pods,
+            "problems": self.problems,
+            "recovered_seconds": round(self.recovered_seconds, 2),
+            "bound": self.bound,
+            "late": self.late,
+            "leaders": self.leaders,
+            "load": self.load,
+            "faults": dict(sorted(self.faults.items())),
+        }
 
 
 class Round:
@@ -85,7 +101,11 @@ class Round:
         self.folder = folder
         self.outcome = Outcome(plan)
         self.random = Random(plan.seed)
-        self.server = Server(folder, plan.nodes)
+        self.server: Server | GivenServer = (
+            Server(folder, plan.nodes)
+            if plan.kubeconfig is None
+            else GivenServer(folder, plan.kubeconfig)
+        )
         self.faults = Faults(plan.seed, writes=60, reads=40, watches=250, leases=20, is_on=False)
         self.replicas: list[Replica] = []
         self._is_over = False
@@ -111,7 +131,12 @@ class Round:
                 self._is_over = True
                 await keeping
             await self._check(proxy)
+            if self.plan.kubeconfig is not None:
+                await self._clear()
+        except (AssertionError, TimeoutError) as error:
+            self.outcome.problems.append(f"the round ended: {error!r}")
         finally:
+            self.outcome.load = round(os.getloadavg()[0], 1)
             for process in (*self.replicas, self.server):
                 process.stop()
             if proxy is not None:
@@ -120,7 +145,7 @@ class Round:
 
     async def _proxy(self) -> Proxy:
         tls = _server_tls(self.server.folder)
-        proxy = Proxy(("127.0.0.1", self.server.port), self.server.trust, tls, self.faults)
+        proxy = Proxy((self.server.host, self.server.port), self.server.trust, tls, self.faults)
         await proxy.start()
         return proxy
 
@@ -251,9 +276,8 @@ class Round:
         problems += checks.overfull(nodes, pods)
         problems += await self._fill(nodes, pods)
         problems += checks.beyond_grants(proxy.seen)
-        token = (self.server.folder / "token").read_text(encoding="ascii").strip()
         logs = {one.name: one.said for one in self.replicas}
-        problems += checks.told_secrets(logs, [token])
+        problems += checks.told_secrets(logs, [self.server.token])
         problems += await asyncio.to_thread(self._verify)
         taken = [one for one in proxy.seen if one.uid and one.status == 201]
         outcome.bound = len(taken)
@@ -282,6 +306,18 @@ class Round:
             held = checks.unbound(await self._items(PODS))
             return [str(error), *held[:5]]
         return checks.overfull(nodes, await self._items(PODS))
+
+    async def _clear(self) -> None:
+        """A server that is there is left without our pods."""
+        body = {"gracePeriodSeconds": 0}
+
+        async def none_left() -> bool:
+            names = [checks.name(pod) for pod in await self._items(PODS)]
+            for name in names:
+                await self._call("DELETE", f"{PODS}/{name}", body)
+            return not names
+
+        await self._until(none_left, "all pods to be gone")
 
     def _verify(self) -> list[str]:
         """The journal, which several leaders wrote, is whole."""
@@ -312,21 +348,24 @@ def recovery_seconds_promised() -> float:
     return 10.0 + LEASE_SECONDS[0]
 
 
-def summary(outcomes: list[Outcome]) -> Mapping[str, object]:
-    """All rounds in one."""
-    times = sorted(one.recovered_seconds for one in outcomes)
+def summary(outcomes: Sequence[Content]) -> dict[str, Any]:
+    """All rounds in one, as `Outcome.told` has each."""
+    times = sorted(one["recovered_seconds"] for one in outcomes)
     total: Counter[str] = Counter()
     for one in outcomes:
-        total += one.faults
+        total.update(one["faults"])
     at = max(0, -(-99 * len(times) // 100) - 1)
     return {
         "rounds": len(outcomes),
-        "problems": sum(len(one.problems) for one in outcomes),
-        "bound": sum(one.bound for one in outcomes),
-        "late": sum(one.late for one in outcomes),
-        "leaders": sum(one.leaders for one in outcomes),
-        "recovered_seconds_median": round(times[len(times) // 2], 2),
-        "recovered_seconds_p99": round(times[at], 2),
+        "kinds": dict(sorted(Counter(one["kind"] for one in outcomes).items())),
+        "problems": sum(len(one["problems"]) for one in outcomes),
+        "bound": sum(one["bound"] for one in outcomes),
+        "late": sum(one["late"] for one in outcomes),
+        "load_median": sorted(one["load"] for one in outcomes)[len(outcomes) // 2],
+        "leaders": sum(one["leaders"] for one in outcomes),
+        "recovered_seconds_median": times[len(times) // 2],
+        "recovered_seconds_p99": times[at],
+        "recovered_seconds_max": times[-1],
         "recovered_seconds_promised": recovery_seconds_promised(),
         "faults": dict(sorted(total.items())),
     }

@@ -79,7 +79,7 @@ class Client:
         self.kubeconfig = kubeconfig
         self.address = urlsplit(cluster["server"])
         self.token = user.get("token", "")
-        self._tls = ssl.create_default_context(cadata=_ca(cluster))
+        self.tls = ssl.create_default_context(cadata=_ca(cluster))
         if "client-certificate-data" in user:
             self._load_certificate(user)
 
@@ -91,11 +91,11 @@ class Client:
                 path.touch(mode=0o600)
                 path.write_bytes(b64decode(user[f"{name}-data"]))
                 paths.append(path)
-            self._tls.load_cert_chain(paths[0], paths[1])
+            self.tls.load_cert_chain(paths[0], paths[1])
 
     def connect(self) -> http.client.HTTPSConnection:
         host, port = self.address.hostname or "", self.address.port or 443
-        return http.client.HTTPSConnection(host, port, context=self._tls, timeout=30)
+        return http.client.HTTPSConnection(host, port, context=self.tls, timeout=30)
 
     def headers(self, more: dict[str, str] | None = None) -> dict[str, str]:
         given = {"Accept": "application/json"}

@@ -547,3 +547,17 @@ def test_a_late_copy_from_before_the_bind_changes_nothing() -> None:
     assert harness.state("p") == "bound"
     assert harness.delete(make_pod("p")).snapshot.digest(b"") != before
     assert len(harness.cluster.ledger) == 0
+
+
+def test_rules_are_counted_where_they_had_a_say() -> None:
+    harness = Harness().apply(make_node("a"), make_node("b"))
+    harness.apply(make_pod("p", {"cpu": "1"}), make_pod("q", {"cpu": "1"})).step()
+    found = harness.machine.evaluations
+    profile = harness.kept.records[-1].policy.name
+    assert found["NodeResourcesFit", "Filter", profile] == 2
+    assert found["NodeResourcesBalancedAllocation", "Score", profile] == 2
+    assert ("NodePorts", "Filter", profile) not in found, "it had nothing to say"
+    harness.apply(make_pod("big", {"cpu": "9000"})).step()
+    found = harness.machine.evaluations
+    assert found["NodeResourcesFit", "Filter", profile] == 3
+    assert found["NodeResourcesBalancedAllocation", "Score", profile] == 2, "nothing was scored"

@@ -21,16 +21,21 @@ def last(harness: Harness) -> Any:
     return harness.kept.records[-1]
 
 
-def test_a_gated_pod_is_told_and_waits_for_its_gates() -> None:
+def test_of_scheduling_gates_nothing_is_told_for_the_api_server_has() -> None:
     harness = harness_with_node()
-    effects = harness.apply(make_pod("p", gates=["b", "a"])).step()
-    condition = only(PatchPodStatus, effects)[0]
-    assert condition.reason == "SchedulingGated"
-    assert "waiting for scheduling gates: ['b', 'a']" in condition.message
+    assert harness.apply(make_pod("p", gates=["b", "a"])).step() == []
     assert (harness.state("p"), harness.machine.ready) == ("gated", 0)
-    assert harness.apply(make_pod("p", gates=["b", "a"])).step() == [], "told once"
-    assert len(only(PatchPodStatus, harness.apply(make_pod("p", gates=["a"])).step())) == 1
+    assert harness.apply(make_pod("p", gates=["a"])).step() == []
     assert len(only(Bind, harness.apply(make_pod("p")).step())) == 1
+
+
+def test_what_gates_a_pod_besides_is_told_once_its_gates_are_gone() -> None:
+    harness = harness_with_node()
+    assert harness.apply(make_pod("p", {"cpu": "x"}, gates=["a"])).step() == []
+    effects = harness.apply(make_pod("p", {"cpu": "x"})).step()
+    condition = only(PatchPodStatus, effects)[0]
+    assert (condition.reason, len(only(EmitEvent, effects))) == ("SchedulingGated", 1)
+    assert harness.apply(make_pod("p", {"cpu": "x"})).step() == [], "told once"
 
 
 BROKEN: list[tuple[str, Pod, str]] = [

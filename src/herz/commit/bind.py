@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from herz.model.effects import Bind, EmitEvent, PatchPodStatus
+from herz.model.effects import Bind, Effect, EmitEvent, PatchPodStatus
 from herz.model.podinfo import PodInfo
 
 DECISION_ANNOTATION: Final = "herz.dev/decision"
@@ -60,6 +60,17 @@ def failed(pod: PodInfo, reason: str, message: str) -> tuple[PatchPodStatus, Emi
         namespace=pod.namespace, name=pod.name, uid=pod.uid, reason=reason, message=message
     )
     return condition, warning(pod, "FailedScheduling", "Scheduling", message)
+
+
+def gated(pod: PodInfo) -> tuple[Effect, ...]:
+    """Condition and event that tell why a pod is not even queued.
+
+    Of scheduling gates nothing is told: they are there on purpose, and the API server has put the
+    condition into the pod as it was made. kube-scheduler is silent about them, too.
+    """
+    if not pod.gates or pod.pod.is_gated:
+        return ()
+    return failed(pod, "SchedulingGated", "; ".join(pod.gates))
 
 
 def warning(pod: PodInfo, reason: str, action: str, note: str) -> EmitEvent:

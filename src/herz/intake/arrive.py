@@ -16,6 +16,7 @@ from herz.intake.order.dependencies import AFTER_ANNOTATION, parse_after
 from herz.model.objects import Pod
 from herz.model.podinfo import Dependency, GpuShare, PodGroupKey, PodInfo
 from herz.model.resources import (
+    held_by_status,
     host_ports,
     pod_requests,
     pod_requests_nonzero,
@@ -55,12 +56,22 @@ class Arrivals:
         self._salt = order_salt
         self._profile = profile
 
-    def read(self, pod: Pod, unlisted: tuple[str, ...]) -> PodInfo:
+    def read(self, pod: Pod, unlisted: tuple[str, ...], known: PodInfo | None = None) -> PodInfo:
         """The pod with all that is computed from it.
 
         What cannot be understood (a malformed quantity or annotation) gates the pod with the
-        reason, so that it is neither placed wrongly nor lost.
+        reason, so that it is neither placed wrongly nor lost. A pod that has a node is neither
+        gated nor signed: it is decided no more.
+
+        Args:
+            pod: the object.
+            unlisted: top-level spec fields that are not known here.
+            known: the same pod as it was read before. A bind and a kubelet's news change little
+                of what is read: what is computed from the rest is taken from there.
         """
+        is_reread = known is not None and known.profile == self._profile and pod.is_assigned
+        if known is not None and is_reread and _is_alike(known.pod, pod):
+            return _reread(pod, unlisted, known)
         problems: list[str] = []
         requests, nonzero, scoring = _requests(pod, problems)
         gpu = _gpu(requests, problems)
@@ -94,9 +105,10 @@ class Arrivals:
             unlisted=unlisted,
             profile=self._profile,
         )
-        set_once = msgspec.structs.force_setattr
-        set_once(info, "gates", self._closed(info, problems))
-        set_once(info, "signature", self._sign(info))
+        if not pod.is_assigned:
+            set_once = msgspec.structs.force_setattr
+            set_once(info, "gates", self._closed(info, problems))
+            set_once(info, "signature", self._sign(info))
         return info
 
     def _closed(self, info: PodInfo, problems: list[str]) -> tuple[str, ...]:
@@ -121,9 +133,45 @@ class ProfiledArrivals:
         self._by_name = dict(by_name)
         self._other = other
 
-    def read(self, pod: Pod, unlisted: tuple[str, ...]) -> PodInfo:
+    def read(self, pod: Pod, unlisted: tuple[str, ...], known: PodInfo | None = None) -> PodInfo:
         """See `Arrivals.read`."""
-        return self._by_name.get(pod.spec.scheduler_name, self._other).read(pod, unlisted)
+        arrivals = self._by_name.get(pod.spec.scheduler_name, self._other)
+        return arrivals.read(pod, unlisted, known)
+
+
+def _is_alike(old: Pod, new: Pod) -> bool:
+    """Whether they differ in no more than node, annotations and what is read of neither."""
+    if (old.metadata.uid, old.metadata.labels) != (new.metadata.uid, new.metadata.labels):
+        return False
+    if old.is_terminating != new.is_terminating:
+        return False
+    if held_by_status(old) != held_by_status(new):
+        return False
+    before, after = old.spec, new.spec
+    if before.node_name != after.node_name:
+        before = msgspec.structs.replace(before, node_name=after.node_name)
+    return before == after
+
+
+def _reread(pod: Pod, unlisted: tuple[str, ...], known: PodInfo) -> PodInfo:
+    """The pod, which has a node, with what is computed of its node and annotations anew."""
+    old, replace = known.pod, msgspec.structs.replace
+    is_same = (old.metadata.annotations, old.spec.node_name, known.unlisted) == (
+        pod.metadata.annotations,
+        pod.spec.node_name,
+        unlisted,
+    )
+    if is_same:
+        return replace(known, pod=pod)
+    return replace(
+        known,
+        pod=pod,
+        gates=(),
+        signature=b"",
+        after=_after(pod, []),
+        digest=_digest(pod, known.requests, unlisted),
+        unlisted=unlisted,
+    )
 
 
 def _requests(

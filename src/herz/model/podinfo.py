@@ -56,7 +56,7 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
         pod: the object.
         uid: the pod's identity; names are reused, uids never.
         priority: resolved priority.
-        gates: reasons for which it may not be queued, sorted; empty when it may.
+        gates: reasons for which it may not be queued, sorted; empty when it may, or has a node.
         after: parsed `herz.dev/after`.
         requests: by resource name, sorted, what it takes of a node: cpu in milli, others in
             units; `pods` is 1. Only what is above zero.
@@ -67,7 +67,8 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
         group: what selectors see of it.
         terms: its pod affinity and anti-affinity; empty when `terms_problem` is not.
         terms_problem: why its terms cannot be understood; empty when they can.
-        signature: pods of one profile and signature get the same codes and points from every rule.
+        signature: pods of one profile and signature get the same codes and points from every rule;
+            empty when it has a node.
         digest: SHA3-384 of what is read of the pod.
         order_key: keyed 64-bit hash of the uid, for the permutation digest.
         tie_key: first 8 bytes of SHA3-256 of the uid, for ties between nodes.

@@ -165,6 +165,22 @@ def _total(pod: Pod, unasked: Mapping[str, int], *, is_pod_level_read: bool = Tr
     return total
 
 
+def held_by_status(pod: Pod) -> tuple[object, ...]:
+    """What of the status the requests read; equal for two states of a pod that differ in none.
+
+    A node writes it once it has room for the pod, and anew with each resize in place.
+    """
+    status = pod.status
+    held = [
+        (one.name, one.resources, one.allocated_resources)
+        for one in (*status.container_statuses, *status.init_container_statuses)
+        if one.resources is not None
+    ]
+    is_held = bool(held) or status.resources is not None
+    infeasible = is_held and _is_resize_infeasible(pod)
+    return (status.resources, status.allocated_resources, held, infeasible)
+
+
 def _has_pod_level_requests(pod: Pod) -> bool:
     own = pod.spec.resources
     return own is not None and any(map(is_pod_level, own.requests))

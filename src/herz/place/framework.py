@@ -8,7 +8,7 @@ of (pod, node), then by name.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, Final
 
@@ -114,6 +114,21 @@ class Framework:
         self._bytes = 0
         self._shape = (0, 0)
         self._cache_bytes = cache_bytes
+        # By the names of filters and scores. Bound: the combinations of rules that pods pass over.
+        self._asked: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = Counter()
+
+    @property
+    def evaluations(self) -> Counter[tuple[str, str]]:
+        """How many decisions each rule had a say in, by its name and the extension point.
+
+        A rule that has nothing to say to a pod is not counted, nor is a score where nothing fits.
+        """
+        found: Counter[tuple[str, str]] = Counter()
+        for rules, count in self._asked.items():
+            for point, names in zip(("Filter", "Score"), rules, strict=True):
+                for name in names:
+                    found[name, point] += count
+        return found
 
     @property
     def is_unchecked(self) -> Callable[[str], bool] | None:
@@ -175,6 +190,7 @@ class Framework:
             if nominated is not None:
                 return nominated
         table = sheet.table
+        self._asked[sheet.filter_names, sheet.score_names if table.fits else ()] += 1
         if table.fits == 0:
             return no_fit(sheet, self._nodes, self._book)
         if sheet.failed is not None:
@@ -284,6 +300,8 @@ class Framework:
 
     def sheet(self, pod: PodInfo) -> Sheet | Verdict:
         """The up-to-date sheet of the pod's signature, or the rejection by a `prepare`."""
+        # A pod that has a node was not signed: it is asked about in what-ifs alone.
+        signature = pod.signature or self.sign(pod)
         shape = (len(self._nodes.resources), len(self._nodes.names))
         if shape != self._shape:
             # Rules keep column numbers in their states, answers have one length.
@@ -294,10 +312,10 @@ class Framework:
         # Pods of one signature but several priorities leave room to different nominated pods.
         others = self._nominations
         is_yielding = others is not None and bool(others.known) and others.concern(pod)
-        key = pod.signature + str(pod.priority).encode() if is_yielding else pod.signature
+        key = signature + str(pod.priority).encode() if is_yielding else signature
         kept = self._sheets.get(key)
-        if kept is None and pod.signature.startswith(_UNSIGNED):
-            what = pod.signature.removeprefix(_UNSIGNED).decode()
+        if kept is None and signature.startswith(_UNSIGNED):
+            what = signature.removeprefix(_UNSIGNED).decode()
             return Verdict(Kind.ERROR, what.partition(":")[0], (f"rule {what}",))
         try:
             if kept is not None:

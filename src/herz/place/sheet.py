@@ -96,6 +96,7 @@ class Sheet:
         self.filters, self._scores = filters, scores
         self._telling = [asked for asked in scores if hasattr(asked.rule, "tell")]
         self._yielding = yielding
+        self.filter_names = tuple(asked.rule.name for asked in filters)
         self.score_names = tuple(asked.rule.name for asked in scores)
         self.weights = tuple(asked.weight for asked in scores)
         self._epochs: list[int] = []

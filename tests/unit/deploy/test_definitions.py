@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,13 @@ import pytest
 import yaml
 
 from herz import signals
+from herz.errors import ConfigError
+from herz.model.decode import convert
+from herz.model.objects import NodeSignals, SLAClass
+from herz.model.validate_service_levels import validate_class, validate_signals
 from herz.world.apiserver.objects.kinds import HERZ_GROUP, KINDS
 from herz.world.kube.metrics import GuardMetrics, Metrics
+from tests.support.definitions import CASES
 
 Content = dict[str, Any]
 
@@ -61,7 +66,16 @@ def unstructural(schema: Content, at: str) -> Iterator[str]:
     if schema.get("type") == "array" and "items" not in schema:
         yield f"{at}: an array of what"
     known = {"type", "description", "required", "properties", "items", "enum", "minimum", "maximum"}
-    known |= {"pattern", "maxLength", "minLength", "maxItems", "maxProperties", "default", "format"}
+    known |= {
+        "additionalProperties",
+        "pattern",
+        "maxLength",
+        "minLength",
+        "maxItems",
+        "maxProperties",
+        "default",
+        "format",
+    }
     for key in schema:
         if key not in known and not key.startswith("x-kubernetes-"):
             yield f"{at}: {key}"
@@ -178,3 +192,25 @@ def test_promtool_takes_the_dashboards_expressions(tmp_path: Path) -> None:
 
     assert check(expressions()) == 0
     assert check([*expressions(), "sum by (le"]) != 0
+
+
+CHECKS: dict[str, Callable[[Content], object]] = {
+    "slaclasses": lambda content: validate_class(convert(SLAClass, content)),
+    "nodesignals": lambda content: validate_signals(convert(NodeSignals, content)),
+}
+
+
+@pytest.mark.parametrize("plural", sorted(CHECKS))
+def test_herz_refuses_what_the_definition_does(plural: str) -> None:
+    """`make e2e-real` holds the same objects against a real server with the definition."""
+    check, (good, bad) = CHECKS[plural], CASES[plural]
+    for content in good:
+        check({**content, "metadata": {"name": "x"}})
+    for content in bad:
+        with pytest.raises(ConfigError):
+            check({**content, "metadata": {"name": "x"}})
+
+
+def test_each_definition_has_objects_that_it_takes_and_refuses() -> None:
+    assert CASES.keys() == {path.stem for path in CRDS}
+    assert all(good and bad for good, bad in CASES.values())

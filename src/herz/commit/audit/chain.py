@@ -99,6 +99,11 @@ class Chain:
         """The digest of the last record that was sealed, hex."""
         return self._previous
 
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The names of the policies, by profile."""
+        return tuple(policy.name for policy in self._policies)
+
     def append(
         self,
         pod: PodInfo,

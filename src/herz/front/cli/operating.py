@@ -23,6 +23,7 @@ from herz.front.cli.options import checked_name, parsed_integer
 from herz.front.cli.proving import shown
 from herz.front.cli.waiting import patiently
 from herz.front.logs import configure
+from herz.model.objects import Pod
 from herz.ports import Machine
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver
@@ -38,6 +39,7 @@ from herz.world.kube.guard import Guard, Guarded, Plan, guarded_by_environment
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.lease import Durations, Elector, asking, here, identity
 from herz.world.kube.metrics import Exposed, Metrics
+from herz.world.kube.pod_resources import PodResources
 from herz.world.kube.transport import Transport
 from herz.world.store.where import Where, exists, reader_of
 
@@ -224,6 +226,8 @@ class Operations:
             self._pending,
             self._cached,
             self._incoming,
+            self._evaluated,
+            self._running,
         )
         self.metrics.registry.register(Exposed(lambda: shown(self._proof, self._now_ns)))
         self._proof: AuditGuarded | None = None
@@ -254,6 +258,7 @@ class Operations:
         """
         sources: dict[str, tuple[Source, str]] = {
             "/metrics": (self._text, METRICS_TYPE),
+            "/metrics/resources": (self._resources, METRICS_TYPE),
             "/configz": (self._shown, "application/json"),
         }
         if self.guarded is not None:
@@ -295,6 +300,12 @@ class Operations:
     async def _text(self) -> bytes:
         return self.metrics.text()
 
+    async def _resources(self) -> bytes:
+        return PodResources(self._pods).text()
+
+    def _pods(self) -> Sequence[Pod]:
+        return () if self._driver is None else self._driver.pods
+
     async def _shown(self) -> bytes:
         return self._configz
 
@@ -310,6 +321,12 @@ class Operations:
 
     def _incoming(self) -> Mapping[tuple[str, str], int]:
         return {} if self._machine is None else self._machine.queue.rooms.incoming
+
+    def _evaluated(self) -> Mapping[tuple[str, str, str], int]:
+        return {} if self._machine is None else self._machine.evaluations
+
+    def _running(self) -> Mapping[str, int]:
+        return {} if self._driver is None else {"binding": self._driver.writer.binding}
 
     def _cached(self) -> Mapping[str, int]:
         if self._driver is None or self._machine is None:

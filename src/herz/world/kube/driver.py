@@ -1,8 +1,9 @@
 """Drives a Machine against a live cluster: what is watched goes in, what is decided goes out.
 
 One task, the pump, asks the machine to decide; informers and answers apply events between its
-steps. The pump rests while the view of the cluster has a gap, while another replica leads, and
-while too many writes are under way. It knows a `Machine`, and not what is in it.
+steps. The pump rests while the view of the cluster has a gap that matters to all pods
+(`herz.world.kube.staleness`), while another replica leads, and while too many writes are under way.
+It knows a `Machine`, and not what is in it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from herz.errors import ConfigError, HerzError
-from herz.model.effects import WakeAt
+from herz.model.effects import DeletePod, Effect, Evict, WakeAt
 from herz.model.events import (
     BindFinished,
     BindOutcome,
@@ -34,11 +35,15 @@ from herz.world.kube.kinds import Watched
 from herz.world.kube.limits import Calls, Limits
 from herz.world.kube.metrics import Observer
 from herz.world.kube.posting import Posting
+from herz.world.kube.staleness import BUDGETS, stops_all, withheld
 from herz.world.kube.transport import Transport
 
 STEP_NS_MAX: Final = 5_000_000
 """What a step should stay under, so that watches are read in time."""
 STEP_PODS_MAX: Final = 64
+TURNS: Final = 3
+"""Of the loop between two steps. What came meanwhile is read in the first and wakes who waits for
+it, who applies it in the second; the third is for who stands in line behind the pump."""
 PENDING_MAX: Final = 512
 """Writes that are not done; while there are so many, nothing is decided."""
 STOP_SECONDS: Final = 20.0
@@ -162,6 +167,9 @@ class Driver:
         )
         self.pace = Pace()
         self.refused_events = 0
+        self.withheld = 0
+        """Effects that were taken back, for a kind that they follow from had a gap."""
+        self._held: list[tuple[DeletePod | Evict, str]] = []
         self.synced = asyncio.Event()
         """Set when every first list has been taken in."""
         # Wall time, but never backwards: times in the journal are for people, too.
@@ -198,14 +206,19 @@ class Driver:
         return sum(len(one.objects) for one in self.informers if one.watched.plural == plural)
 
     @property
+    def pods(self) -> list[Pod]:
+        """All pods that have not ended."""
+        return list(self._pods_known.values())
+
+    @property
     def ready(self) -> int:
         """Pods that could be decided now."""
         return self._machine.ready
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether no watch has a gap: only then is anything decided."""
-        return all(one.is_fresh for one in self.informers)
+    def stale(self) -> tuple[str, ...]:
+        """The kinds whose watches have a gap, each by its plural."""
+        return tuple(one.watched.plural for one in self.informers if not one.is_fresh)
 
     @property
     def waits_for(self) -> list[str]:
@@ -297,18 +310,25 @@ class Driver:
                 self._observer.kept(one.watched.plural, one.lists, is_fresh=one.is_fresh)
         self._synced_some.set()
         self._turn.set()
+        if BUDGETS.isdisjoint(self.stale):
+            # Told now, and not as they were held: their pods would choose victims again at once.
+            held, self._held = self._held, []
+            for effect, reason in held:
+                self.writer.take_back(effect, reason)
+
+    @property
+    def _pods_known(self) -> Mapping[str, Pod]:
+        return cast("Mapping[str, Pod]", self._pods.objects)
 
     def _pod_of(self, key: str) -> Pod | None:
-        found = self._pods.objects.get(key)
-        return found if isinstance(found, Pod) else None
+        return self._pods_known.get(key)
 
     def _apply(self, event: WorldEvent) -> None:
-        if (
-            self._observer is not None
-            and isinstance(event, BindFinished)
-            and event.outcome is BindOutcome.BOUND
-        ):
-            self._observer.bound(event.uid)
+        if self._observer is not None and isinstance(event, BindFinished):
+            if event.outcome is BindOutcome.BOUND:
+                self._observer.bound(event.uid)
+            elif event.outcome is BindOutcome.REFUSED:
+                self._observer.refused(event.uid)
         try:
             self._machine.apply(event)
         except ConfigError as error:
@@ -331,8 +351,8 @@ class Driver:
                 raise self._failure
             if self._may_act():
                 await self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
-            # Those who read watches and answers have their turn.
-            await asyncio.sleep(0)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
         await self._finish()
 
     async def _rest(self) -> None:
@@ -357,7 +377,10 @@ class Driver:
     def _may_act(self) -> bool:
         is_there_room = self.writer.pending < PENDING_MAX
         return (
-            is_there_room and not self._is_stopping and self.is_fresh and self._leading.may_write()
+            is_there_room
+            and not self._is_stopping
+            and not stops_all(self.stale)
+            and self._leading.may_write()
         )
 
     async def _step(self, limit: int) -> None:
@@ -365,7 +388,7 @@ class Driver:
         before, now_ns = self._machine.ready, self.now_ns()
         if self._wake_ns is not None and self._wake_ns <= now_ns:
             self._wake_ns = None
-        sync = None
+        sync, stale = None, self.stale
         if isinstance(self._machine, Deferring):
             effects, sync = self._machine.decide(now_ns, limit)
         else:
@@ -380,8 +403,19 @@ class Driver:
         for effect in effects:
             if isinstance(effect, WakeAt):
                 self._wake_ns = effect.time_ns
+            elif stale and (reason := withheld(effect, self._pods_known, stale)):
+                self._withhold(effect, reason)
             else:
                 self.writer.carry_out(effect)
+
+    def _withhold(self, effect: Effect, reason: str) -> None:
+        """Take back what follows from a kind that may be out of date."""
+        self.withheld += 1
+        if isinstance(effect, DeletePod | Evict):
+            # Bound: the victims of what one gap lets be decided; each is a victim once.
+            self._held.append((effect, reason))
+        else:
+            self.writer.take_back(effect, reason)
 
     async def _finish(self) -> None:
         """Binds that are under way are finished or confirmed, and their events written."""

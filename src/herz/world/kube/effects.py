@@ -142,6 +142,21 @@ class Writer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def binding(self) -> int:
+        """Binds that are under way."""
+        return len(self._flights)
+
+    def take_back(self, effect: Effect, message: str) -> None:
+        """Answer as if the API had refused it: it does not leave."""
+        if isinstance(effect, Bind):
+            self._settle(Flight(effect), "", message)
+        elif isinstance(effect, DeletePod | Evict):
+            self._removal_refused(effect, message)
+        else:
+            assert isinstance(effect, PatchClaim | PatchVolume), "of others nothing depends"
+            self._patch_refused(effect, message)
+
     def seen(self, pod: Pod) -> None:
         """The watch shows the pod with a node: that settles a bind that is under way."""
         flight = self._flights.get(pod.metadata.uid)

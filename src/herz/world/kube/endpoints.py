@@ -1,8 +1,8 @@
 """What a cluster and its operators ask of the scheduler over HTTP, as kube-scheduler answers it.
 
-`/healthz`, `/livez`, `/readyz` with single checks below them and `?verbose`; `/metrics` in
-Prometheus' text form; `/configz`. The health paths are open to all, as probes have no credentials;
-the others want a bearer token where one is set. Only GET, no bodies, TLS.
+`/healthz`, `/livez`, `/readyz` with single checks below them and `?verbose`; `/metrics` and what is
+below it in Prometheus' text form; `/configz`. The health paths are open to all, as probes have no
+credentials; the others want a bearer token where one is set. Only GET, no bodies, TLS.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from herz.errors import ConfigError, WorldError
 
@@ -186,17 +187,55 @@ def make_app(
 ) -> web.Application:
     """The application behind the server."""
     app = web.Application(client_max_size=_REQUEST_BYTES_MAX)
+    results = Results()
     for root, checks in (
         ("/healthz", health.live),
         ("/livez", health.live),
         ("/readyz", {**health.live, **health.ready}),
     ):
-        app.router.add_get(root, _all_of(root[1:], checks))
-        for name, check in checks.items():
-            app.router.add_get(f"{root}/{name}", _all_of(f"{root[1:]}/{name}", {name: check}))
-    for path, (source, media) in sources.items():
+        kind = root[1:]
+        watched = {name: results.watched(name, kind, check) for name, check in checks.items()}
+        app.router.add_get(root, _all_of(kind, watched))
+        for name, check in watched.items():
+            app.router.add_get(f"{root}/{name}", _all_of(f"{kind}/{name}", {name: check}))
+    shown = {"/metrics/slis": (results.text, METRICS_TYPE), **sources}
+    for path, (source, media) in shown.items():
         app.router.add_get(path, _guarded(source, media, token))
     return app
+
+
+class Results:
+    """How the health checks ended, as Kubernetes' components show it at `/metrics/slis`."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._last = Gauge(
+            "kubernetes_healthcheck",
+            "1 if the check passed when it was last asked.",
+            ("name", "type"),
+            registry=self._registry,
+        )
+        self._all = Counter(
+            "kubernetes_healthchecks",
+            "How often a check ended so.",
+            ("name", "type", "status"),
+            registry=self._registry,
+        )
+
+    def watched(self, name: str, kind: str, check: Check) -> Check:
+        """The check, of which it is counted how it ends; `kind` is the path's name."""
+
+        def asked() -> str:
+            problem = check()
+            self._last.labels(name, kind).set(not problem)
+            self._all.labels(name, kind, "error" if problem else "success").inc()
+            return problem
+
+        return asked
+
+    async def text(self) -> bytes:
+        """In Prometheus' text form."""
+        return generate_latest(self._registry)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

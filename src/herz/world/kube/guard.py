@@ -371,6 +371,7 @@ class Guard:
 
         return {
             "/metrics": (metrics, METRICS_TYPE),
+            "/metrics/resources": (lambda: fetch(path, "/metrics/resources"), METRICS_TYPE),
             "/configz": (lambda: fetch(path, "/configz"), "application/json"),
         }
 

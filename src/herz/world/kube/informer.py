@@ -29,6 +29,8 @@ WATCH_SECONDS: Final = (300, 600)
 """How long a watch lasts at the server: one of these, at random, so that not all end at once."""
 BACKOFF_SECONDS: Final = (0.2, 5.0)
 """Between attempts: doubled, with jitter. One scheduler's few watches are no load for a server."""
+TURN: Final = 8
+"""Objects that are taken in before others have a turn on the loop: about a millisecond."""
 HEALTHY_SECONDS: Final = 120.0
 """A watch that lasted for so long ends the back-off's growth."""
 
@@ -179,12 +181,17 @@ class Informer:
         """
         version, items = await self.listed()
         found: set[str] = set()
-        for raw in items:
+        for number, raw in enumerate(items, 1):
             thing = self._take(raw)
             # What cannot be read is there all the same: its last known form stays.
             found.add(_key(raw) if thing is None else thing.metadata.key)
-        for key in [key for key in self._objects if key not in found]:
+            if not number % TURN:
+                await asyncio.sleep(0)
+        gone = [key for key in self._objects if key not in found]
+        for number, key in enumerate(gone, 1):
             self._sink.deleted(self._objects.pop(key))
+            if not number % TURN:
+                await asyncio.sleep(0)
         self.lists += 1
         self._version = version
         self.is_synced = True
@@ -248,8 +255,10 @@ class Informer:
                 is_busy = False
                 try:
                     async for lines in stream.batches(self.watched.silence_seconds):
-                        for line in lines:
+                        for number, line in enumerate(lines, 1):
                             is_busy = self._see(line) or is_busy
+                            if not number % TURN:
+                                await asyncio.sleep(0)
                 except NoAnswerError as error:
                     # A change is told whole or not at all: the watch goes on where it stood.
                     _log.debug("%s", error)

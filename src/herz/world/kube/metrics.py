@@ -38,7 +38,6 @@ _RESULTS: Final[Mapping[Decided, str]] = {
     Decided.WAIT: "unschedulable",
     Decided.ERROR: "error",
 }
-_POINTS: Final[Mapping[str, str]] = {"filter": "Filter", "score": "Score"}
 
 
 def exponential(first: float, factor: float, count: int) -> tuple[float, ...]:
@@ -55,6 +54,10 @@ class Observer(Protocol):
 
     def bound(self, uid: str) -> None:
         """The API confirmed a bind."""
+        ...
+
+    def refused(self, uid: str) -> None:
+        """The API did not bind the pod."""
         ...
 
     def wrote(self, effect: str, code: str, duration_ns: int) -> None:
@@ -79,6 +82,8 @@ class Metrics:
         pending: how many pods wait, by Kubernetes' names of the queues.
         cached: how many nodes, pods and assumed pods are known.
         incoming: how many pods came into a queue, by queue and event.
+        evaluated: how many decisions each rule had a say in, by rule, extension point and profile.
+        running: what is under way at once, by kube-scheduler's names of operations.
     """
 
     def __init__(
@@ -88,10 +93,12 @@ class Metrics:
         pending: Callable[[], Mapping[str, int]],
         cached: Callable[[], Mapping[str, int]] = dict,
         incoming: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        evaluated: Callable[[], Mapping[tuple[str, str, str], int]] = dict,
+        running: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._clock = clock
         self.registry = registry = CollectorRegistry()
-        registry.register(_Read(counters, pending, cached, incoming))
+        registry.register(_Read(counters, pending, cached, incoming, evaluated, running))
         self._attempts = Counter(
             "scheduler_schedule_attempts",
             "Attempts to schedule a pod, by result.",
@@ -124,6 +131,15 @@ class Metrics:
             buckets=exponential(1, 2, 5),
             registry=registry,
         )
+        self._rules(registry)
+        self._own(registry)
+        # Bound: the pods that wait, and those whose bind is under way.
+        self._tries: dict[str, _Tries] = {}
+        self._refused_by: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._decided: list[tuple[str, str, str]] = []
+        self._listed: dict[str, int] = {}
+
+    def _rules(self, registry: CollectorRegistry) -> None:
         self._preemptions = Counter(
             "scheduler_preemption_attempts", "Preemptions.", registry=registry
         )
@@ -133,10 +149,18 @@ class Metrics:
             buckets=exponential(1, 2, 7),
             registry=registry,
         )
-        self._evaluations = Counter(
-            "scheduler_plugin_evaluation",
-            "Attempts in which a rule was asked.",
-            ("plugin", "extension_point", "profile"),
+        self._point_seconds = Histogram(
+            "scheduler_framework_extension_point_duration_seconds",
+            "How long all rules of an extension point took; here, a bind until its answer.",
+            ("extension_point", "status", "profile"),
+            buckets=exponential(0.0001, 2, 12),
+            registry=registry,
+        )
+        Histogram(
+            "scheduler_permit_wait_duration_seconds",
+            "How long pods waited for a permit; here, none does.",
+            ("result",),
+            buckets=exponential(0.001, 2, 15),
             registry=registry,
         )
         self._unschedulable = Gauge(
@@ -145,12 +169,6 @@ class Metrics:
             ("plugin", "profile"),
             registry=registry,
         )
-        self._own(registry)
-        # Bound: the pods that wait, and those whose bind is under way.
-        self._tries: dict[str, _Tries] = {}
-        self._refused_by: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self._decided: list[tuple[str, str, str]] = []
-        self._listed: dict[str, int] = {}
 
     def _own(self, registry: CollectorRegistry) -> None:
         self._step_seconds = Histogram(
@@ -193,10 +211,6 @@ class Metrics:
         tries = self._tries.setdefault(uid, _Tries(self._clock()))
         tries.count += 1
         tries.profile = profile
-        for stage in record.path:
-            point, _, plugin = stage.stage.partition(":")
-            if plugin and point in _POINTS:
-                self._evaluations.labels(plugin, _POINTS[point], profile).inc()
         if record.decided is Decided.PREEMPT:
             self._preemptions.inc()
             self._victims.observe(len(record.victims))
@@ -233,11 +247,24 @@ class Metrics:
         if tries is None:
             return
         shown = str(tries.count) if tries.count <= ATTEMPTS_SHOWN_MAX else f"{ATTEMPTS_SHOWN_MAX}+"
-        now = self._clock()
+        now = self._answered(tries, "Success")
         self._sli_seconds.labels(shown).observe(max(now - tries.since_ns, 0) / SECOND_NS)
         self._pod_attempts.observe(tries.count)
         took = max(now - tries.placed_ns, 0) / SECOND_NS + tries.deciding_seconds
         self._attempt_seconds.labels("scheduled", tries.profile).observe(took)
+
+    def refused(self, uid: str) -> None:
+        """See `Observer`."""
+        tries = self._tries.get(uid)
+        if tries is not None:
+            self._answered(tries, "Error")
+
+    def _answered(self, tries: _Tries, status: str) -> int:
+        """A bind has ended, now."""
+        now = self._clock()
+        seconds = max(now - tries.placed_ns, 0) / SECOND_NS
+        self._point_seconds.labels("Bind", status, tries.profile).observe(seconds)
+        return now
 
     def wrote(self, effect: str, code: str, duration_ns: int) -> None:
         """See `Observer`."""
@@ -285,8 +312,12 @@ class _Read:
         pending: Callable[[], Mapping[str, int]],
         cached: Callable[[], Mapping[str, int]],
         incoming: Callable[[], Mapping[tuple[str, str], int]],
+        evaluated: Callable[[], Mapping[tuple[str, str, str], int]],
+        running: Callable[[], Mapping[str, int]],
     ) -> None:
         self._incoming = incoming
+        self._evaluated = evaluated
+        self._running = running
         self._counters = counters
         self._pending = pending
         self._cached = cached
@@ -314,7 +345,19 @@ class _Read:
         )
         for labels, count in sorted(self._incoming().items()):
             came.add_metric(labels, count)
-        return (pending, cache, came, *_families(self._counters()))
+        asked = CounterMetricFamily(
+            "scheduler_plugin_evaluation",
+            "Decisions in which a rule had a say.",
+            labels=("plugin", "extension_point", "profile"),
+        )
+        for key, count in sorted(self._evaluated().items()):
+            asked.add_metric(key, count)
+        running = GaugeMetricFamily(
+            "scheduler_goroutines", "What is under way at once, by its work.", labels=("operation",)
+        )
+        for operation, count in self._running().items():
+            running.add_metric((operation,), count)
+        return (pending, cache, came, asked, running, *_families(self._counters()))
 
 
 def _families(counters: Mapping[str, int]) -> Iterable[Metric]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 
 from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.errors import ConfigError, WorldError
-from herz.model.effects import Bind, Effect, EmitEvent
-from herz.model.events import BindFinished, Event, ObjectApplied
+from herz.model.effects import Bind, DeletePod, Effect, EmitEvent
+from herz.model.events import BindFinished, Event, ObjectApplied, RemovalRefused
 from herz.model.objects import Node, Pod
-from herz.world.kube import discovery
+from herz.world.kube import discovery, staleness
 from herz.world.kube import driver as module
 from herz.world.kube import informer as informer_module
 from herz.world.kube.driver import STEP_NS_MAX, Driver, Pace, Settings
@@ -41,6 +42,10 @@ class Plain:
         self._waiting: list[Pod] = []
         self._effects: list[Effect] = []
         self.fails: Exception | None = None
+
+    def wants(self, effect: Effect) -> None:
+        """Have the next step give it."""
+        self._effects.append(effect)
 
     @property
     def ready(self) -> int:
@@ -92,14 +97,14 @@ class Plain:
 class Scene:
     """A driver, its machine, and a scripted server."""
 
-    def __init__(self, pods: list[Content]) -> None:
+    def __init__(self, pods: list[Content], kinds: Sequence[Watched] = KINDS) -> None:
         self.pods = pods
         self.machine = Plain()
         self.hold: asyncio.Event | None = None
         self.api = FakeApi(self._answer)
         self.left: list[Unresolved] = []
         first = partial(resolved, self.left)
-        self.driver = Driver(self.machine, self.api, KINDS, Settings({"herz"}), first=first)
+        self.driver = Driver(self.machine, self.api, kinds, Settings({"herz"}), first=first)
         self.feeds: dict[str, Feed] = {}
 
     def _answer(self, asked: Request) -> Reply | NoAnswerError | None:
@@ -107,6 +112,8 @@ class Scene:
             return listing([{"metadata": meta("n")}])
         if asked.method == "GET" and asked.path == "/api/v1/pods":
             return listing(self.pods)
+        if asked.method == "GET" and "namespaces/" not in asked.path:
+            return listing([])
         return reply(201) if asked.method == "POST" else None
 
     def feed(self) -> Feed:
@@ -130,9 +137,11 @@ def pending(name: str, scheduler: str = "herz") -> Content:
     return {"metadata": meta(name), "spec": {"schedulerName": scheduler}}
 
 
-def play(work: Callable[[Scene], Awaitable[None]], *pods: Content) -> None:
+def play(
+    work: Callable[[Scene], Awaitable[None]], *pods: Content, kinds: Sequence[Watched] = KINDS
+) -> None:
     async def main() -> None:
-        scene = Scene(list(pods))
+        scene = Scene(list(pods), kinds)
         running = asyncio.ensure_future(scene.driver.run())
         try:
             await asyncio.wait_for(work(scene), 20)
@@ -195,7 +204,7 @@ def test_40_nothing_is_decided_while_a_watch_has_a_gap() -> None:
         nodes.give("BOOKMARK", {"metadata": {"resourceVersion": "2"}})
         nodes.end(lost())
         await held.wait()
-        assert not scene.driver.is_fresh
+        assert scene.driver.stale == ("nodes",)
         assert scene.driver.waits_for == ["waiting for nodes: lost; its outcome is unknown"]
         pods.give("ADDED", pending("late"))
         count = len(scene.api.asked)
@@ -210,6 +219,73 @@ def test_40_nothing_is_decided_while_a_watch_has_a_gap() -> None:
     play(work)
 
 
+def pod_with(name: str, **spec: Any) -> Content:
+    return {"metadata": meta(name), "spec": {"schedulerName": "herz", **spec}}
+
+
+CLAIM = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+SECRET = {"name": "s", "secret": {"secretName": "s"}}
+VICTIM = DeletePod(namespace="default", name="victim", uid="uid-victim", message="room")
+STALE: dict[str, frozenset[str]] = {
+    **{kind.plural: frozenset({"plain", "claims", "gang", "victim"}) for kind in WATCHED},
+    **dict.fromkeys(staleness.STORAGE, frozenset({"claims"})),
+    "podgroups": frozenset({"gang"}),
+    "poddisruptionbudgets": frozenset({"victim"}),
+}
+"""What waits while a kind may be out of date: the rows of docs/reference/live.md."""
+
+
+@pytest.mark.parametrize("plural", sorted(STALE))
+def test_12_a_kind_with_a_gap_holds_up_what_follows_from_it_and_nothing_else(plural: str) -> None:
+    held = STALE[plural]
+
+    async def work(scene: Scene) -> None:
+        feeds = [scene.feed() for _ in WATCHED]
+        await scene.driver.synced.wait()
+        await scene.api.until(lambda: len(scene.api.of("WATCH")) == len(WATCHED))
+        informers = [one for one in scene.driver.informers if one.watched.plural == plural]
+        for informer in informers:
+            informer._set_fresh(is_fresh=False)
+        scene.machine.wants(VICTIM)
+        for pod in (
+            pod_with("plain", volumes=[SECRET]),
+            pod_with("claims", volumes=[CLAIM]),
+            pod_with("gang", schedulingGroup={"podGroupName": "g"}),
+        ):
+            feeds[-1].give("ADDED", pod)
+
+        def outcomes() -> dict[str, str]:
+            told = [one for one in scene.machine.events if isinstance(one, BindFinished)]
+            return {one.uid.removeprefix("uid-"): str(one.outcome) for one in told}
+
+        def is_refused() -> bool:
+            return any(isinstance(one, RemovalRefused) for one in scene.machine.events)
+
+        pods = {"plain", "claims", "gang"}
+        if len(held) == 4:
+            while scene.machine.ready < 3:
+                await asyncio.sleep(0)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert (scene.binds(), scene.api.of("DELETE")) == ([], [])
+            assert scene.driver.waits_for == [f"waiting for the list of {plural}"] * len(informers)
+        else:
+            await scene.api.until(lambda: outcomes().keys() == pods)
+            expected = {name: "refused" if name in held else "bound" for name in pods}
+            assert outcomes() == expected
+            if "victim" not in held:
+                await scene.api.until(lambda: scene.api.of("DELETE"))
+            assert len(scene.api.of("DELETE")) == ("victim" not in held)
+            assert not is_refused(), "or its preemptor would choose victims again at once"
+            assert scene.driver.withheld == len(held)
+        for informer in informers:
+            informer._set_fresh(is_fresh=True)
+        await scene.api.until(lambda: outcomes().keys() == pods)
+        assert is_refused() is (held == {"victim"})
+
+    play(work, kinds=WATCHED)
+
+
 def test_38_a_stop_finishes_what_is_under_way_with_its_events_and_decides_no_more() -> None:
     async def work(scene: Scene) -> None:
         nodes, pods = scene.feed(), scene.feed()
@@ -222,6 +298,48 @@ def test_38_a_stop_finishes_what_is_under_way_with_its_events_and_decides_no_mor
         assert scene.binds() == ["a"]
 
     play(work, pending("a"))
+
+
+def test_what_came_during_a_step_is_applied_before_the_next() -> None:
+    """A watch is read by a callback of the loop, which wakes the informer, which applies it."""
+    mine, theirs = socket.socketpair()
+
+    async def work(scene: Scene) -> None:
+        scene.feed(), scene.feed()
+        loop, applied = asyncio.get_running_loop(), [0]
+        came = asyncio.Event()
+        waiting: list[bool] = []
+        step = scene.machine.step
+
+        def read() -> None:
+            mine.recv(1)
+            came.set()
+
+        async def inform() -> None:
+            while True:
+                await came.wait()
+                came.clear()
+                applied[0] += 1
+
+        def slow(now_ns: int, limit: int) -> list[Effect]:
+            waiting.append(applied[0] < len(waiting))
+            theirs.send(b"x")
+            return step(now_ns, limit)
+
+        scene.machine.step = slow  # type: ignore[method-assign]
+        scene.driver.pace.limit = 1
+        informing = asyncio.ensure_future(inform())
+        loop.add_reader(mine, read)
+        try:
+            await scene.api.until(lambda: len(scene.binds()) == 20)
+        finally:
+            informing.cancel()
+            loop.remove_reader(mine)
+        assert len(waiting) >= 4
+        assert not any(waiting)
+
+    with mine, theirs:
+        play(work, *(pending(f"p{number:02}") for number in range(20)))
 
 
 def test_a_failure_of_the_machine_ends_the_driver() -> None:

@@ -19,7 +19,9 @@ from herz.world.kube.endpoints import (
 )
 
 
-def ask(path: str, *, wrong: str = "", bears: str = "", given: str = "") -> tuple[int, str]:
+def ask(
+    path: str, *before: str, wrong: str = "", bears: str = "", given: str = ""
+) -> tuple[int, str]:
     """What is answered, where the check `sync` says that."""
 
     async def metrics() -> bytes:
@@ -32,6 +34,8 @@ def ask(path: str, *, wrong: str = "", bears: str = "", given: str = "") -> tupl
         app = make_app(health, {"/metrics": (metrics, METRICS_TYPE)}, bears)
         headers = {"Authorization": given} if given else {}
         async with TestClient(TestServer(app)) as client:
+            for one in before:
+                await client.get(one)
             answer = await client.get(path, headers=headers)
             return answer.status, await answer.text()
 
@@ -58,6 +62,19 @@ def test_metrics_want_the_token_where_there_is_one_and_health_does_not() -> None
     assert ask("/metrics", bears="t", given="Bearer T")[0] == 401
     assert ask("/metrics", bears="t", given="Bearer t") == (200, "a_metric 1\n")
     assert ask("/healthz", bears="t") == (200, "ok")
+
+
+def test_how_checks_ended_is_shown_as_kubernetes_does() -> None:
+    code, text = ask("/metrics/slis", "/readyz", "/readyz", "/livez", wrong="lost")
+    assert code == 200
+    for line in (
+        'kubernetes_healthcheck{name="sync",type="readyz"} 0.0',
+        'kubernetes_healthcheck{name="ping",type="readyz"} 1.0',
+        'kubernetes_healthchecks_total{name="sync",status="error",type="readyz"} 2.0',
+        'kubernetes_healthchecks_total{name="ping",status="success",type="livez"} 1.0',
+    ):
+        assert line in text.splitlines()
+    assert ask("/metrics/slis", bears="t")[0] == 401
 
 
 def test_metrics_that_cannot_be_had_are_503() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -313,3 +314,46 @@ def test_what_is_waited_for_is_said() -> None:
         assert not story.informer.is_synced
 
     play(work, *(reply(403, status(403, "Forbidden", "no")) for _ in range(10_000)))
+
+
+class Batch(Feed):
+    """A watch that gives all lines at once."""
+
+    async def batches(self, silence_seconds: float) -> AsyncIterator[list[bytes]]:
+        lines = []
+        while not self.lines_given.empty():
+            line = self.lines_given.get_nowait()
+            assert isinstance(line, bytes)
+            lines.append(line)
+        yield lines
+        await asyncio.Event().wait()
+
+
+def test_many_objects_leave_turns_to_others() -> None:
+    """However much a list or a watch shows at once, nobody waits for more than `TURN` of it."""
+    count = 10 * module.TURN
+    names = [f"n{number:03}" for number in range(count)]
+
+    async def work(story: Story) -> None:
+        told = story.seen.told
+        shown: list[int] = []
+
+        async def look() -> None:
+            while True:
+                shown.append(len(told))
+                await asyncio.sleep(0)
+
+        looking = asyncio.ensure_future(look())
+        await story.seen.until(lambda: story.informer.is_fresh)
+        assert len(told) == count
+        batch = Batch()
+        for name in names:
+            batch.give("MODIFIED", {"metadata": meta(name, version="11")})
+        story.api.feeds.put_nowait(batch)
+        await story.seen.until(lambda: len(told) == 2 * count)
+        looking.cancel()
+        steps = [after - before for before, after in pairwise(shown)]
+        assert max(steps) <= module.TURN
+        assert sum(step > 0 for step in steps) >= 2 * count // module.TURN - 2
+
+    play(work, listed(*names))

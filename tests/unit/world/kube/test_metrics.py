@@ -38,6 +38,12 @@ STABLE_AND_BETA = {
         {"attempts"},
         (0.01, 5242.88, 20),
     ),
+    "scheduler_framework_extension_point_duration_seconds": (
+        "histogram",
+        {"extension_point", "status", "profile"},
+        (0.0001, 0.2048, 12),
+    ),
+    "scheduler_goroutines": ("gauge", {"operation"}, ()),
     "scheduler_unschedulable_pods": ("gauge", {"plugin", "profile"}, ()),
     "scheduler_plugin_evaluation": (
         "counter",
@@ -56,12 +62,15 @@ class Told:
         self.counters: Counter[str] = Counter()
         self.pending = {"active": 2, "backoff": 1, "unschedulable": 0, "gated": 0}
         self.incoming = {("active", "UnscheduledPodAdd"): 3}
+        self.evaluated = {("NodeResourcesFit", "Filter", "default-scheduler"): 7}
         self.metrics = Metrics(
             lambda: self.now,
             lambda: self.counters,
             lambda: self.pending,
             dict,
             lambda: self.incoming,
+            lambda: self.evaluated,
+            lambda: {"binding": 4},
         )
 
     def record(self, uid: str, decided: Decided, *plugins: str, repeats: int = 0) -> None:
@@ -70,7 +79,7 @@ class Told:
             decided=decided,
             engine="",
             order=Order(batch=0, rung=1),
-            path=(Stage(into=1, out=1, stage="filter:NodeResourcesFit"),),
+            path=(Stage(into=1, out=1, stage="filter"),),
             pod=PodReference("", uid, "default", uid),
             policy=PolicyReference("", "default-scheduler", "1"),
             previous="",
@@ -150,6 +159,23 @@ def test_a_bound_pod_is_measured_from_its_first_attempt(told: Told) -> None:
     assert told.value("scheduler_pod_scheduling_attempts_sum") == 2
     told.metrics.bound("a")
     assert told.value("scheduler_pod_scheduling_attempts_count") == 1, "a pod is bound once"
+
+
+def test_a_binds_time_is_shown_with_its_outcome(told: Told) -> None:
+    name = "scheduler_framework_extension_point_duration_seconds_sum"
+    labels = {"extension_point": "Bind", "profile": "default-scheduler"}
+    told.record("a", Decided.PLACE)
+    told.metrics.stepped(1, 1_000_000)
+    told.now = 2 * SECOND
+    told.metrics.refused("a")
+    told.metrics.refused("unknown")
+    assert told.value(name, status="Error", **labels) == 2
+    told.now = 3 * SECOND
+    told.record("a", Decided.PLACE)
+    told.metrics.stepped(1, 1_000_000)
+    told.now = 4 * SECOND
+    told.metrics.bound("a")
+    assert told.value(name, status="Success", **labels) == 1
 
 
 def test_unschedulable_pods_follow_what_refuses_them_now(told: Told) -> None:

@@ -9,7 +9,7 @@ Source: pkg/apis/*/v1/defaults.go, registry strategies (facts).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -50,7 +50,20 @@ def admit_pod(content: Content, classes: Mapping[str, PriorityClass]) -> Content
     known = msgspec.json.decode(msgspec.json.encode(pod))
     content["spec"] = _overlaid(spec, known.get("spec", {}))
     content["status"] = {"phase": "Pending", "qosClass": _qos_class(content["spec"])}
+    if content["spec"].get("schedulingGates"):
+        gated = {**_GATED, "lastTransitionTime": content["metadata"].get("creationTimestamp")}
+        content["status"]["conditions"] = [gated]
     return content
+
+
+_GATED: Final = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+    "lastProbeTime": None,
+}
+"""The condition of a pod that is made with scheduling gates; no scheduler writes it."""
 
 
 def pod_spec(spec: Content) -> None:

@@ -1,0 +1,71 @@
+"""Good and bad objects of the kinds that `deploy/crds` defines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Content = dict[str, Any]
+
+_LATENCY: Content = {"kind": "latency", "targetMilliseconds": 50}
+_FREE: tuple[tuple[Content, ...], tuple[Content, ...]] = (
+    ({"spec": {}}, {"spec": {"whatever": [1, {"a": "b"}]}}),
+    ({}, {"spec": "text"}, {"spec": []}),
+)
+
+
+def _class(**spec: Any) -> Content:
+    return {"spec": {"objective": _LATENCY, **spec}}
+
+
+def _promise(**objective: Any) -> Content:
+    return {"spec": {"objective": objective}}
+
+
+def _measured(**status: Any) -> Content:
+    return {"status": status}
+
+
+CASES: dict[str, tuple[tuple[Content, ...], tuple[Content, ...]]] = {
+    **dict.fromkeys(
+        ("topologypolicies", "clustertopologies", "consistencypolicies", "weightrules"), _FREE
+    ),
+    "slaclasses": (
+        (
+            _class(),
+            _promise(kind="delay", targetMilliseconds=86_400_000, quantileBasisPoints=9_999),
+            _promise(kind="completion", shareBasisPoints=10_000),
+            _class(weight=1_000, windowSeconds=86_400, below="refuse"),
+            _class(minimumProbabilityBasisPoints=0, explorationBasisPoints=0),
+            _class(indicator={"query": "histogram_quantile(...)"}),
+        ),
+        (
+            _promise(),
+            _promise(kind="speed", targetMilliseconds=1),
+            _promise(kind="latency"),
+            _promise(kind="completion", targetMilliseconds=5),
+            _promise(kind="latency", targetMilliseconds=0),
+            _promise(kind="latency", targetMilliseconds=5, quantileBasisPoints=10_000),
+            _promise(kind="latency", targetMilliseconds="5"),
+            _class(weight=0),
+            _class(windowSeconds=86_401),
+            _class(below="panic"),
+            _class(minimumProbabilityBasisPoints=10_001),
+            _class(explorationBasisPoints=-1),
+        ),
+    ),
+    "nodesignals": (
+        (
+            _measured(),
+            _measured(featureSet="counters", signals={"cpu_pressure_basis_points": 120}),
+            _measured(ageMilliseconds=0, validMilliseconds=1, signals={"a": -(1 << 52)}),
+        ),
+        (
+            _measured(featureSet="guesses"),
+            _measured(ageMilliseconds=-1),
+            _measured(validMilliseconds=0),
+            _measured(signals={"a": (1 << 52) + 1}),
+            _measured(signals={"a": "much"}),
+        ),
+    ),
+}
+"""By plural: what the definition takes, and what it refuses."""
