@@ -44,7 +44,7 @@ def with_models(
 def _filled(policy: Policy, folder: Path) -> Policy:
     plugins = tuple(
         msgspec.structs.replace(entry, args=_with_data(entry.args, folder))
-        if entry.name in NAMING and isinstance(entry.args.get("model"), str) and entry.args["model"]
+        if entry.name in NAMING and entry.args.get("model")
         else entry
         for entry in policy.plugins
     )
@@ -52,11 +52,19 @@ def _filled(policy: Policy, folder: Path) -> Policy:
 
 
 def _with_data(args: dict[str, Any], folder: Path) -> dict[str, Any]:
-    if "modelData" in args:
+    named = args["model"]
+    if "modelData" in args or not isinstance(named, str | list):
         return args
-    path = folder / args["model"]
+    if isinstance(named, str):
+        return {**args, "modelData": _content(folder, named)}
+    return {**args, "modelData": [_content(folder, str(one)) for one in named]}
+
+
+def _content(folder: Path, name: str) -> str:
+    """A file's content in base64; empty where it cannot be read."""
+    path = folder / name
     try:
         data = path.read_bytes() if path.stat().st_size <= MODEL_BYTES_MAX else b""
     except (OSError, ValueError):
         data = b""
-    return {**args, "modelData": base64.b64encode(data).decode()}
+    return base64.b64encode(data).decode()
