@@ -13,7 +13,7 @@ from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.crossed import Crossing, Part, changed_parts, crossing
-from herz.commit.audit.entry import Check, Engine, Mode, Start, State, Step, opened
+from herz.commit.audit.entry import Check, Engine, Mode, Model, Start, State, Step, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
@@ -29,6 +29,7 @@ from herz.model.journal import Kind
 from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
 from herz.profiles import profiles_of
+from herz.promoting import InForce
 from herz.state import frozen, is_quiet, settle, thawed
 from herz.world.store.clockless import clockless
 from herz.world.store.files import FileStore, Reader
@@ -155,13 +156,23 @@ def continued(
             store = FileStore.open(folder, term or Reader(folder).leader_term())
             start = _first_start(store)
             seed, name = (seed, name) if start is None else (start.seed, start.origin)
+            models = _in_force(folder, policy)
         else:
-            store = FileStore.open(folder, term)
+            store, models = FileStore.open(folder, term), []
         log = Log(store, os.urandom, name, notary)
         machine = journaled(
             log, policy, seed, sinks, state_every=state_every, made_known=made_known
         )
         made.append((store, machine))
+        for model in models:
+            # The start's policy is the file's: what was promoted since is in force still.
+            machine.promote(
+                store.get(model.blob),
+                name=model.name,
+                actor=model.actor,
+                reason="it was in force before the restart",
+                time_ns=model.time_ns,
+            )
         return made[0][1]
 
     try:
@@ -171,6 +182,19 @@ def continued(
     finally:
         for store, _ in made:
             store.close()
+
+
+def _in_force(folder: Path, policy: Policy | Policies) -> list[Model]:
+    """The models that were put in force since the journal's last start, if it had this policy."""
+    with indexed(folder) as index:
+        starts = index.others(Kind.START)
+        if not starts:
+            return []
+        start = opened(index.entry(starts[-1]))[1]
+        assert isinstance(start, Start), "as the index says"
+        if start.policy != policy.digest:
+            return []
+        return models_between(index, starts[-1].entry, index.size)
 
 
 def _first_start(store: FileStore) -> Start | None:
@@ -228,19 +252,29 @@ def replayed(folder: Path, *, first: int | None = None) -> Replayed:
         InvariantError: what decides asked for the time.
     """
     reader = Reader(folder)
+    replay, begin = replay_of(reader), 0
+    if first is not None:
+        begin = _begin_before(reader, replay, first)
+    with clockless():
+        return replay.run(reader.read(begin))
+
+
+def replay_of(reader: Reader) -> Replay:
+    """What replays a journal: machines as they were, with the models that were put in force."""
+    force: list[InForce] = []
 
     def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        force[:] = [InForce(policy_of(reader.get(start.policy_blob), start.policy))]
         return machine_of(reader, start, sinks)
 
     def restore(machine: Machine, state: State) -> Machine:
         assert isinstance(machine, Cycle), "it was made here"
         return thawed(machine, reader.get(state.blob))
 
-    replay, begin = Replay(make, taken, restore), 0
-    if first is not None:
-        begin = _begin_before(reader, replay, first)
-    with clockless():
-        return replay.run(reader.read(begin))
+    def adopt(machine: Machine, model: Model) -> None:
+        force[0].adopt(machine, reader.get(model.blob))
+
+    return Replay(make, taken, restore, adopt)
 
 
 @contextmanager
@@ -372,12 +406,24 @@ def _begin_before(reader: Reader, replay: Replay, entry: int) -> int:
         at = places[-1]
         (start_at,) = index.others(Kind.START, at.entry)[-1:]
         state, start = opened(index.entry(at))[1], opened(index.entry(start_at))[1]
+        models = models_between(index, start_at.entry, at.entry)
     finally:
         index.close()
     assert isinstance(state, State), "as the index says"
     assert isinstance(start, Start), "as the index says"
-    replay.begin_with(state, start)
+    replay.begin_with(state, start, models)
     return at.entry + 1
+
+
+def models_between(index: Index, first: int, end: int) -> list[Model]:
+    """The models that were put in force between two entries, in order."""
+    found = []
+    for place in index.others(Kind.MODEL, end):
+        content = opened(index.entry(place))[1]
+        assert isinstance(content, Model), "as the index says"
+        if place.entry > first:
+            found.append(content)
+    return found
 
 
 def taken(machine: Machine) -> bytes | None:
@@ -482,4 +528,5 @@ def journaled(
         take=taken,
         state_every=state_every,
         annotations=annotations_of(policy),
+        adopt=InForce(policy).adopt,
     )

@@ -24,6 +24,8 @@ TURNED_AWAY: Final = "herz_sla_turned_away_total"
 """Placements that were kept from at least one node because a promise was at risk there."""
 PROMISES_UNKNOWN: Final = 'herz_sla_unknown_total{{reason="{reason}"}}'
 """Placements where no model answered for the node that was taken, by the name of the reason."""
+PROMISES_EXPLORED: Final = "herz_sla_explored_total"
+"""Placements that went to another than the best node, to learn."""
 PROMISE_OUTCOMES: Final = 'herz_sla_outcomes_total{{outcome="{outcome}"}}'
 """Windows of placed pods by what became of the promise: kept or broken."""
 PROMISES_FORGOTTEN: Final = "herz_sla_placements_forgotten_total"

@@ -69,7 +69,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     total: int
 
 
-class Promise(msgspec.Struct, frozen=True, gc=False):
+class Promise(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What was predicted of the pod's promise on one of the best nodes.
 
     Args:
@@ -78,12 +78,17 @@ class Promise(msgspec.Struct, frozen=True, gc=False):
             log-odds; strongest first.
         node: its name.
         probability: that the promise is kept, in basis points; the one that decided.
+        propensity: how likely the node was to be taken, in parts of a million, where the class
+            has some placements go elsewhere to learn; -1: the first node was taken for certain.
+        shadow: what a model on trial says, in basis points; -1: there is none, or it abstains.
     """
 
     abstained: str
     contributions: tuple[tuple[str, int], ...]
     node: str
     probability: int
+    propensity: int = -1
+    shadow: int = -1
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):

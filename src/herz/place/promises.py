@@ -35,6 +35,7 @@ from herz.model.podinfo import PodInfo
 from herz.model.record import Promise
 from herz.model.service_levels import SLAClassSpec
 from herz.place.columns import CPU, MEMORY
+from herz.place.exploring import propensities
 from herz.plugin import MISSING, Count, Int64s, PodQuery, Rows, View
 
 CAREFUL_BP: Final = 5_000
@@ -130,9 +131,10 @@ class Risks:
 
     Args:
         files: the models' files; empty bytes: one could not be read.
+        candidate: the file of a model on trial; empty: there is none.
     """
 
-    def __init__(self, files: Sequence[bytes]) -> None:
+    def __init__(self, files: Sequence[bytes], candidate: bytes = b"") -> None:
         self._models: list[tuple[Model, list[int]]] = []
         self.problem = "" if files else NO_MODEL
         for data in files:
@@ -142,6 +144,8 @@ class Risks:
                 self.problem = self.problem or found
             else:
                 self._models.append(found)
+        trial = _loaded(candidate)
+        self._candidate = None if isinstance(trial, str) else trial
         # Memory only. Bound: LATEST_MAX.
         self._latest: dict[tuple[str, bytes, int], Answer] = {}
 
@@ -208,6 +212,8 @@ class Risks:
         state = self._state(asked, view, rows, is_with=True)
         answer = self._answer(asked.own, state)
         asks = self._asked(asked.own)
+        odds = propensities(len(rows), asked.own.spec.exploration_basis_points)
+        shadow = self._shadow(asked.own, state)
         found = []
         for at, row in enumerate(rows.tolist()):
             parts: tuple[tuple[str, int], ...] = ()
@@ -220,9 +226,18 @@ class Risks:
                     contributions=parts,
                     node=view.node_name(row),
                     probability=int(answer.probability[at]),
+                    propensity=odds[at],
+                    shadow=int(shadow[at]),
                 )
             )
         return tuple(found)
+
+    def _shadow(self, service: Service, state: Int64s) -> Int64s:
+        """What the model on trial would decide the rows by; -1: it is not about this service."""
+        asks = None if self._candidate is None else self._asked(service, [self._candidate])
+        if asks is None:
+            return np.full(len(state), -1, np.int64)
+        return _decided(asks.model, asks.rows(state, service), asks.ratio).probability
 
     def _answer(self, service: Service, state: Int64s) -> Answer:
         asks = self._asked(service)
@@ -240,17 +255,22 @@ class Risks:
             known = self._latest[key] = _decided(asks.model, rows, asks.ratio)
         return known
 
-    def _fitting(self, service: Service) -> tuple[Model, list[int]] | None:
+    def _fitting(
+        self, service: Service, among: Sequence[tuple[Model, list[int]]] | None = None
+    ) -> tuple[Model, list[int]] | None:
         """The first model of the class's kind of promise that has learned from the class."""
-        for model, columns in self._models if service.spec is not None else ():
+        models = self._models if among is None else among
+        for model, columns in models if service.spec is not None else ():
             kind = service.spec.objective.kind if service.spec else ""
             if model.kind == kind and service.name in model.body.scope.services:
                 return model, columns
         return None
 
-    def _asked(self, service: Service) -> Asked | None:
-        """What is asked of which model; None where none can be."""
-        fitting, spec = self._fitting(service), service.spec
+    def _asked(
+        self, service: Service, among: Sequence[tuple[Model, list[int]]] | None = None
+    ) -> Asked | None:
+        """What is asked of which model, by default of those in force; None where none can be."""
+        fitting, spec = self._fitting(service, among), service.spec
         if fitting is None or spec is None:
             return None
         if spec.objective.kind == "completion":

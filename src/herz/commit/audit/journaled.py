@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from herz.commit.audit.entry import Content, Start, State, Step
+from herz.commit.audit.entry import Content, Model, Start, State, Step
 from herz.commit.audit.log import Log
 from herz.commit.audit.projection import projected
 from herz.errors import WorldError
@@ -22,6 +22,8 @@ from herz.ports import Machine, RecordSink, Sync
 
 Take = Callable[[Machine], bytes | None]
 """Gives a machine's state; None where it cannot be taken now."""
+Adopt = Callable[[Machine, bytes], None]
+"""Puts a model in force in a machine."""
 STATE_EVERY: Final = 25_000
 """So that any decision is had again within seconds: about 5 of replay at 5,000 nodes."""
 
@@ -38,6 +40,7 @@ class Journaled:
         state_every: decisions from one state to the next, or a little more.
         annotations: keys of annotations that rules read, beside those that all may
             (`projection`).
+        adopt: puts a model in force; None: none ever is.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class Journaled:
         take: Take | None = None,
         state_every: int = STATE_EVERY,
         annotations: Collection[str] = (),
+        adopt: Adopt | None = None,
     ) -> None:
         self._log = log
+        self._adopt = adopt
         self._annotations = frozenset(annotations)
         self._take = take
         self._state_every = state_every
@@ -144,6 +149,27 @@ class Journaled:
         self._log.write(State(blob=blob, head=self._head, sequence=self._sequence))
         self._state_at = self._sequence
         return True
+
+    def promote(self, data: bytes, *, name: str, actor: str, reason: str, time_ns: int) -> None:
+        """Put a model in force, from the next step on; who did it and why is in the journal.
+
+        Args:
+            data: the model's file.
+            name: the model's digest.
+            actor: who.
+            reason: why.
+            time_ns: when, by the driver's clock.
+
+        Raises:
+            ConfigError: it is no model, or nothing asks one; the journal is as it was.
+            WorldError: the journal cannot be written: the model may be in force, but nothing
+                that it decides leaves.
+        """
+        assert self._adopt is not None, "who promotes said how"
+        blob = self._log.store.put(data)
+        self._adopt(self._machine, data)
+        self._log.write(Model(actor=actor, blob=blob, name=name, reason=reason, time_ns=time_ns))
+        self._log.commit()
 
     def tell(self, content: Content) -> int:
         """Put something into the journal that is no input: the index of its entry."""

@@ -28,6 +28,8 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
         policy: digest of the policy that decided.
         probability: predicted, in basis points; -1: nothing was.
         abstained: by name, why no model answered.
+        propensity: how likely the node was to be taken, in parts of a million; -1: for certain.
+        shadow: what the model on trial said, in basis points; -1: nothing.
     """
 
     sequence: int
@@ -35,6 +37,8 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
     policy: str
     probability: int
     abstained: str
+    propensity: int = -1
+    shadow: int = -1
 
 
 class PlacementOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +80,8 @@ class PromiseObserver:
             policy=record.policy.digest,
             probability=-1 if told is None else told.probability,
             abstained="" if told is None else told.abstained,
+            propensity=-1 if told is None else told.propensity,
+            shadow=-1 if told is None else told.shadow,
         )
         self._placed.move_to_end(record.pod.uid)
         while len(self._placed) > PLACEMENTS_MAX:

@@ -57,12 +57,16 @@ class PromiseArguments(Arguments, frozen=True):
         model: the model's file, or several; a file of a policy names them, and their content
             becomes `modelData`.
         model_data: the models, in base64, in the same order; empty: the file could not be read.
+        candidate: the file of a model on trial: it is asked and recorded, and decides nothing.
+        candidate_data: that model, in base64.
         fine: whether `SLAFit` is the policy's only score, and may tell smaller differences.
     """
 
     classes: dict[str, Any] = msgspec.field(default_factory=dict)
     model: str | tuple[str, ...] = ""
     model_data: str | tuple[str, ...] | None = None
+    candidate: str = ""
+    candidate_data: str = ""
     fine: bool = False
 
 
@@ -78,7 +82,11 @@ class _Promising(Filter, Hints):
         given = read_arguments(self.name, args, PromiseArguments)
         self._classes = Classes(given.classes, self.name)
         self._code = reasons.code(Kind.NEVER_FITS, self.name, (REASON,))
-        self.risks = Risks(_files(given))
+        self.risks = _risks(given)
+
+    def renew(self, args: Mapping[str, Any]) -> None:
+        """Other models are in force, or on trial, from now on; all else is as it was."""
+        self.risks = _risks(read_arguments(self.name, args, PromiseArguments))
 
     def sign(self, pod: PodInfo) -> object:
         """Class, namespace and labels, which choose the profile, and what it asks."""
@@ -182,6 +190,10 @@ def make_sla_fit(args: Mapping[str, Any], reasons: ReasonBook) -> SLAFit:
     """The rule, by its argument `fine`."""
     kind = FineSLAFit if args.get("fine") is True else SLAFit
     return kind(args, reasons)
+
+
+def _risks(given: PromiseArguments) -> Risks:
+    return Risks(_files(given), _decoded(given.candidate_data))
 
 
 def _files(given: PromiseArguments) -> list[bytes]:
