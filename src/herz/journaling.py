@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from herz import app
 from herz.app import Wrap
@@ -195,6 +196,22 @@ def _in_force(folder: Path, policy: Policy | Policies) -> list[Model]:
         if start.policy != policy.digest:
             return []
         return models_between(index, starts[-1].entry, index.size)
+
+
+TRIAL: Final = "trial"
+"""How the reasons of entries begin that say how a trial ended."""
+
+
+def trials_judged(folder: Path) -> int:
+    """How many trials of models were judged in a journal; 0 where there is none.
+
+    Raises:
+        AuditError: an entry is damaged.
+    """
+    if not (folder / "segments").is_dir():
+        return 0
+    with indexed(folder) as index:
+        return sum(one.reason.startswith(TRIAL) for one in models_between(index, -1, index.size))
 
 
 def _first_start(store: FileStore) -> Start | None:
@@ -528,5 +545,5 @@ def journaled(
         take=taken,
         state_every=state_every,
         annotations=annotations_of(policy),
-        adopt=InForce(policy).adopt,
+        force=InForce(policy),
     )

@@ -11,7 +11,7 @@ import msgspec
 
 from herz import app
 from herz.config import Policies, Policy
-from herz.config.models import NAMING, promoted
+from herz.config.models import NAMING, candidate_of, files_of, promoted
 from herz.cycle import Cycle
 from herz.errors import ConfigError
 from herz.knowledge.sla.model import load
@@ -31,6 +31,29 @@ class InForce:
     def __init__(self, policy: Policy | Policies) -> None:
         self.policy = policy
 
+    @property
+    def digest(self) -> str:
+        """Of the policy, as records name it."""
+        return self.policy.digest
+
+    @property
+    def candidate(self) -> bytes:
+        """The file of the model on trial, of the first profile that has one; empty: none has."""
+        for profile in profiles_of(self.policy):
+            for entry in profile.policy.plugins:
+                if entry.name == SLAFit.name and entry.args.get("candidateData"):
+                    return candidate_of(entry.args)
+        return b""
+
+    @property
+    def models(self) -> tuple[bytes, ...]:
+        """The files of the models that decide, of the first profile that has any."""
+        for profile in profiles_of(self.policy):
+            for entry in profile.policy.plugins:
+                if entry.name == SLAFit.name and entry.args.get("modelData"):
+                    return files_of(entry.args)
+        return ()
+
     def adopt(self, machine: Machine, data: bytes) -> None:
         """Put a model in force; the one of its kind that was is on trial now.
 
@@ -39,15 +62,13 @@ class InForce:
             data: the model's file.
 
         Raises:
-            ConfigError: it is no model, or the policy has no rule that asks one; nothing is
-                changed then.
+            ConfigError: it is no model; nothing is changed then.
         """
         assert isinstance(machine, Cycle), "it was made here"
         load(data)
         policy = _changed(self.policy, data)
         if policy.digest == self.policy.digest:
-            fix = "name a policy with SLAFit, and a model that is not in force"
-            raise ConfigError("a promotion that changes nothing", where="model", fix=fix)
+            return
         for framework, profile in zip(machine._frameworks, profiles_of(policy), strict=True):
             args = {entry.name: entry.args for entry in profile.policy.plugins}
             for rule, _ in framework._plugins:

@@ -83,10 +83,29 @@ def promoted(policy: Policy, data: bytes, kind_of: Callable[[bytes], str]) -> Po
     return msgspec.structs.replace(policy, plugins=plugins)
 
 
+def candidate_of(args: dict[str, Any]) -> bytes:
+    """The file of the model on trial, of a rule's arguments; empty where it is none."""
+    return _file(args.get("candidateData", ""))
+
+
+def files_of(args: dict[str, Any]) -> tuple[bytes, ...]:
+    """The files of a rule's models, those that can be read."""
+    given = args.get("modelData", [])
+    files = map(_file, [given] if isinstance(given, str) else given)
+    return tuple(one for one in files if one)
+
+
+def _file(data: object) -> bytes:
+    try:
+        return base64.b64decode(str(data), validate=True)
+    except ValueError:
+        return b""
+
+
 def _swapped(args: dict[str, Any], data: bytes, kind_of: Callable[[bytes], str]) -> dict[str, Any]:
     given = args.get("modelData", [])
     files = [given] if isinstance(given, str) else list(given)
-    kinds = [kind_of(base64.b64decode(one)) for one in files]
+    kinds = [kind_of(_file(one)) for one in files]
     mine = base64.b64encode(data).decode()
     try:
         at = kinds.index(kind_of(data))

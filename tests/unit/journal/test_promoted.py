@@ -135,16 +135,15 @@ def test_promotion_that_is_none_leaves_the_journal_as_it_was(tmp_path: Path) -> 
         size = made.store.size
         with pytest.raises(ConfigError, match="not JSON"):
             made.machine.promote(b"x", name="x", actor="a", reason="r", time_ns=0)
-        with pytest.raises(ConfigError, match="changes nothing"):
-            promote(made, made_model())
         assert made.store.size == size
 
     journal(tmp_path / "j", middle)
     assert replayed(tmp_path / "j").first is None
 
 
-def test_promotion_without_a_rule_that_asks_is_refused(tmp_path: Path) -> None:
-    made = Written(tmp_path / "j")
-    with pytest.raises(ConfigError, match="changes nothing"):
-        promote(made, made_model())
-    made.close()
+def test_model_that_was_judged_and_stays_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    plain = journal(tmp_path / "plain", lambda _: None)
+    kept = journal(tmp_path / "j", lambda made: promote(made, made_model()))
+    assert [one.node for one in kept.records] == [one.node for one in plain.records]
+    assert len({one.policy.digest for one in kept.records}) == 1
+    assert replayed(tmp_path / "j").first is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from herz.commit.audit.entry import Content, Model, Start, State, Step
 from herz.commit.audit.log import Log
@@ -22,10 +22,31 @@ from herz.ports import Machine, RecordSink, Sync
 
 Take = Callable[[Machine], bytes | None]
 """Gives a machine's state; None where it cannot be taken now."""
-Adopt = Callable[[Machine, bytes], None]
-"""Puts a model in force in a machine."""
 STATE_EVERY: Final = 25_000
 """So that any decision is had again within seconds: about 5 of replay at 5,000 nodes."""
+
+
+class Force(Protocol):
+    """Which models decide in a machine, and which one is on trial."""
+
+    @property
+    def digest(self) -> str:
+        """Of the policy, as records name it."""
+
+    @property
+    def candidate(self) -> bytes:
+        """The file of the model on trial; empty: there is none."""
+
+    @property
+    def models(self) -> Sequence[bytes]:
+        """The files of the models that decide."""
+
+    def adopt(self, machine: Machine, data: bytes) -> None:
+        """Put a model in force between two steps; one that is in force changes nothing.
+
+        Raises:
+            ConfigError: it is no model.
+        """
 
 
 class Journaled:
@@ -40,7 +61,7 @@ class Journaled:
         state_every: decisions from one state to the next, or a little more.
         annotations: keys of annotations that rules read, beside those that all may
             (`projection`).
-        adopt: puts a model in force; None: none ever is.
+        force: puts models in force; None: none ever is.
     """
 
     def __init__(
@@ -53,10 +74,10 @@ class Journaled:
         take: Take | None = None,
         state_every: int = STATE_EVERY,
         annotations: Collection[str] = (),
-        adopt: Adopt | None = None,
+        force: Force | None = None,
     ) -> None:
         self._log = log
-        self._adopt = adopt
+        self.force = force
         self._annotations = frozenset(annotations)
         self._take = take
         self._state_every = state_every
@@ -153,6 +174,8 @@ class Journaled:
     def promote(self, data: bytes, *, name: str, actor: str, reason: str, time_ns: int) -> None:
         """Put a model in force, from the next step on; who did it and why is in the journal.
 
+        A model that is in force already stays: the entry says that it was judged, and why.
+
         Args:
             data: the model's file.
             name: the model's digest.
@@ -161,13 +184,13 @@ class Journaled:
             time_ns: when, by the driver's clock.
 
         Raises:
-            ConfigError: it is no model, or nothing asks one; the journal is as it was.
+            ConfigError: it is no model; the journal is as it was.
             WorldError: the journal cannot be written: the model may be in force, but nothing
                 that it decides leaves.
         """
-        assert self._adopt is not None, "who promotes said how"
+        assert self.force is not None, "who promotes said how"
         blob = self._log.store.put(data)
-        self._adopt(self._machine, data)
+        self.force.adopt(self._machine, data)
         self._log.write(Model(actor=actor, blob=blob, name=name, reason=reason, time_ns=time_ns))
         self._log.commit()
 

@@ -3,7 +3,8 @@
 Comes in: outcomes of placements for which both models said a probability before anything was
 known. Goes out: one verdict. All terms are fixed before the first outcome comes:
 
-- A trial ends at the first outcome with which there are enough, and is judged once.
+- A trial ends at the first outcome with which there are enough outcomes, violations, pods and
+  windows, and is judged once: no gain that was seen so far has a say in when.
 - The candidate is promoted if the lower bound of the mean Brier improvement is above 0. The bound
   of candidate number k is one-sided at 0.05 / (k (k + 1)): for the first that is the 95 % interval,
   and over all candidates that there will ever be the chance to promote one that is no better is at
@@ -77,6 +78,8 @@ class _Pairs:
         # Bound: OUTCOMES_MAX.
         self.seen: list[_Compared] = []
         self.violations = 0
+        self._pods: set[str] = set()
+        self._windows: set[int] = set()
 
     def add(self, outcome: PlacementOutcome) -> bool:
         """Whether the outcome counts."""
@@ -90,7 +93,14 @@ class _Pairs:
         share = PARTS if placed.propensity < 0 else max(placed.propensity, 1)
         self.seen.append(_Compared(ours - theirs, PARTS / share, outcome.uid, outcome.window))
         self.violations += not outcome.is_kept
+        self._pods.add(outcome.uid)
+        self._windows.add(outcome.window)
         return True
+
+    @property
+    def clusters(self) -> int:
+        """How many pods or windows there are, whichever are fewer."""
+        return min(len(self._pods), len(self._windows))
 
     def bound(self, error: float) -> tuple[float, float | None]:
         """Mean improvement by the model on trial, and its lower bound."""
@@ -100,10 +110,9 @@ class _Pairs:
         mean = math.fsum(one.weight * one.gain for one in self.seen) / total
         pods = _spread(((one.pod, one) for one in self.seen), mean)
         windows = _spread(((one.window, one) for one in self.seen), mean)
-        clusters = min(pods[1], windows[1])
-        if clusters < CLUSTERS_MIN:
+        if self.clusters < CLUSTERS_MIN:
             return mean, None
-        return mean, mean - student(1 - error, clusters - 1) * max(pods[0], windows[0]) / total
+        return mean, mean - student(1 - error, self.clusters - 1) * max(pods, windows) / total
 
 
 class Trial:
@@ -127,7 +136,8 @@ class Trial:
         if self._verdict is not None or not pairs.add(outcome):
             return self.verdict
         count, broken = len(pairs.seen), pairs.violations
-        if (count >= OUTCOMES_MIN and broken >= VIOLATIONS_MIN) or count >= OUTCOMES_MAX:
+        is_enough = count >= OUTCOMES_MIN and broken >= VIOLATIONS_MIN
+        if (is_enough and pairs.clusters >= CLUSTERS_MIN) or count >= OUTCOMES_MAX:
             mean, low = pairs.bound(self.error)
             is_better = low is not None and low > 0 and broken >= VIOLATIONS_MIN
             says: Literal["promote", "keep"] = "promote" if is_better else "keep"
@@ -188,13 +198,11 @@ def student(share: float, freedom: int) -> float:
     return z + one / freedom + two / freedom**2 + three / freedom**3
 
 
-def _spread(clustered: Iterable[tuple[Hashable, _Compared]], mean: float) -> tuple[float, int]:
-    """Root of the sum of the clusters' squared deviations, with its correction; and how many."""
+def _spread(clustered: Iterable[tuple[Hashable, _Compared]], mean: float) -> float:
+    """Root of the sum of the clusters' squared deviations, with its correction."""
     sums: dict[Hashable, float] = {}
     for name, one in clustered:
         sums[name] = sums.get(name, 0.0) + one.weight * (one.gain - mean)
     count = len(sums)
-    if count < 2:
-        return 0.0, count
     total = math.fsum(each * each for each in sums.values())
-    return math.sqrt(total * count / (count - 1)), count
+    return math.sqrt(total * count / max(count - 1, 1))

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,11 @@ from herz.commit.audit.entry import Check
 from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
+from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.comparing import comparable
+from herz.front.cli.metering import Metering, metering_source
 from herz.front.cli.operating import Operations
-from herz.journaling import continued, left_open
+from herz.journaling import continued, left_open, trials_judged
 from herz.ports import Machine
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
@@ -28,6 +30,7 @@ from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.limits import Limits
 from herz.world.kube.transport import Transport
+from herz.world.prometheus.client import Settings as MetricsSettings
 
 ResultT = TypeVar("ResultT")
 SCHEDULER_NAME: Final = "herz"
@@ -114,6 +117,7 @@ class Live:
         started: told once, when it schedules.
         operations: what its operators see.
         kinds: what is watched, if the server has it.
+        metrics: where nodes are measured; None: they are not.
     """
 
     what: Deciding
@@ -125,6 +129,7 @@ class Live:
     started: Callable[[Driver, str], None]
     operations: Operations
     kinds: tuple[Watched, ...] = field(default=WATCHED)
+    metrics: MetricsSettings | None = None
 
 
 async def live(settings: Live, end: asyncio.Event) -> None:
@@ -153,22 +158,42 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         if term is None:
             return
         asked = left_open(settings.journal) if (settings.journal / "segments").is_dir() else []
-        sinks, see = (operations.metrics,), operations.see
+        observer, see = PromiseObserver(), operations.see
+        sinks = (operations.metrics, observer)
+        judged = trials_judged(settings.journal)
         with continued(settings.journal, term=term, sinks=sinks, made_known=see) as make:
             machine = make(settings.what.policy)
             machine.tell(settings.what.check)
-            await _drive(settings, transport, kinds, version, machine, asked, end)
+            driver = _driver(settings, transport, kinds, machine, asked)
+            async with AsyncExitStack() as beside:
+                if settings.metrics is not None:
+                    server, source = metering_source(settings.metrics)
+                    beside.push_async_callback(server.close)
+                    operations.also(source.counters, observer.counters)
+                    metering = Metering(
+                        *(source, driver, machine, observer),
+                        *(settings.what.policy, judged, settings.tell),
+                    )
+                    work = metering.run(settings.metrics.every_seconds)
+                    beside.push_async_callback(_ended, asyncio.ensure_future(work))
+                with comparable(driver, settings.journal):
+                    await _run(settings, driver, version, end)
 
 
-async def _drive(
+async def _ended(task: asyncio.Future[None]) -> None:
+    """Cancel the task; what it failed with is raised."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _driver(
     settings: Live,
     transport: Transport,
     kinds: tuple[Watched, ...],
-    version: str,
     machine: Machine,
     asked: list[Unresolved],
-    end: asyncio.Event,
-) -> None:
+) -> Driver:
     what = settings.what
     driver = Driver(
         machine,
@@ -180,8 +205,7 @@ async def _drive(
         partial(resolved, asked),
     )
     settings.operations.watch(driver)
-    with comparable(driver, settings.journal):
-        await _run(settings, driver, version, end)
+    return driver
 
 
 async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event) -> None:

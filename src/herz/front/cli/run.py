@@ -36,6 +36,7 @@ def run(
     config: options.Config = None,
     scheduler_name: options.SchedulerName = None,
     journal: options.Journal = None,
+    metrics: options.Metrics = None,
     no_wait: options.NoWait = False,
     shadow: options.Shadow = False,
     pods: options.Pods = None,
@@ -56,7 +57,7 @@ def run(
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving, operating, shadowing  # noqa: PLC0415
+    from herz.front.cli import driving, metering, operating, shadowing  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
@@ -64,11 +65,10 @@ def run(
     )
     where = (None if kubeconfig is None else Path(kubeconfig), context)
     if shadow or pods is not None:
-        given = {"--journal": journal, "--leader-elect": leader_elect or None}
+        given = {"--journal": journal, "--metrics": metrics, "--leader-elect": leader_elect or None}
         asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
     folder = journal_folder(journal)
-
     election = operating.election(
         is_on=leader_elect,
         names=(lease_namespace, lease_name),
@@ -92,6 +92,7 @@ def run(
         tell=tell,
         started=lambda driver, version: _started(driver, version, what, folder, output),
         operations=shown,
+        metrics=metering.metrics_settings(metrics),
     )
     held = None
     if while_open is not None:

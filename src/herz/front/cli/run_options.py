@@ -29,6 +29,10 @@ SchedulerName = Annotated[
 Journal = Annotated[
     _Text, typer.Option(metavar="DIR", help="The journal; one that is there goes on.")
 ]
+Metrics = Annotated[
+    _Text,
+    typer.Option(metavar="FILE", help="A Prometheus server: nodes' signals and promises kept."),
+]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
 ]
