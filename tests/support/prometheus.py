@@ -87,7 +87,7 @@ def answered(query: str) -> tuple[int, dict[str, Any]]:
     """What the small server says to a query: status and content."""
     now = time.time()
     if query in SERIES:
-        result = [
+        result: list[dict[str, Any]] = [
             {"metric": {"__name__": query, **labels}, "value": [now, value]}
             for labels, value in SERIES[query]
         ]

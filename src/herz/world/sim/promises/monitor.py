@@ -108,6 +108,7 @@ class Monitor:
         self.outcomes: list[Outcome] = []
         self._windows = self._broken = self._pod_minutes = self._judged = 0
         self._by_service: dict[str, int] = {}
+        self._by_class: dict[str, tuple[int, int]] = {}
         self._cpu = 0.0
         engine.at(self._every_ns, Rank.NODE, self._measure)
         engine.at(MINUTE_NS, Rank.NODE, self._judge)
@@ -137,10 +138,14 @@ class Monitor:
     def result(self) -> PromiseResult:
         """What became of the promises."""
         ends = [is_done for _, _, is_done in self._ends()]
+        by_class = dict(self._by_class)
+        for _, service, is_done in self._ends():
+            _count(by_class, service.class_name, is_broken=not is_done)
         return PromiseResult(
             windows=self._windows,
             broken=self._broken,
             by_service=dict(sorted(self._by_service.items())),
+            by_class=dict(sorted(by_class.items())),
             jobs=len(ends),
             completed=sum(ends),
             bound_pod_seconds=self._pod_minutes * 60,
@@ -279,6 +284,7 @@ class Monitor:
                 if not service.target_ns:
                     continue
                 self._windows += 1
+                _count(self._by_class, service.class_name, is_broken=bool(broken[number]))
                 if broken[number]:
                     self._broken += 1
                     known = self._by_service.get(service.key, 0)
@@ -363,3 +369,8 @@ class Monitor:
     def _service_of(self, uid: str) -> int | None:
         pod = self._cluster.pods[uid].pod
         return self._index.get(f"{pod.metadata.namespace}/{pod.metadata.labels.get('app', '')}")
+
+
+def _count(by_class: dict[str, tuple[int, int]], name: str, *, is_broken: bool) -> None:
+    broken, judged = by_class.get(name, (0, 0))
+    by_class[name] = (broken + is_broken, judged + 1)
