@@ -69,11 +69,12 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     total: int
 
 
-class Promise(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Promise(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """What was predicted of the pod's promise on one of the best nodes.
 
     Args:
         abstained: by name, why no model answers; empty: one does.
+        beyond: the features beyond what the model has learned from, where it abstains for them.
         contributions: the features that moved the answer most, with how much, in 1/2^20 of
             log-odds; strongest first.
         node: its name.
@@ -84,6 +85,7 @@ class Promise(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
 
     abstained: str
+    beyond: tuple[str, ...] = ()
     contributions: tuple[tuple[str, int], ...]
     node: str
     probability: int

@@ -217,12 +217,16 @@ class Risks:
         found = []
         for at, row in enumerate(rows.tolist()):
             parts: tuple[tuple[str, int], ...] = ()
+            beyond: tuple[str, ...] = ()
+            why = "" if answer.is_known[at] else self._why(asked.own, state[at])
             if asks is not None:
                 (asked_row,) = asks.rows(state[at : at + 1], asked.own)
                 parts = tuple(strongest(asks.model.contributions(asked_row, asks.ratio)))
+                beyond = asks.model.beyond(asked_row) if why == OUTSIDE else ()
             found.append(
                 Promise(
-                    abstained="" if answer.is_known[at] else self._why(asked.own, state[at]),
+                    abstained=why,
+                    beyond=beyond,
                     contributions=parts,
                     node=view.node_name(row),
                     probability=int(answer.probability[at]),

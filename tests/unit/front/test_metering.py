@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from herz import signals
 from herz.commit.audit.entry import Model as Entry
 from herz.commit.audit.entry import opened
+from herz.feedback.adjust import drift
 from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.metering import ACTOR, Metering
 from herz.journaling import replayed, trials_judged
@@ -56,12 +59,12 @@ class Cluster:
     """What a driver knows, and where it puts samples."""
 
     def __init__(self, made: Written, things: list[Any]) -> None:
-        self._made, self._things = made, things
+        self._made, self.things = made, things
         self.samples: list[NodeSignals] = []
         self.synced = asyncio.Event()
 
     def known(self, kind: type) -> list[Any]:
-        return [one for one in self._things if isinstance(one, kind)]
+        return [one for one in self.things if isinstance(one, kind)]
 
     def applied(self, thing: NodeSignals, unlisted: tuple[str, ...]) -> None:
         self.samples.append(thing)
@@ -73,25 +76,32 @@ class Cluster:
 
 
 def lived(
-    folder: Path, ours: Model, theirs: Model | None, judge: Judge, rounds: int = 32
+    folder: Path,
+    ours: Model,
+    theirs: Model | None,
+    judge: Judge,
+    rounds: int = 32,
+    observed: list[PromiseObserver] | None = None,
 ) -> tuple[list[str], Cluster]:
     """Forty pods are placed, and watched for as many windows; what people were told."""
     observer, policy = PromiseObserver(), policy_of(ours, theirs)
+    if observed is not None:
+        observed.append(observer)
     made = Written(folder, policy=policy, sinks=[observer])
     things: list[Node | Pod] = [make_node(f"n{number}", cpu="64") for number in range(4)]
     made.apply(*things, *(sample(f"n{number}") for number in range(4)))
     made.apply(profile("web", cpu_used=10, bandwidth_used=10))
+    told: list[str] = []
+    source, driver = Said(judge), Cluster(made, [])
+    judged = trials_judged(folder)
+    wired: Any = (source, driver, made.machine, observer, policy, judged, told.append)
+    metering = Metering(*wired)
     labels = {"app": "web", CLASS_LABEL: "online"}
     for number in range(PODS):
         made.apply(make_pod(f"w{number}", {"cpu": "100m"}, labels=labels))
         (bind,) = made.bound(made.step(SECOND))
         things.append(make_pod(f"w{number}", {"cpu": "100m"}, labels=labels, node=bind.node))
-    told: list[str] = []
-    driver: Any = Cluster(made, list(things))
-    source = Said(judge)
-    metering = Metering(
-        *(source, driver, made.machine, observer), policy, trials_judged(folder), told.append
-    )
+    driver.things = list(things)
 
     async def live() -> None:
         for number in range(rounds):
@@ -161,4 +171,19 @@ def test_source_that_fails_is_told_once_and_when_it_is_well(
 
     monkeypatch.setattr(Said, "sample", failing)
     told, _ = lived(tmp_path / "j", made_model(), None, mostly_kept, rounds=5)
-    assert told == ["metrics, signal cpu: metrics-slow: 1", "metrics, signal cpu: answered again"]
+    assert told == ["metrics, signal cpu: metrics-slow: 1", "metrics, signal cpu: well again"]
+
+
+def test_drift_is_told_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "PLACEMENTS_MIN", 20)
+    body = made_model().body
+    narrow = msgspec.structs.replace(body.scope, highs=(60,) * len(body.features), reach=5)
+    observed: list[PromiseObserver] = []
+    told, _ = lived(tmp_path / "j", made_model(scope=narrow), None, mostly_kept, 3, observed)
+    (said,) = told
+    assert said.startswith("metrics, model: model-drift: 100 % of the last 40 placements")
+    assert "expected_io" in said
+    (observer,) = observed
+    assert observer.counters[signals.MODEL_DRIFT] == 1
+    name = signals.PROMISES_BEYOND.format(feature="node_cpu_utilisation")
+    assert observer.counters[name] == PODS

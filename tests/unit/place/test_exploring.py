@@ -19,7 +19,10 @@ RULES = ("Understood", "NodeResourcesFit", "SLAClasses", "SLARefuse", "SLAFit")
 
 def of(count: int, exploration: int) -> list[Promise]:
     odds = propensities(count, exploration)
-    return [Promise("", (), f"n{at}", 9_000, one) for at, one in enumerate(odds)]
+    return [
+        Promise(abstained="", contributions=(), node=f"n{at}", probability=9_000, propensity=one)
+        for at, one in enumerate(odds)
+    ]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

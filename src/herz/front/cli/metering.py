@@ -15,11 +15,13 @@ from typing import Final
 
 import msgspec
 
+from herz import signals
 from herz.commit.audit.journaled import Journaled
 from herz.config import Policies, Policy, read_plain
 from herz.errors import ConfigError
+from herz.feedback.adjust.drift import NAME, DriftWatch
 from herz.feedback.adjust.trials import Trial, Verdict, Watch
-from herz.feedback.observe.promises import PlacementOutcome, PromiseObserver
+from herz.feedback.observe.promises import Placement, PlacementOutcome, PromiseObserver
 from herz.front.cli.options import checked_name
 from herz.journaling import TRIAL
 from herz.knowledge.sla.classes import class_name, read_classes, resolve
@@ -89,6 +91,8 @@ class Metering:
         self._windows: dict[str, int] = {}
         self._told: dict[str, str] = {}
         self._judge: Trial | Watch | None = None
+        self._drift = DriftWatch()
+        observer.watch = self._placed
         self._begin()
 
     async def run(self, every_seconds: float) -> None:
@@ -114,6 +118,15 @@ class Metering:
             for kept in await self._source.outcomes(name, spec, pods):
                 self._take(kept, window)
         self._show()
+
+    def _placed(self, placement: Placement) -> None:
+        """A placement: does what the model was asked look like what it learned from?"""
+        if placement.probability < 0 or (placement.abstained and not placement.beyond):
+            return  # No model was asked, or it lacked a value.
+        self._drift.add(placement.beyond)
+        for name in placement.beyond:
+            self._observer.counters[signals.PROMISES_BEYOND.format(feature=name)] += 1
+        self._observer.counters[signals.MODEL_DRIFT] = int(self._drift.drifted is not None)
 
     def _take(self, kept: Kept, window: int) -> None:
         outcome = self._observer.outcome(
@@ -147,6 +160,7 @@ class Metering:
         name = load(data).digest
         self._enter(data, name, reason)
         self._tell(f"model {name} is in force: {reason}")
+        self._drift.clear()
         assert self._machine.force is not None, "it was just changed"
         self._judge = Watch(self._machine.force.digest)
 
@@ -186,12 +200,18 @@ class Metering:
 
     def _show(self) -> None:
         """Say once what is wrong, and once that it is well again."""
-        problems = self._source.problems
+        problems = dict(self._source.problems)
+        drifted = self._drift.drifted
+        if drifted is not None:
+            problems["model"] = (
+                f"{NAME}: {100 * drifted.share:.0f} % of the last {drifted.placements} placements "
+                f"lie outside what was learned, most often in {', '.join(drifted.features)}"
+            )
         for what in sorted({*problems, *self._told}):
             said = problems.get(what, "")
             if said.partition(":")[0] != self._told.get(what, "").partition(":")[0]:
-                self._tell(f"metrics, {what}: {said or 'answered again'}")
-        self._told = dict(problems)
+                self._tell(f"metrics, {what}: {said or 'well again'}")
+        self._told = problems
 
 
 def metering_source(settings: Settings) -> tuple[Prometheus, Source]:

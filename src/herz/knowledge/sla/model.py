@@ -264,6 +264,13 @@ class Model:
         margins = sums + self.body.line.margins(self._anchors(rows), ratio)
         return margins, is_known & self.answers_for(ratio_quantised)
 
+    def beyond(self, row: Column) -> tuple[str, ...]:
+        """The features of one row whose values lie outside the ranges of training."""
+        scope = self.body.scope
+        checked = self._checked(row.reshape(1, -1))[0]
+        is_out = (checked != MISSING) & ((checked < scope.lows) | (checked > scope.highs))
+        return tuple(self.features[at].name for at in np.flatnonzero(is_out))
+
     def _anchors(self, rows: Column) -> list[Column]:
         """The line's columns, within the ranges."""
         scope = self.body.scope

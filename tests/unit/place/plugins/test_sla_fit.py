@@ -261,6 +261,7 @@ def test_load_beyond_what_was_learned_abstains_and_is_careful() -> None:
     made.apply(*(hog(f"there-{n}", "n0") for n in range(12)))
     made.apply(web("a")).step()
     assert last(made).promises[0].abstained == promises.OUTSIDE
+    assert last(made).promises[0].beyond == ("expected_bandwidth",)
     assert last(made).promises[0].probability < 9_000
 
 
