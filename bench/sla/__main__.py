@@ -24,7 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.sla", description=__doc__)
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="default: all")
     parser.add_argument("--seeds", type=int, default=len(EVALUATION), help="how many (20)")
-    parser.add_argument("--model", type=Path, help="of the learned policy")
+    parser.add_argument(
+        "--model", type=Path, action="append", help="of the learned policy; one a kind of promise"
+    )
     parser.add_argument("--frozen", action="store_true", help="only print the digest")
     given = parser.parse_args()
     print(f"frozen: {frozen()}")
@@ -33,7 +35,7 @@ def main() -> int:
         return 1
     if given.frozen:
         return 0
-    chosen = policies(given.model)
+    chosen = policies(given.model or ())
     for scenario in given.scenario or SCENARIOS:
         runs: dict[str, list[PromiseResult]] = {name: [] for name in chosen}
         for seed in EVALUATION[: given.seeds]:

@@ -39,7 +39,8 @@ def run(
     driver.is_collecting = is_collecting
     driver.run()
     assert driver.monitor is not None, f"{scenario} has no [truth]"
-    return driver.monitor.result(), driver.monitor.outcomes, sinks[0].hexdigest()
+    outcomes = [*driver.monitor.outcomes, *driver.monitor.job_outcomes()]
+    return driver.monitor.result(), outcomes, sinks[0].hexdigest()
 
 
 def frozen() -> str:

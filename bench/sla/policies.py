@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +22,11 @@ HERZ: Final = "herz"
 ORACLE: Final = "oracle"
 
 
-def policies(model: Path | None) -> Mapping[str, Policy]:
+def policies(models: Sequence[Path]) -> Mapping[str, Policy]:
     """By name, in the order of the table.
 
     Args:
-        model: of the learned policy; None: without it.
+        models: of the learned policy; none: without it.
     """
     off = (*DEFAULTS, PluginEntry("SLAClasses"))
     found = {
@@ -35,8 +35,9 @@ def policies(model: Path | None) -> Mapping[str, Policy]:
         "load-aware": Policy("load-aware", (*DEFAULTS, PluginEntry("LoadAware"))),
         OFF: Policy(OFF, off),
     }
-    if model is not None:
-        args = {"model": model.name, "modelData": base64.b64encode(model.read_bytes()).decode()}
+    if models:
+        data = [base64.b64encode(one.read_bytes()).decode() for one in models]
+        args = {"model": [one.name for one in models], "modelData": data}
         fit = PluginEntry("SLAFit", args={**args, "fine": True})
         found[HERZ] = _with(PluginEntry("SLAClasses"), PluginEntry("SLARefuse", args=args), fit)
     found[ORACLE] = _with(PluginEntry("Oracle"))

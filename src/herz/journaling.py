@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.crossed import Crossing, Part, changed_parts, crossing
-from herz.commit.audit.entry import Check, Engine, Mode, Start, State, Step, opened
+from herz.commit.audit.entry import Check, Engine, Mode, Model, Start, State, Step, opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
@@ -28,6 +29,7 @@ from herz.model.journal import Kind, Sealed
 from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
 from herz.profiles import profiles_of
+from herz.promoting import InForce
 from herz.state import frozen, is_quiet, settle, thawed, uncollected
 from herz.world.store.clockless import clockless
 from herz.world.store.evidence import Evidence
@@ -158,12 +160,13 @@ def continued(
             store = writer_of(where, term or reader_of(where).leader_term())
             start = _first_start(store)
             seed, name = (seed, name) if start is None else (start.seed, start.origin)
+            models = _in_force(where, policy)
             if notary is not None and name != origin:
                 store.close()
                 fix = f"use a key that was made with --name {name}"
                 raise ConfigError("the key is another log's", where="--key", value=origin, fix=fix)
         else:
-            store = writer_of(where, term)
+            store, models = writer_of(where, term), []
         try:
             log = Log(store, os.urandom, name, notary)
             left(_left_open(store))
@@ -174,6 +177,15 @@ def continued(
             store.close()
             raise
         made.append((store, machine))
+        for model in models:
+            # The start's policy is the file's: what was promoted since is in force still.
+            machine.promote(
+                store.get(model.blob),
+                name=model.name,
+                actor=model.actor,
+                reason="it was in force before the restart",
+                time_ns=model.time_ns,
+            )
         return made[0][1]
 
     try:
@@ -183,6 +195,36 @@ def continued(
     finally:
         for store, _ in made:
             store.close()
+
+
+def _in_force(where: Where, policy: Policy | Policies) -> list[Model]:
+    """The models that were put in force since the journal's last start, if it had this policy."""
+    with indexed(where) as index:
+        starts = index.others(Kind.START)
+        if not starts:
+            return []
+        start = opened(index.entry(starts[-1]))[1]
+        assert isinstance(start, Start), "as the index says"
+        if start.policy != policy.digest:
+            return []
+        return models_between(index, starts[-1].entry, index.size)
+
+
+TRIAL: Final = "trial"
+"""How the reasons of entries begin that say how a trial ended."""
+
+
+def trials_judged(where: Where) -> int:
+    """How many trials of models were judged in a journal; 0 where there is none.
+
+    Raises:
+        AuditError: an entry is damaged.
+        WorldError: it cannot be read.
+    """
+    if not exists(where):
+        return 0
+    with indexed(where) as index:
+        return sum(one.reason.startswith(TRIAL) for one in models_between(index, -1, index.size))
 
 
 def _first_start(store: Writer) -> Start | None:
@@ -242,19 +284,29 @@ def replayed(where: Where, *, first: int | None = None) -> Replayed:
         InvariantError: what decides asked for the time.
     """
     reader = reader_of(where)
+    replay, begin = replay_of(reader), 0
+    if first is not None:
+        begin = _begin_before(reader, replay, first)
+    with clockless():
+        return replay.run(reader.read(begin))
+
+
+def replay_of(reader: Evidence) -> Replay:
+    """What replays a journal: machines as they were, with the models that were put in force."""
+    force: list[InForce] = []
 
     def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
+        force[:] = [InForce(policy_of(reader.get(start.policy_blob), start.policy))]
         return machine_of(reader, start, sinks)
 
     def restore(machine: Machine, state: State) -> Machine:
         assert isinstance(machine, Cycle), "it was made here"
         return thawed(machine, reader.get(state.blob))
 
-    replay, begin = Replay(make, taken, restore), 0
-    if first is not None:
-        begin = _begin_before(reader, replay, first)
-    with clockless():
-        return replay.run(reader.read(begin))
+    def adopt(machine: Machine, model: Model) -> None:
+        force[0].adopt(machine, reader.get(model.blob))
+
+    return Replay(make, taken, restore, adopt)
 
 
 @contextmanager
@@ -409,12 +461,24 @@ def _begin_before(reader: Evidence, replay: Replay, entry: int) -> int:
         at = places[-1]
         (start_at,) = index.others(Kind.START, at.entry)[-1:]
         state, start = opened(index.entry(at))[1], opened(index.entry(start_at))[1]
+        models = models_between(index, start_at.entry, at.entry)
     finally:
         index.close()
     assert isinstance(state, State), "as the index says"
     assert isinstance(start, Start), "as the index says"
-    replay.begin_with(state, start)
+    replay.begin_with(state, start, models)
     return at.entry + 1
+
+
+def models_between(index: Index, first: int, end: int) -> list[Model]:
+    """The models that were put in force between two entries, in order."""
+    found = []
+    for place in index.others(Kind.MODEL, end):
+        content = opened(index.entry(place))[1]
+        assert isinstance(content, Model), "as the index says"
+        if place.entry > first:
+            found.append(content)
+    return found
 
 
 def taken(machine: Machine) -> bytes | None:
@@ -519,4 +583,5 @@ def journaled(
         take=taken,
         state_every=state_every,
         annotations=annotations_of(policy),
+        force=InForce(policy),
     )

@@ -23,6 +23,8 @@ def promised(pod: PodInfo, choice: Choice, counters: Counter[str]) -> list[Effec
     if any(reason == REASON for stage in choice.path for reason, _ in stage.reasons):
         counters[signals.TURNED_AWAY] += 1
     taken = next((one for one in choice.promises if one.node == choice.node), None)
+    if taken is not None and taken.propensity >= 0 and taken is not choice.promises[0]:
+        counters[signals.PROMISES_EXPLORED] += 1
     if taken is None or not taken.abstained:
         return []
     counters[signals.PROMISES_UNKNOWN.format(reason=taken.abstained)] += 1

@@ -7,12 +7,10 @@ way must be the journal's; so the answer is about the cluster that the decision 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from herz import journaling
 from herz.commit.audit.entry import Start, State, Step, opened
-from herz.commit.audit.replay import Replay
 from herz.cycle import Cycle
 from herz.errors import AuditError
 from herz.model.journal import Kind
@@ -20,8 +18,7 @@ from herz.model.podinfo import PodInfo
 from herz.model.record import Record
 from herz.place.about import About, about
 from herz.place.answers import RuleError
-from herz.ports import Machine, RecordSink
-from herz.state import thawed, uncollected
+from herz.state import uncollected
 from herz.world.store.clockless import clockless
 from herz.world.store.index import Index
 from herz.world.store.where import Where, reader_of
@@ -64,20 +61,14 @@ def recomputed(where: Where, record: Record, entry: int, node: str) -> Recompute
     try:
         step_at, step = _step_before(index, entry)
         begun, state, start = _nearest(index, step_at)
+        begins = index.others(Kind.START, step_at)[-1].entry
+        models = journaling.models_between(index, begins, begun)
     finally:
         index.close()
-
-    def make(given: Start, sinks: Sequence[RecordSink]) -> Machine:
-        return journaling.machine_of(reader, given, sinks)
-
-    def restore(machine: Machine, at: State) -> Machine:
-        assert isinstance(machine, Cycle), "it was made here"
-        return thawed(machine, reader.get(at.blob))
-
-    replay = Replay(make, journaling.taken, restore)
+    replay = journaling.replay_of(reader)
     with clockless(), uncollected():
         if state is not None:
-            replay.begin_with(state, start)
+            replay.begin_with(state, start, models)
         found = replay.run(reader.read(begun + (state is not None), step_at))
         if found.first is not None:
             raise AuditError(f"entry {found.first.entry} does not replay to the same")

@@ -24,6 +24,12 @@ TURNED_AWAY: Final = "herz_sla_turned_away_total"
 """Placements that were kept from at least one node because a promise was at risk there."""
 PROMISES_UNKNOWN: Final = 'herz_sla_unknown_total{{reason="{reason}"}}'
 """Placements where no model answered for the node that was taken, by the name of the reason."""
+PROMISES_EXPLORED: Final = "herz_sla_explored_total"
+"""Placements that went to another than the best node, to learn."""
+PROMISES_BEYOND: Final = 'herz_sla_beyond_total{{feature="{feature}"}}'
+"""Placements with a feature beyond what the model learned from, where it abstained for that."""
+MODEL_DRIFT: Final = "herz_sla_model_drift"
+"""Gauge: 1 while more placements than chance explains lie outside what the model learned from."""
 PROMISE_OUTCOMES: Final = 'herz_sla_outcomes_total{{outcome="{outcome}"}}'
 """Windows of placed pods by what became of the promise: kept or broken."""
 PROMISES_FORGOTTEN: Final = "herz_sla_placements_forgotten_total"

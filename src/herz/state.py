@@ -51,7 +51,7 @@ _WIRING: Final[dict[str, frozenset[str]]] = {
         "Advices": "",
         "Advice": "_frameworks _cluster _framework _snapshot _terms _preemption _own _all _limits "
         "_ladder _wider _without_by _preemptions",
-        "Signals": "_nodes _columns _latest",
+        "Signals": "_nodes _columns _latest _first_end_ns",
         "VolumeBinder": "_catalog _nodes _frameworks",
         "Nominations": "_nodes _snapshot",
         "Refusals": "_nodes _snapshot",

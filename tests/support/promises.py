@@ -10,9 +10,18 @@ import csv
 import io
 import math
 import random
+from dataclasses import replace
 from functools import cache
 
-from herz.knowledge.sla.learning.dataset import Dataset, Objective, parse_objective
+import numpy as np
+
+from herz.knowledge.sla.learning.dataset import (
+    DONE_NS,
+    FAILED_NS,
+    Dataset,
+    Objective,
+    parse_objective,
+)
 from herz.knowledge.sla.learning.interference import read_interference
 from herz.knowledge.sla.learning.training import train
 from herz.knowledge.sla.model import Model
@@ -56,6 +65,24 @@ def dataset(feature_set: str = "counters+probe", sessions: int = 6, seed: int = 
 def small_model(feature_set: str = "counters+probe") -> Model:
     """A model of them."""
     return train(dataset(feature_set), OBJECTIVE)
+
+
+@cache
+def dataset_of(kind: str) -> tuple[Dataset, Objective]:
+    """The same states, as outcomes of another kind of promise: `delay` or `completion`."""
+    data = dataset("counters")
+    if kind == "delay":
+        return data, parse_objective("delay_p99_ms<=1")
+    done = np.where(data.kept(OBJECTIVE.target_ns), DONE_NS, FAILED_NS)
+    ones = np.full(len(data), DONE_NS)
+    promise = parse_objective("completion>=0.995")
+    return replace(data, latency_ns=done, quiet_ns=ones, probe_ns=0 * ones), promise
+
+
+@cache
+def model_of(kind: str) -> Model:
+    """A model of them."""
+    return train(*dataset_of(kind))
 
 
 def _run(

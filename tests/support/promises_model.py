@@ -64,10 +64,27 @@ def made_model(**changes: Any) -> Model:
     return Model(msgspec.structs.replace(body, **changes))
 
 
+def made_of(kind: str, sla_class: str) -> Model:
+    """The same for another kind of promise, learned from one class."""
+    body = made_model().body
+    high = 0 if kind == "completion" else body.scope.ratio_high
+    scope = msgspec.structs.replace(body.scope, services=(sla_class,), ratio_high=high)
+    # A completion's target is always ratio 0: as much is given as a target of 4 quiets gives.
+    line = msgspec.structs.replace(body.line, bias=STEEP * 5_000)
+    return made_model(kind=kind, scope=scope, line=line if not high else body.line)
+
+
 def arguments(model: Model | None = None) -> dict[str, Any]:
     """What a rule is given that has this model."""
     data = (model or made_model()).dump()
     return {"model": "model.json", "modelData": base64.b64encode(data).decode()}
+
+
+def several(*models: Model | None) -> dict[str, Any]:
+    """What a rule is given that has these models; None: its file cannot be read."""
+    data = [b"" if one is None else one.dump() for one in models]
+    names = [f"model-{number}" for number in range(len(models))]
+    return {"model": names, "modelData": [base64.b64encode(one).decode() for one in data]}
 
 
 def profile(

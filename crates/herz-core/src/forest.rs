@@ -3,6 +3,9 @@
 //! Rows are taken in blocks and laid out by column; a tree is a list of choices, children before
 //! parents, and each choice is one pass over the block without a branch. The last column is the
 //! same for all rows of a call, so questions about it are answered once, before the rows.
+//! Forests of small trees, which are all that are learned, are asked by bytes (`bins`).
+
+use crate::bins::Bins;
 
 /// Marks a value that is not there.
 pub const MISSING: i64 = i64::MIN;
@@ -11,7 +14,7 @@ pub const MISSING: i64 = i64::MIN;
 const BLOCK: usize = 128;
 
 /// Bound of the way beyond a range.
-const FAR: u64 = 1 << 40;
+pub(crate) const FAR: u64 = 1 << 40;
 
 /// Questions on the longest path.
 pub const DEPTH_MAX: usize = 16;
@@ -54,6 +57,8 @@ pub struct Ranges {
 pub struct Forest {
     nodes: Nodes,
     ranges: Ranges,
+    /// None where trees are too large, or a column is asked too much.
+    bins: Option<Bins>,
 }
 
 /// One choice of a tree, for the rows of a block.
@@ -138,7 +143,12 @@ impl Forest {
                 depth[child] = depth[child].max(depth[node] + 1);
             }
         }
-        Ok(Self { nodes, ranges })
+        let bins = Bins::new(&nodes, &ranges);
+        Ok(Self {
+            nodes,
+            ranges,
+            bins,
+        })
     }
 
     /// How many columns a row has.
@@ -159,6 +169,15 @@ impl Forest {
     pub fn answer(&self, rows: &[i64], shared: i64, sums: &mut [i64], known: &mut [bool]) {
         let width = self.columns();
         assert!(rows.len() == sums.len() * width && sums.len() == known.len());
+        match &self.bins {
+            Some(bins) => bins.answer(&self.nodes, &self.ranges, rows, shared, sums, known),
+            None => self.answer_wide(rows, shared, sums, known),
+        }
+    }
+
+    /// The same for trees of whatever size.
+    fn answer_wide(&self, rows: &[i64], shared: i64, sums: &mut [i64], known: &mut [bool]) {
+        let width = self.columns();
         let choices = self.laid_out(shared);
         let mut block = Block::new(width);
         let parts = sums.chunks_mut(BLOCK).zip(known.chunks_mut(BLOCK));
@@ -461,6 +480,93 @@ mod tests {
         let rows: Vec<i64> = (0..1000).map(|at| at % 11).collect();
         let expected: Vec<i64> = rows.iter().map(|&x| if x < 5 { 1 } else { 2 }).collect();
         assert_eq!(ask(&rows, 0).0, expected);
+    }
+
+    /// Trees of this depth with questions, missing sides and leaves from a counter.
+    fn made_up(trees: usize, depth: u32, state: &mut u64) -> Nodes {
+        let mut drawn = |below: u64| {
+            *state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(99);
+            (*state >> 33) % below
+        };
+        let mut nodes = Nodes::default();
+        for _ in 0..trees {
+            let first = nodes.feature.len();
+            nodes.roots.push(first);
+            let inner = (1_usize << depth) - 1;
+            for at in 0..=(2 * inner) {
+                let is_leaf = at >= inner;
+                let here = first + at;
+                nodes
+                    .feature
+                    .push(if is_leaf { -1 } else { drawn(5) as i64 });
+                nodes.threshold.push(drawn(90) as i64 - 40);
+                nodes
+                    .left
+                    .push(if is_leaf { here } else { first + 2 * at + 1 });
+                nodes
+                    .right
+                    .push(if is_leaf { here } else { first + 2 * at + 2 });
+                nodes.missing_left.push(drawn(2) == 1);
+                nodes.value.push(drawn(1 << 31) as i64 - (1 << 30));
+            }
+        }
+        nodes
+    }
+
+    #[test]
+    fn bytes_answer_as_the_trees_do() {
+        let mut state = 7;
+        for (trees, depth, span) in [(1, 1, 90), (40, 3, 90), (300, 4, 90), (20, 4, 1 << 20)] {
+            let nodes = made_up(trees, depth, &mut state);
+            let ranges = Ranges {
+                lows: vec![-30, -45, 0, -10],
+                highs: vec![30, -45 + span, 40, 10],
+                strict: vec![false, false, false, true],
+                required: vec![false, true, false, false],
+                reach: 700,
+            };
+            let forest = Forest::new(nodes, ranges).expect("it is a forest");
+            assert!(forest.bins.is_some());
+            let count = 1_100;
+            let rows: Vec<i64> = (0..count * 4)
+                .map(|at| match (at * 7919) % 31 {
+                    0 => MISSING,
+                    1 => i64::MAX,
+                    _ => (at as i64 * 104_729) % 97 - 45,
+                })
+                .collect();
+            for shared in [MISSING, -41, 3, 60] {
+                let (mut sums, mut known) = (vec![0; count], vec![false; count]);
+                let (mut others, mut seen) = (vec![0; count], vec![false; count]);
+                forest.answer(&rows, shared, &mut sums, &mut known);
+                forest.answer_wide(&rows, shared, &mut others, &mut seen);
+                assert_eq!(sums, others);
+                assert_eq!(known, seen);
+            }
+            assert!(rows.len() > 1_000);
+        }
+    }
+
+    #[test]
+    fn large_trees_are_asked_too() {
+        let nodes = made_up(3, 5, &mut 1);
+        let ranges = small().ranges;
+        let lows = vec![-50; 4];
+        let ranges = Ranges {
+            highs: vec![50; 4],
+            strict: vec![false; 4],
+            required: vec![false; 4],
+            lows,
+            ..ranges
+        };
+        let forest = Forest::new(nodes, ranges).expect("it is a forest");
+        assert!(forest.bins.is_none());
+        let (mut sums, mut known) = ([0; 2], [false; 2]);
+        forest.answer(&[1, 2, 3, 4, -9, MISSING, 0, 50], 4, &mut sums, &mut known);
+        assert_eq!(known, [true, true]);
+        assert_ne!(sums[0], 0);
     }
 
     #[test]

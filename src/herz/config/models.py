@@ -7,6 +7,7 @@ scheduler that does not start for want of a model would keep no promise at all.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ from herz.config.policies import Policies
 from herz.config.policy import Policy
 
 NAMING: Final = ("SLAFit", "SLARefuse")
-"""The rules whose argument `model` names a file."""
+"""The rules whose arguments `model` and `candidate` name files."""
+_DATA: Final = {"model": "modelData", "candidate": "candidateData"}
 MODEL_BYTES_MAX: Final = 16 << 20
 """Bound: a larger file is not read; the policy is in the journal, whole."""
 
@@ -44,7 +46,7 @@ def with_models(
 def _filled(policy: Policy, folder: Path) -> Policy:
     plugins = tuple(
         msgspec.structs.replace(entry, args=_with_data(entry.args, folder))
-        if entry.name in NAMING and isinstance(entry.args.get("model"), str) and entry.args["model"]
+        if entry.name in NAMING
         else entry
         for entry in policy.plugins
     )
@@ -52,11 +54,74 @@ def _filled(policy: Policy, folder: Path) -> Policy:
 
 
 def _with_data(args: dict[str, Any], folder: Path) -> dict[str, Any]:
-    if "modelData" in args:
+    found = dict(args)
+    for name, data in _DATA.items():
+        named = args.get(name)
+        if data in args or not named or not isinstance(named, str | list):
+            continue
+        if isinstance(named, str):
+            found[data] = _content(folder, named)
+        else:
+            found[data] = [_content(folder, str(one)) for one in named]
+    return found
+
+
+def promoted(policy: Policy, data: bytes, kind_of: Callable[[bytes], str]) -> Policy:
+    """The policy with another model in force; the one of its kind that was is on trial now.
+
+    Args:
+        policy: the policy.
+        data: the model's file.
+        kind_of: the kind of promise of a model's file; empty: it is none.
+    """
+    plugins = tuple(
+        msgspec.structs.replace(entry, args=_swapped(entry.args, data, kind_of))
+        if entry.name in NAMING
+        else entry
+        for entry in policy.plugins
+    )
+    return msgspec.structs.replace(policy, plugins=plugins)
+
+
+def candidate_of(args: dict[str, Any]) -> bytes:
+    """The file of the model on trial, of a rule's arguments; empty where it is none."""
+    return _file(args.get("candidateData", ""))
+
+
+def files_of(args: dict[str, Any]) -> tuple[bytes, ...]:
+    """The files of a rule's models, those that can be read."""
+    given = args.get("modelData", [])
+    files = map(_file, [given] if isinstance(given, str) else given)
+    return tuple(one for one in files if one)
+
+
+def _file(data: object) -> bytes:
+    try:
+        return base64.b64decode(str(data), validate=True)
+    except ValueError:
+        return b""
+
+
+def _swapped(args: dict[str, Any], data: bytes, kind_of: Callable[[bytes], str]) -> dict[str, Any]:
+    given = args.get("modelData", [])
+    files = [given] if isinstance(given, str) else list(given)
+    kinds = [kind_of(_file(one)) for one in files]
+    mine = base64.b64encode(data).decode()
+    try:
+        at = kinds.index(kind_of(data))
+    except ValueError:
+        return {**args, "modelData": [*files, mine], "candidateData": ""}
+    if files[at] == mine:
         return args
-    path = folder / args["model"]
+    before, files[at] = files[at], mine
+    return {**args, "modelData": files, "candidateData": before}
+
+
+def _content(folder: Path, name: str) -> str:
+    """A file's content in base64; empty where it cannot be read."""
+    path = folder / name
     try:
         data = path.read_bytes() if path.stat().st_size <= MODEL_BYTES_MAX else b""
     except (OSError, ValueError):
         data = b""
-    return {**args, "modelData": base64.b64encode(data).decode()}
+    return base64.b64encode(data).decode()

@@ -59,6 +59,10 @@ def answer(summary: Summary, report: str | None = None) -> dict[str, object]:
         "order_rungs": dict(summary.order_rungs),
         "reasons": dict(summary.reasons),
         "faults": dict(summary.faults),
+        "promises": {
+            name: {"broken": broken, "judged": judged}
+            for name, (broken, judged) in promises(summary).items()
+        },
         "notes": list(notes(summary)),
         "runs": [_run(run) for run in summary.runs],
         "table": {
@@ -78,6 +82,14 @@ def table_rows(summary: Summary) -> tuple[Row, ...]:
         Row("policy digest", short_digest(summary.policy.digest)),
         Row("seed", str(summary.seeds[0]), _seeds_text(summary.seeds)),
         *_pod_rows(summary),
+        *(
+            Row(
+                f"promises {name}",
+                f"{number_text(broken)} of {number_text(judged)} broken",
+                f"{100 * broken / judged:.2f} %",
+            )
+            for name, (broken, judged) in promises(summary).items()
+        ),
         *(
             Row(f"wait {name}", duration_text(value), _wait_spread(summary, name))
             for name, value in wait_seconds(summary).items()
@@ -99,6 +111,20 @@ def table_rows(summary: Summary) -> tuple[Row, ...]:
         Row("decisions digest", short_digest(decisions_digest(summary))),
         Row("order rungs", rungs_text(summary.order_rungs)),
     )
+
+
+def promises(summary: Summary) -> dict[str, tuple[int, int]]:
+    """By class, how many windows of services, or jobs, broke the promise in all runs; of how many.
+
+    Empty where the scenario has no truth to judge by.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for run in summary.runs:
+        judged = {} if run.promises is None else run.promises.by_class
+        for name, (broken, count) in judged.items():
+            before = found.get(name, (0, 0))
+            found[name] = (before[0] + broken, before[1] + count)
+    return dict(sorted(found.items()))
 
 
 def wait_seconds(summary: Summary) -> dict[str, float]:

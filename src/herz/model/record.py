@@ -69,21 +69,28 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     total: int
 
 
-class Promise(msgspec.Struct, frozen=True, gc=False):
+class Promise(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """What was predicted of the pod's promise on one of the best nodes.
 
     Args:
         abstained: by name, why no model answers; empty: one does.
+        beyond: the features beyond what the model has learned from, where it abstains for them.
         contributions: the features that moved the answer most, with how much, in 1/2^20 of
             log-odds; strongest first.
         node: its name.
         probability: that the promise is kept, in basis points; the one that decided.
+        propensity: how likely the node was to be taken, in parts of a million, where the class
+            has some placements go elsewhere to learn; -1: the first node was taken for certain.
+        shadow: what a model on trial says, in basis points; -1: there is none, or it abstains.
     """
 
     abstained: str
+    beyond: tuple[str, ...] = ()
     contributions: tuple[tuple[str, int], ...]
     node: str
     probability: int
+    propensity: int = -1
+    shadow: int = -1
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):

@@ -22,6 +22,7 @@ from herz.model.volumes import NO_PLAN, VolumePlan
 from herz.place.answers import RuleError, Shelf, call
 from herz.place.columns import NodeTable
 from herz.place.explain import filter_stage, no_fit, no_node, rejected_everywhere
+from herz.place.exploring import taken
 from herz.place.nominated import Nominations
 from herz.place.outcome import Choice, NoFit
 from herz.place.sheet import Asked, Sheet
@@ -196,12 +197,12 @@ class Framework:
         if sheet.failed is not None:
             return rejected_everywhere(sheet.failed, count)
         top, tied = self._top(sheet, pod)
-        node = top[0].node
         try:
             promises = sheet.tell([self._nodes.rows[one.node] for one in top])
         except RuleError as error:
             verdict = Verdict(Kind.ERROR, error.rule, (f"rule {error}",))
             return rejected_everywhere(verdict, count)
+        node = taken(promises, pod.tie_key ^ (self._salt or 0)) or top[0].node
         return Choice(
             row=self._nodes.rows[node],
             node=node,

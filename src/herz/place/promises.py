@@ -8,7 +8,7 @@ loaded it would be, which is told by name: unknown means careful, never nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -35,6 +35,7 @@ from herz.model.podinfo import PodInfo
 from herz.model.record import Promise
 from herz.model.service_levels import SLAClassSpec
 from herz.place.columns import CPU, MEMORY
+from herz.place.exploring import propensities
 from herz.plugin import MISSING, Count, Int64s, PodQuery, Rows, View
 
 CAREFUL_BP: Final = 5_000
@@ -107,32 +108,46 @@ class Answer(NamedTuple):
     is_known: Int64s
 
 
-class Risks:
-    """A model, or why there is none, and what it says of placements.
+class Asked(NamedTuple):
+    """What a model is asked about a service.
 
-    Args:
-        data: the model's file; None: there is none; empty: it could not be read.
+    Attributes:
+        model: the one that fits the service's class.
+        columns: its features, by their places in `FEATURES`.
+        ratio: logarithm of target over quiet indicator; 0 of a completion.
     """
 
-    def __init__(self, data: bytes | None) -> None:
-        self.problem = NO_MODEL if data is None else MISSING_FILE if not data else ""
-        self._model: Model | None = None
-        if data:
-            try:
-                self._model = load(data)
-            except ConfigError:
-                self.problem = CORRUPT
-        self._columns: list[int] = []
+    model: Model
+    columns: list[int]
+    ratio: int
+
+    def rows(self, state: Int64s, service: Service) -> Int64s:
+        """The model's rows for the service, of nodes in this state."""
+        return np.ascontiguousarray(with_service(state, service.traits)[:, self.columns])
+
+
+class Risks:
+    """Models, or why there is none, and what they say of placements.
+
+    Args:
+        files: the models' files; empty bytes: one could not be read.
+        candidate: the file of a model on trial; empty: there is none.
+    """
+
+    def __init__(self, files: Sequence[bytes], candidate: bytes = b"") -> None:
+        self._models: list[tuple[Model, list[int]]] = []
+        self.problem = "" if files else NO_MODEL
+        for data in files:
+            found = _loaded(data)
+            if isinstance(found, str):
+                # The first one: it is what decisions tell by name.
+                self.problem = self.problem or found
+            else:
+                self._models.append(found)
+        trial = _loaded(candidate)
+        self._candidate = None if isinstance(trial, str) else trial
         # Memory only. Bound: LATEST_MAX.
-        self._latest: dict[tuple[bytes, int], Answer] = {}
-        if self._model is not None:
-            known = {spec.name: (number, spec) for number, spec in enumerate(FEATURES)}
-            for spec in self._model.features:
-                number, ours = known.get(spec.name, (-1, None))
-                if ours is None or (ours.per_unit, ours.scale) != (spec.per_unit, spec.scale):
-                    self.problem, self._model = OTHER_FEATURES, None
-                    break
-                self._columns.append(number)
+        self._latest: dict[tuple[str, bytes, int], Answer] = {}
 
     def question(self, pod: PodInfo, own: tuple[str, SLAClassSpec] | None, view: View) -> Question:
         """The pod and the services around it, by the profiles and classes as they are now."""
@@ -159,13 +174,9 @@ class Risks:
         """By row: what all promises lose by the placement, in weights times basis points."""
         after = self._state(asked, view, rows, is_with=True)
         before = self._state(asked, view, rows, is_with=False)
-        weight = 1 if asked.own.spec is None else asked.own.spec.weight
         crowd = _crowd(after)
-        if asked.own.spec is None or not _is_timed(asked.own.spec):
-            total = weight * crowd
-        else:
-            total = weight * (WHOLE - self._answer(asked.own, after).probability)
         more = crowd - _crowd(before)
+        total = self._own_loss(asked.own, after, crowd)
         for other in asked.others:
             assert other.spec is not None, "who promises has a class"
             assert other.pods is not None, "services on rows are counted"
@@ -173,13 +184,26 @@ class Risks:
             there = np.flatnonzero(number)
             if not len(there):
                 continue
+            lost = np.zeros(len(there), np.int64)
+            if _is_timed(other.spec) or self._fitting(other) is not None:
+                both = self._answer(other, np.vstack((before[there], after[there]))).probability
+                lost = np.maximum(both[: len(there)] - both[len(there) :], 0)
             if not _is_timed(other.spec):
-                total[there] += other.spec.weight * number[there] * more[there]
-                continue
-            both = self._answer(other, np.vstack((before[there], after[there]))).probability
-            lost = np.maximum(both[: len(there)] - both[len(there) :], 0)
+                lost = np.maximum(lost, more[there])
             total[there] += other.spec.weight * number[there] * lost
         return total
+
+    def _own_loss(self, own: Service, after: Int64s, crowd: Int64s) -> Int64s:
+        """By row: what the pod's own promise loses there."""
+        if own.spec is None:
+            return crowd.copy()
+        lost = crowd
+        if _is_timed(own.spec) or self._fitting(own) is not None:
+            lost = WHOLE - self._answer(own, after).probability
+        if not _is_timed(own.spec):
+            # Few jobs fail, and a model has little to learn from: the crowd counts besides.
+            lost = np.maximum(lost, crowd)
+        return own.spec.weight * lost
 
     def tell(self, asked: Question, view: View, rows: Int64s) -> tuple[Promise, ...]:
         """What is to be recorded of the best rows."""
@@ -187,58 +211,84 @@ class Risks:
             return ()
         state = self._state(asked, view, rows, is_with=True)
         answer = self._answer(asked.own, state)
-        ratio = self._ratio(asked.own)
+        asks = self._asked(asked.own)
+        odds = propensities(len(rows), asked.own.spec.exploration_basis_points)
+        shadow = self._shadow(asked.own, state)
         found = []
         for at, row in enumerate(rows.tolist()):
             parts: tuple[tuple[str, int], ...] = ()
-            if self._model is not None and ratio is not None:
-                asked_row = with_service(state[at : at + 1], asked.own.traits)[:, self._columns]
-                parts = tuple(strongest(self._model.contributions(asked_row[0], ratio)))
+            beyond: tuple[str, ...] = ()
+            why = "" if answer.is_known[at] else self._why(asked.own, state[at])
+            if asks is not None:
+                (asked_row,) = asks.rows(state[at : at + 1], asked.own)
+                parts = tuple(strongest(asks.model.contributions(asked_row, asks.ratio)))
+                beyond = asks.model.beyond(asked_row) if why == OUTSIDE else ()
             found.append(
                 Promise(
-                    abstained="" if answer.is_known[at] else self._why(asked.own, state[at]),
+                    abstained=why,
+                    beyond=beyond,
                     contributions=parts,
                     node=view.node_name(row),
                     probability=int(answer.probability[at]),
+                    propensity=odds[at],
+                    shadow=int(shadow[at]),
                 )
             )
         return tuple(found)
 
+    def _shadow(self, service: Service, state: Int64s) -> Int64s:
+        """What the model on trial would decide the rows by; -1: it is not about this service."""
+        asks = None if self._candidate is None else self._asked(service, [self._candidate])
+        if asks is None:
+            return np.full(len(state), -1, np.int64)
+        return _decided(asks.model, asks.rows(state, service), asks.ratio).probability
+
     def _answer(self, service: Service, state: Int64s) -> Answer:
-        ratio = self._ratio(service)
-        if self._model is None or ratio is None:
+        asks = self._asked(service)
+        if asks is None:
             careful = np.maximum(WHOLE - 2 * _excess(state), 0)
             # No promise is said to hold beyond what nobody has learned.
             return Answer(np.minimum(careful, _least(service)), np.zeros(len(state), np.int64))
-        rows = np.ascontiguousarray(with_service(state, service.traits)[:, self._columns])
+        rows = asks.rows(state, service)
         # Filter, score and record ask the same of one pod, one after the other.
-        key = (rows.tobytes(), ratio)
+        key = (asks.model.digest, rows.tobytes(), asks.ratio)
         known = self._latest.get(key)
         if known is None:
             if len(self._latest) >= LATEST_MAX:
                 self._latest.clear()
-            known = self._latest[key] = _decided(self._model, rows, ratio)
+            known = self._latest[key] = _decided(asks.model, rows, asks.ratio)
         return known
 
-    def _ratio(self, service: Service) -> int | None:
-        """What the model is asked; None where it cannot be."""
-        spec, model = service.spec, self._model
-        if model is None or spec is None or not _is_timed(spec) or not service.quiet_us:
+    def _fitting(
+        self, service: Service, among: Sequence[tuple[Model, list[int]]] | None = None
+    ) -> tuple[Model, list[int]] | None:
+        """The first model of the class's kind of promise that has learned from the class."""
+        models = self._models if among is None else among
+        for model, columns in models if service.spec is not None else ():
+            kind = service.spec.objective.kind if service.spec else ""
+            if model.kind == kind and service.name in model.body.scope.services:
+                return model, columns
+        return None
+
+    def _asked(
+        self, service: Service, among: Sequence[tuple[Model, list[int]]] | None = None
+    ) -> Asked | None:
+        """What is asked of which model, by default of those in force; None where none can be."""
+        fitting, spec = self._fitting(service, among), service.spec
+        if fitting is None or spec is None:
             return None
-        if service.name not in model.body.scope.services:
+        if spec.objective.kind == "completion":
+            return Asked(*fitting, 0)
+        if not service.quiet_us:
             return None
         target_ms = spec.objective.target_milliseconds or 0
-        return ratio_of(target_ms * _MS_NS, service.quiet_us * _US_NS)
+        return Asked(*fitting, ratio_of(target_ms * _MS_NS, service.quiet_us * _US_NS))
 
     def _why(self, service: Service, state: Int64s) -> str:
         """By name, why no model answers for the row."""
-        if self._model is None:
-            return self.problem
-        if service.spec is None or not _is_timed(service.spec):
-            return OTHER_CLASS
-        if service.name not in self._model.body.scope.services:
-            return OTHER_CLASS
-        if not service.quiet_us:
+        if self._fitting(service) is None:
+            return self.problem or OTHER_CLASS
+        if self._asked(service) is None:
             return NO_QUIET
         return NO_SIGNALS if (state == MISSING).any() else OUTSIDE
 
@@ -264,6 +314,29 @@ class Risks:
         return node_features(signals, expected, requested, allocatable)
 
 
+def _is_timed(spec: SLAClassSpec) -> bool:
+    """Whether the class promises a time."""
+    return spec.objective.kind != "completion"
+
+
+def _loaded(data: bytes) -> tuple[Model, list[int]] | str:
+    """A model and the places of its features; or by name why there is none."""
+    if not data:
+        return MISSING_FILE
+    try:
+        model = load(data)
+    except ConfigError:
+        return CORRUPT
+    known = {spec.name: (number, spec) for number, spec in enumerate(FEATURES)}
+    columns = []
+    for spec in model.features:
+        number, ours = known.get(spec.name, (-1, None))
+        if ours is None or (ours.per_unit, ours.scale) != (spec.per_unit, spec.scale):
+            return OTHER_FEATURES
+        columns.append(number)
+    return model, columns
+
+
 def _decided(model: Model, rows: Int64s, ratio: int) -> Answer:
     """The model's answer; where a value is missing, the risk counts twice."""
     probability, is_known = model.decide(rows, ratio)
@@ -283,11 +356,6 @@ def _service(profile: ServiceProfile, pod: PodInfo, view: View) -> tuple[Service
     traits = {**PRIOR, **status.traits}
     is_own = namespace == pod.namespace and matcher.matches(pod.pod.metadata.labels)
     return Service(name, spec, traits, status.quiet_microseconds, count), is_own
-
-
-def _is_timed(spec: SLAClassSpec) -> bool:
-    """Whether the class promises a time, which models are about."""
-    return spec.objective.kind != "completion"
 
 
 def _least(service: Service) -> int:

@@ -21,6 +21,8 @@ from herz.plugin.view import MISSING
 SIGNALS_MAX: Final = 64
 """Bound: names of signals that have a column; those that come later are not read."""
 
+FAR_NS: Final = 1 << 62
+"""No sample is there that could end."""
 _MILLISECOND_NS: Final = 1_000_000
 
 
@@ -38,6 +40,8 @@ class Signals:
         self._latest: dict[str, NodeSignals] = {}
         # Until when each node's sample stands. Bound: the NodeSignals objects.
         self._until: dict[str, int] = {}
+        # No sample ends before this: it follows from the others, and may be too early.
+        self._first_end_ns = 0
         self._stale: set[str] = set()
 
     @property
@@ -52,6 +56,7 @@ class Signals:
         name, status = thing.metadata.name, thing.status
         fresh_ms = status.valid_milliseconds - status.age_milliseconds
         self._until[name] = time_ns + fresh_ms * _MILLISECOND_NS
+        self._first_end_ns = min(self._first_end_ns, self._until[name])
         if name in self._stale and fresh_ms > 0:
             self._stale.discard(name)
             self._put(name)
@@ -71,14 +76,15 @@ class Signals:
 
     def advance(self, now_ns: int) -> None:
         """Samples that no longer stand are missing from now on."""
-        # Bound: the nodes with signals; the rows that did not change cost one comparison.
-        if not self._until or min(self._until.values()) > now_ns:
+        if self._first_end_ns > now_ns:
             return
+        # Bound: the nodes with signals, once each time that a sample may have ended.
         for name in sorted(name for name, until_ns in self._until.items() if until_ns <= now_ns):
             del self._until[name]
             if name not in self._stale:
                 self._stale.add(name)
                 self._put(name)
+        self._first_end_ns = min(self._until.values(), default=FAR_NS)
 
     def node_came(self, name: str) -> None:
         """A node has a row now."""
@@ -92,6 +98,7 @@ class Signals:
 
     def settle(self) -> None:
         """Write all columns anew, after what is remembered was replaced."""
+        self._first_end_ns = 0
         for name in self._latest:
             self._put(name)
 

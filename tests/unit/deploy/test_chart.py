@@ -29,6 +29,7 @@ READS = {
     ("apps", "replicasets statefulsets"),
     ("policy", "poddisruptionbudgets"),
     ("storage.k8s.io", "storageclasses csinodes csidrivers csistoragecapacities volumeattachments"),
+    ("scheduling.herz.dev", "slaclasses serviceprofiles nodesignals"),
 }
 ALWAYS = {
     (verb, group, resource)

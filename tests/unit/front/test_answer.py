@@ -6,7 +6,10 @@ import hashlib
 import json
 from typing import Any, cast
 
+import msgspec
+
 from herz.front.answer import answer, table_rows
+from herz.world.sim.result import PromiseResult
 from tests.unit.front.samples import DIGEST, summary
 
 
@@ -31,6 +34,20 @@ def test_answer_of_one_run_has_the_promised_figures() -> None:
     assert found["order_rungs"] == {"1": 410, "2": 3, "3": 1}
     assert found["report"] == "/tmp/x.html"
     assert len(found["runs"]) == 1
+
+
+def test_promises_are_added_up_by_class() -> None:
+    plain = summary(range(2))
+    assert answer(plain)["promises"] == {}
+    kept = PromiseResult(by_class={"online": (3, 200), "batch": (0, 40)})
+    runs = tuple(msgspec.structs.replace(run, promises=kept) for run in plain.runs)
+    found = msgspec.structs.replace(plain, runs=runs)
+    assert answer(found)["promises"] == {
+        "batch": {"broken": 0, "judged": 80},
+        "online": {"broken": 6, "judged": 400},
+    }
+    rows = [(row.figure, row.value, row.spread) for row in table_rows(found)]
+    assert ("promises online", "6 of 400 broken", "1.50 %") in rows
 
 
 def test_answer_table_is_the_printed_one() -> None:

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from herz.errors import ConfigError
 from herz.knowledge.sla.features import LIMIT, MISSING
-from herz.knowledge.sla.learning.dataset import parse_objective
+from herz.knowledge.sla.learning.dataset import DONE_NS, parse_objective
 from herz.knowledge.sla.learning.tables import read_records
 from herz.knowledge.sla.profiles import PRIOR
-from herz.knowledge.sla.rows import head_line, row_line
+from herz.knowledge.sla.rows import completion_of, head_line, latency_of, row_line
 from herz.knowledge.sla.state import (
     ANCHORS,
     FEATURES,
@@ -86,20 +87,23 @@ def test_training_rows_are_lines_of_json_with_null_for_missing() -> None:
     assert [one["name"] for one in head["features"]] == list(NAMES)
     assert head["anchors"] == list(ANCHORS)
     row = [MISSING, *range(1, len(NAMES))]
-    told = row_line(
-        row, p99_ns=0, quiet_ns=5, service="online", session="s", family="f", machine="m"
-    )
-    found = json.loads(told)
+    names = {"service": "online", "session": "s", "family": "f", "machine": "m"}
+    found = json.loads(row_line(row, latency_of(0, 5), **names))
     assert found["features"] == [None, *range(1, len(NAMES))]
     assert (found["p99_ns"], found["quiet_p99_ns"], found["session"]) == (1, 5, "s")
+    late = json.loads(row_line(row, latency_of(7, 5, is_delay=True), **names))
+    assert (late["delay_p99_ns"], late["quiet_delay_p99_ns"]) == (7, 5)
+    assert "p99_ns" not in late
+    assert json.loads(row_line(row, completion_of(is_done=True), **names))["completed"] is True
 
 
 def test_trainer_reads_the_rows() -> None:
     lines = [head_line()]
     for number in range(4):
         row = [MISSING, *range(number, number + len(NAMES) - 1)]
-        told = {"p99_ns": 10 + number, "quiet_ns": 5, "service": "online", "session": f"s{number}"}
-        lines.append(row_line(row, family="f", machine="m", **told))  # type: ignore[arg-type]
+        told = {"service": "online", "session": f"s{number}", "family": "f", "machine": "m"}
+        lines.append(row_line(row, latency_of(10 + number, 5), **told))
+        lines.append(row_line(row, completion_of(is_done=number < 3), **told))
     text = b"\n".join(lines).decode()
     found = read_records(text, "rows", parse_objective("p99_ns<=11"))
     assert found.specs == FEATURES
@@ -107,3 +111,8 @@ def test_trainer_reads_the_rows() -> None:
     assert found.rows.tolist()[1] == [MISSING, *range(1, len(NAMES))]
     assert found.kept(11).tolist() == [True, True, False, False]
     assert set(found.service.tolist()) == {"online"}
+    assert found.left_out == ("4 outcomes of other promises than p99_ns<=11",)
+    jobs = read_records(text, "rows", parse_objective("completion>=0.9"))
+    assert jobs.kept(DONE_NS).tolist() == [True, True, True, False]
+    with pytest.raises(ConfigError, match="no outcome to learn from"):
+        read_records(text, "rows", parse_objective("delay_p99_ns<=11"))

@@ -94,6 +94,14 @@ class Chain:
         # Invariant: only pods that were last told "no"; forget() ends an entry with its pod.
         self._told: dict[str, tuple[bytes, int, int]] = {}
 
+    def adopt(
+        self, policies: Sequence[PolicyReference], retired: Sequence[PolicyReference]
+    ) -> None:
+        """Other policies are in force from the next decision on, in the same profiles."""
+        assert len(policies) == len(self._policies), "as many profiles"
+        assert not self._open, "between steps"
+        self._policies, self._retired = tuple(policies), tuple(retired)
+
     @property
     def head(self) -> str:
         """The digest of the last record that was sealed, hex."""

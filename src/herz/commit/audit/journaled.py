@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
-from herz.commit.audit.entry import Content, Start, State, Step
+from herz.commit.audit.entry import Content, Model, Start, State, Step
 from herz.commit.audit.log import Log
 from herz.commit.audit.projection import projected
 from herz.errors import WorldError
@@ -26,6 +26,29 @@ STATE_EVERY: Final = 10_000
 """Any decision is had again within 10 s at 5,000 nodes: `python -m bench journal-explain`."""
 
 
+class Force(Protocol):
+    """Which models decide in a machine, and which one is on trial."""
+
+    @property
+    def digest(self) -> str:
+        """Of the policy, as records name it."""
+
+    @property
+    def candidate(self) -> bytes:
+        """The file of the model on trial; empty: there is none."""
+
+    @property
+    def models(self) -> Sequence[bytes]:
+        """The files of the models that decide."""
+
+    def adopt(self, machine: Machine, data: bytes) -> None:
+        """Put a model in force between two steps; one that is in force changes nothing.
+
+        Raises:
+            ConfigError: it is no model.
+        """
+
+
 class Journaled:
     """The machine (`herz.ports.Machine`), with a journal.
 
@@ -38,6 +61,7 @@ class Journaled:
         state_every: decisions from one state to the next, or a little more.
         annotations: keys of annotations that rules read, beside those that all may
             (`projection`).
+        force: puts models in force; None: none ever is.
     """
 
     def __init__(
@@ -50,8 +74,10 @@ class Journaled:
         take: Take | None = None,
         state_every: int = STATE_EVERY,
         annotations: Collection[str] = (),
+        force: Force | None = None,
     ) -> None:
         self._log = log
+        self.force = force
         self._annotations = frozenset(annotations)
         self._take = take
         self._state_every = state_every
@@ -144,6 +170,29 @@ class Journaled:
         self._log.write(State(blob=blob, head=self._head, sequence=self._sequence))
         self._state_at = self._sequence
         return True
+
+    def promote(self, data: bytes, *, name: str, actor: str, reason: str, time_ns: int) -> None:
+        """Put a model in force, from the next step on; who did it and why is in the journal.
+
+        A model that is in force already stays: the entry says that it was judged, and why.
+
+        Args:
+            data: the model's file.
+            name: the model's digest.
+            actor: who.
+            reason: why.
+            time_ns: when, by the driver's clock.
+
+        Raises:
+            ConfigError: it is no model; the journal is as it was.
+            WorldError: the journal cannot be written: the model may be in force, but nothing
+                that it decides leaves.
+        """
+        assert self.force is not None, "who promotes said how"
+        blob = self._log.store.put(data)
+        self.force.adopt(self._machine, data)
+        self._log.write(Model(actor=actor, blob=blob, name=name, reason=reason, time_ns=time_ns))
+        self._log.commit()
 
     def tell(self, content: Content) -> int:
         """Put something into the journal that is no input: the index of its entry."""

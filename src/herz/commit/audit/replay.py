@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from herz.commit.audit.entry import Content, Start, State, Step, opened, told
+from herz.commit.audit.entry import Content, Model, Start, State, Step, opened, told
 from herz.commit.audit.grouped import checked
 from herz.errors import AuditError, ConfigError
 from herz.model.events import Event
@@ -28,6 +28,8 @@ Take = Callable[[Machine], bytes | None]
 """Gives a machine's state; None where it cannot be taken now."""
 Restore = Callable[[Machine, State], Machine]
 """Puts a state into a new machine."""
+Adopt = Callable[[Machine, Model], None]
+"""Puts the model of an entry in force."""
 INPUTS: Final = (Kind.INPUT, Kind.OUTCOME)
 
 
@@ -79,12 +81,20 @@ class Replay:
         take: gives a machine's state, which must be the one that the journal names; None: states
             are passed over.
         restore: puts a state's bytes into a new machine; None: nothing begins with a state.
+        adopt: puts a model in force; None: promotions are passed over.
     """
 
     def __init__(
-        self, make: Make, take: Take | None = None, restore: Restore | None = None
+        self,
+        make: Make,
+        take: Take | None = None,
+        restore: Restore | None = None,
+        adopt: Adopt | None = None,
     ) -> None:
         self._make = make
+        self._adopt = adopt
+        # The models that the running machine was given. Bound: the promotions of one machine.
+        self._models: list[Model] = []
         self._take_state = take
         self._restore = restore
         self._start: Start | None = None
@@ -139,7 +149,11 @@ class Replay:
         if kind is Kind.STATE and self._lost is not None and self._restore is not None:
             assert isinstance(content, State), "as its kind says"
             self._found_again(index)
-            self.begin_with(content)
+            self.begin_with(content, models=tuple(self._models))
+            return True
+        if kind is Kind.MODEL and not self._made:
+            assert isinstance(content, Model), "as its kind says"
+            self._promote(content)
             return True
         if self._lost is not None:
             return True
@@ -162,12 +176,15 @@ class Replay:
                 self._running(index).apply(cast(Event, content))
         return True
 
-    def begin_with(self, state: State, start: Start | None = None) -> None:
+    def begin_with(
+        self, state: State, start: Start | None = None, models: Sequence[Model] = ()
+    ) -> None:
         """Go on from a state.
 
         Args:
             state: the state.
             start: of its machine, where it is not the last one that was read.
+            models: what was put in force between the two, in order.
 
         Raises:
             AuditError: the state is not there, or is damaged.
@@ -176,8 +193,16 @@ class Replay:
         assert self._restore is not None, "who asks gave it"
         if self._start is None:
             raise AuditError("no machine has begun before the state")
-        machine = self._make(self._start, (self,))
-        self._machine = self._restore(machine, state)
+        self._machine = self._make(self._start, (self,))
+        self._models.clear()
+        for model in models:
+            self._promote(model)
+        self._machine = self._restore(self._machine, state)
+
+    def _promote(self, model: Model) -> None:
+        self._models.append(model)
+        if self._adopt is not None and self._machine is not None:
+            self._adopt(self._machine, model)
 
     def _compare_state(self, index: int, state: State) -> bool:
         assert self._take_state is not None, "asked before"
@@ -193,6 +218,7 @@ class Replay:
         self.found.starts += 1
         self._found_again(index)
         self._start = start
+        self._models.clear()
         self._machine = self._make(start, (self,))
 
     def _compare(self, index: int, logged: bytes) -> bool:

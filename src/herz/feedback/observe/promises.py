@@ -8,6 +8,7 @@ nothing: what it says comes back to decisions only as an event.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -28,6 +29,9 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
         policy: digest of the policy that decided.
         probability: predicted, in basis points; -1: nothing was.
         abstained: by name, why no model answered.
+        propensity: how likely the node was to be taken, in parts of a million; -1: for certain.
+        shadow: what the model on trial said, in basis points; -1: nothing.
+        beyond: the features beyond what the model learned from, where it abstained for them.
     """
 
     sequence: int
@@ -35,6 +39,9 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
     policy: str
     probability: int
     abstained: str
+    propensity: int = -1
+    shadow: int = -1
+    beyond: tuple[str, ...] = ()
 
 
 class PlacementOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +70,7 @@ class PromiseObserver:
         self._placed: OrderedDict[str, Placement] = OrderedDict()
         self._last_window: dict[str, int] = {}
         self.counters: Counter[str] = Counter()
+        self.watch: Callable[[Placement], None] | None = None  # Told of each placement.
 
     def append(self, record: Record, canonical: bytes, digest: bytes) -> None:
         """Remember a placement, with what was predicted for the node that was taken."""
@@ -76,7 +84,12 @@ class PromiseObserver:
             policy=record.policy.digest,
             probability=-1 if told is None else told.probability,
             abstained="" if told is None else told.abstained,
+            propensity=-1 if told is None else told.propensity,
+            shadow=-1 if told is None else told.shadow,
+            beyond=() if told is None else told.beyond,
         )
+        if self.watch is not None:
+            self.watch(self._placed[record.pod.uid])
         self._placed.move_to_end(record.pod.uid)
         while len(self._placed) > PLACEMENTS_MAX:
             uid, _ = self._placed.popitem(last=False)

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,17 +19,20 @@ from herz.commit.audit.journaled import Journaled
 from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
+from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.comparing import comparable
+from herz.front.cli.metering import Metering, metering_source
 from herz.front.cli.operating import Operations
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
-from herz.journaling import ORIGIN, continued, last_time
+from herz.journaling import ORIGIN, continued, last_time, trials_judged
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.limits import Limits
 from herz.world.kube.transport import Transport
+from herz.world.prometheus.client import Settings as MetricsSettings
 from herz.world.store.where import Where, beside
 
 ResultT = TypeVar("ResultT")
@@ -118,6 +121,7 @@ class Live:
         operations: what its operators see.
         proving: who signs its journal; None: nobody does.
         kinds: what is watched, if the server has it.
+        metrics: where nodes are measured; None: they are not.
     """
 
     what: Deciding
@@ -130,6 +134,7 @@ class Live:
     operations: Operations
     proving: Proving | None = None
     kinds: tuple[Watched, ...] = field(default=WATCHED)
+    metrics: MetricsSettings | None = None
 
 
 async def live(settings: Live, end: asyncio.Event) -> None:
@@ -158,7 +163,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         if term is None:
             return
         asked: list[Unresolved] = []
-        prover = None
+        observer, prover = PromiseObserver(), None
         if settings.proving is not None:
             prover = Prover(settings.proving, settings.tell)
         with continued(
@@ -166,7 +171,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             origin=ORIGIN if settings.proving is None else settings.proving.signer.origin,
             notary=None if prover is None else prover.notary,
             term=term,
-            sinks=(operations.metrics,),
+            sinks=(operations.metrics, observer),
             made_known=operations.see,
             left=asked.extend,
         ) as make:
@@ -176,24 +181,58 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             if (machine := await _until(making, end)) is None:
                 return
             machine.tell(settings.what.check)
-            await _drive(settings, transport, kinds, version, machine, prover, asked, end)
+            guarded = None
+            if prover is not None:
+                guarded = prover.guarded(machine, last_time(settings.journal))
+            driver = _driver(settings, transport, kinds, guarded or machine, asked)
+            operations.watch(driver, guarded)
+            async with AsyncExitStack() as running:
+                if prover is not None and guarded is not None:
+                    proving = prover.run(machine, guarded, driver.now_ns)
+                    running.push_async_callback(_ended, asyncio.ensure_future(proving))
+                if settings.metrics is not None:
+                    _meter(settings, settings.metrics, driver, machine, observer, running)
+                with comparable(driver, beside(settings.journal)):
+                    await _run(settings, driver, version, end)
 
 
-async def _drive(
+def _meter(
+    settings: Live,
+    asked: MetricsSettings,
+    driver: Driver,
+    machine: Journaled,
+    observer: PromiseObserver,
+    running: AsyncExitStack,
+) -> None:
+    """Measure nodes and promises until the stack ends."""
+    server, source = metering_source(asked)
+    running.push_async_callback(server.close)
+    settings.operations.also(source.counters, observer.counters)
+    judged = trials_judged(settings.journal)
+    metering = Metering(
+        *(source, driver, machine, observer), *(settings.what.policy, judged, settings.tell)
+    )
+    work = metering.run(asked.every_seconds)
+    running.push_async_callback(_ended, asyncio.ensure_future(work))
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    """Cancel the task; what it failed with is raised."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _driver(
     settings: Live,
     transport: Transport,
     kinds: tuple[Watched, ...],
-    version: str,
-    machine: Journaled,
-    prover: Prover | None,
+    machine: Machine,
     asked: list[Unresolved],
-    end: asyncio.Event,
-) -> None:
-    what, guarded = settings.what, None
-    if prover is not None:
-        guarded = prover.guarded(machine, last_time(settings.journal))
-    driver = Driver(
-        machine if guarded is None else guarded,
+) -> Driver:
+    what = settings.what
+    return Driver(
+        machine,
         transport,
         kinds,
         Settings(what.names, what.limits, what.event_limits, what.names[0]),
@@ -201,17 +240,6 @@ async def _drive(
         settings.operations.metrics,
         partial(resolved, asked),
     )
-    settings.operations.watch(driver, guarded)
-    proving = None
-    if prover is not None and guarded is not None:
-        proving = asyncio.ensure_future(prover.run(machine, guarded, driver.now_ns))
-    try:
-        with comparable(driver, beside(settings.journal)):
-            await _run(settings, driver, version, end)
-    finally:
-        if proving is not None:
-            proving.cancel()
-            await asyncio.gather(proving, return_exceptions=True)
 
 
 async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event) -> None:

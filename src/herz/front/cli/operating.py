@@ -220,6 +220,7 @@ class Operations:
         self._configz = msgspec.json.encode(configz)
         self._machine: Cycle | None = None
         self._driver: Driver | None = None
+        self._more: tuple[Mapping[str, int], ...] = ()
         self.metrics = Metrics(
             time.time_ns,
             self._counters,
@@ -310,7 +311,12 @@ class Operations:
         return self._configz
 
     def _counters(self) -> Mapping[str, int]:
-        return {} if self._machine is None else self._machine.counters
+        own = {} if self._machine is None else self._machine.counters
+        return {**own, **{name: value for one in self._more for name, value in one.items()}}
+
+    def also(self, *counters: Mapping[str, int]) -> None:
+        """Show these, too."""
+        self._more = counters
 
     def _pending(self) -> Mapping[str, int]:
         if self._machine is None:

@@ -44,6 +44,7 @@ def run(
     passphrase_file: options.PassphraseFile = None,
     trust: options.Trust = None,
     proof_mode: options.ProofMode = None,
+    metrics: options.Metrics = None,
     no_wait: options.NoWait = False,
     shadow: options.Shadow = False,
     pods: options.Pods = None,
@@ -64,7 +65,7 @@ def run(
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving, operating, proving, shadowing  # noqa: PLC0415
+    from herz.front.cli import driving, metering, operating, proving, shadowing  # noqa: PLC0415
 
     what = driving.deciding(
         None if config is None else checked_name(config, option="--config"),
@@ -72,7 +73,10 @@ def run(
     )
     where = (None if kubeconfig is None else Path(kubeconfig), context)
     if shadow or pods is not None:
-        given = {"--journal": journal, "--key": key, "--leader-elect": leader_elect or None}
+        given = {
+            **{"--journal": journal, "--key": key, "--metrics": metrics},
+            "--leader-elect": leader_elect or None,
+        }
         asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
     kept = live_journal(journal)
@@ -100,6 +104,7 @@ def run(
         started=lambda driver, version: _started(driver, version, what, kept, output),
         operations=shown,
         proving=proving.proving(key, passphrase_file, trust, proof_mode),
+        metrics=metering.metrics_settings(metrics),
     )
     driving.until_signal(lambda end: driving.live(settings, end), _held(while_open))
     return 0

@@ -53,6 +53,10 @@ ProofMode = Annotated[
         help="How long signer or witnesses may be away. [relaxed]",
     ),
 ]
+Metrics = Annotated[
+    _Text,
+    typer.Option(metavar="FILE", help="A Prometheus server: nodes' signals and promises kept."),
+]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Fail if the API server cannot be reached at once.")
 ]

@@ -159,9 +159,9 @@ class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All of a model that its digest covers."""
+    """All of a model that its digest covers; `kind` is that of the objective it answers for."""
 
-    kind: Literal["latency"]
+    kind: Literal["latency", "delay", "completion"]
     feature_set: str
     features: tuple[FeatureSpec, ...]
     scope: Scope
@@ -197,6 +197,11 @@ class Model:
     def __init__(self, body: Body) -> None:
         _check(body)
         self.body: Final = body
+
+    @property
+    def kind(self) -> str:
+        """What it is about: `latency`, `delay` or `completion`, as of a class's objective."""
+        return self.body.kind
 
     @property
     def feature_set(self) -> str:
@@ -258,6 +263,13 @@ class Model:
         sums, is_known = self._forest.answer(rows, ratio)
         margins = sums + self.body.line.margins(self._anchors(rows), ratio)
         return margins, is_known & self.answers_for(ratio_quantised)
+
+    def beyond(self, row: Column) -> tuple[str, ...]:
+        """The features of one row whose values lie outside the ranges of training."""
+        scope = self.body.scope
+        checked = self._checked(row.reshape(1, -1))[0]
+        is_out = (checked != MISSING) & ((checked < scope.lows) | (checked > scope.highs))
+        return tuple(self.features[at].name for at in np.flatnonzero(is_out))
 
     def _anchors(self, rows: Column) -> list[Column]:
         """The line's columns, within the ranges."""
@@ -400,6 +412,8 @@ def _check(body: Body) -> None:
         "odds that fall as the target rises": body.line.ratio < 0,
         "no base rate": not 0 <= body.manifest.base_rate <= CERTAIN,
         "no quiet indicator": body.manifest.quiet_ns <= 0,
+        "a completion with several targets": body.kind == "completion"
+        and (scope.ratio_low, scope.ratio_high) != (0, 0),
         "two features of one name": len({spec.name for spec in body.features}) != count,
         "a feature without quanta": any(spec.per_unit < 1 for spec in body.features),
     }

@@ -6,7 +6,7 @@ node, and what came of it in the next window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,11 +25,27 @@ def head_line() -> bytes:
     return _encoder.encode(head)
 
 
+def completion_of(*, is_done: bool) -> dict[str, bool]:
+    """The outcome of a pod that was to complete."""
+    return {"completed": is_done}
+
+
+def latency_of(p99_ns: int, quiet_ns: int, *, is_delay: bool = False) -> dict[str, int]:
+    """The outcome of a promised time.
+
+    Args:
+        p99_ns: what was measured; at least 1 is told.
+        quiet_ns: the same where nothing disturbs the service; 0: not known.
+        is_delay: whether it is an end-to-end delay, and no response time.
+    """
+    name = "delay_p99_ns" if is_delay else "p99_ns"
+    return {name: max(p99_ns, 1), f"quiet_{name}": quiet_ns}
+
+
 def row_line(
     features: Sequence[int],
+    outcome: Mapping[str, int | bool],
     *,
-    p99_ns: int,
-    quiet_ns: int,
     service: str,
     session: str,
     family: str,
@@ -39,8 +55,7 @@ def row_line(
 
     Args:
         features: in the order of `FEATURES`; `MISSING` becomes null.
-        p99_ns: what was measured; at least 1 is told.
-        quiet_ns: the service's P99 where nothing disturbs it; 0: not known.
+        outcome: what `latency_of` or `completion_of` gave.
         service: the class that was promised: models answer for classes.
         session: what was measured in one go.
         family: what else is to be held out together.
@@ -53,7 +68,6 @@ def row_line(
         "service": service,
         "machine": machine,
         "features": [None if value == MISSING else int(value) for value in features],
-        "p99_ns": max(p99_ns, 1),
-        "quiet_p99_ns": quiet_ns,
+        **outcome,
     }
     return _encoder.encode(row)

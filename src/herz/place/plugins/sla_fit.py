@@ -54,14 +54,19 @@ class PromiseArguments(Arguments, frozen=True):
 
     Args:
         classes: by name, what an SLAClass object has under `spec`.
-        model: the model's file; a file of a policy names it, and its content becomes `modelData`.
-        model_data: the model, in base64; empty: the file could not be read.
+        model: the model's file, or several; a file of a policy names them, and their content
+            becomes `modelData`.
+        model_data: the models, in base64, in the same order; empty: the file could not be read.
+        candidate: the file of a model on trial: it is asked and recorded, and decides nothing.
+        candidate_data: that model, in base64.
         fine: whether `SLAFit` is the policy's only score, and may tell smaller differences.
     """
 
     classes: dict[str, Any] = msgspec.field(default_factory=dict)
-    model: str = ""
-    model_data: str | None = None
+    model: str | tuple[str, ...] = ""
+    model_data: str | tuple[str, ...] | None = None
+    candidate: str = ""
+    candidate_data: str = ""
     fine: bool = False
 
 
@@ -77,7 +82,11 @@ class _Promising(Filter, Hints):
         given = read_arguments(self.name, args, PromiseArguments)
         self._classes = Classes(given.classes, self.name)
         self._code = reasons.code(Kind.NEVER_FITS, self.name, (REASON,))
-        self.risks = Risks(_decoded(given))
+        self.risks = _risks(given)
+
+    def renew(self, args: Mapping[str, Any]) -> None:
+        """Other models are in force, or on trial, from now on; all else is as it was."""
+        self.risks = _risks(read_arguments(self.name, args, PromiseArguments))
 
     def sign(self, pod: PodInfo) -> object:
         """Class, namespace and labels, which choose the profile, and what it asks."""
@@ -183,11 +192,20 @@ def make_sla_fit(args: Mapping[str, Any], reasons: ReasonBook) -> SLAFit:
     return kind(args, reasons)
 
 
-def _decoded(given: PromiseArguments) -> bytes | None:
-    """The model's file; None: no model is named."""
-    if given.model_data is None:
-        return b"" if given.model else None
+def _risks(given: PromiseArguments) -> Risks:
+    return Risks(_files(given), _decoded(given.candidate_data))
+
+
+def _files(given: PromiseArguments) -> list[bytes]:
+    """The models' files, as far as models are named."""
+    named, data = given.model, given.model_data
+    if data is None:
+        return [b"" for one in ((named,) if isinstance(named, str) else named) if one]
+    return [_decoded(one) for one in ((data,) if isinstance(data, str) else data)]
+
+
+def _decoded(data: str) -> bytes:
     try:
-        return base64.b64decode(given.model_data, validate=True)
+        return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return b"corrupt"

@@ -16,7 +16,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from herz.errors import ConfigError, HerzError
 from herz.model.effects import DeletePod, Effect, Evict, WakeAt
@@ -49,6 +49,7 @@ PENDING_MAX: Final = 512
 STOP_SECONDS: Final = 20.0
 """How long a stop waits for binds that are under way, and then for events."""
 _CONTROLLER: Final = "herz"
+ObjectT = TypeVar("ObjectT")
 
 _IDLE_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 0.05
@@ -200,6 +201,16 @@ class Driver:
     def address(self) -> str:
         """The server's URL."""
         return self._transport.address
+
+    def known(self, kind: type[ObjectT]) -> list[ObjectT]:
+        """The objects of a kind that there are now."""
+        return [
+            thing
+            for one in self.informers
+            if one.watched.kind is kind
+            for thing in one.objects.values()
+            if isinstance(thing, kind)
+        ]
 
     def counted(self, plural: str) -> int:
         """How many objects of a kind there are now."""

@@ -13,6 +13,7 @@ from herz.model.objects import (
     KubernetesObject,
     Namespace,
     Node,
+    NodeSignals,
     PersistentVolume,
     PersistentVolumeClaim,
     Pod,
@@ -21,6 +22,8 @@ from herz.model.objects import (
     ReplicaSet,
     ReplicationController,
     Service,
+    ServiceProfile,
+    SLAClass,
     StatefulSet,
     StorageClass,
     VolumeAttachment,
@@ -60,6 +63,8 @@ class Watched:
 
 _SCHEDULED: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 
+_OWN: Final = "scheduling.herz.dev/v1alpha1"
+
 WATCHED: Final = (
     # Pods come last: what they are decided by is known before the first of them.
     Watched(Node, "v1", "nodes", is_needed=True, silence_seconds=5),
@@ -78,6 +83,9 @@ WATCHED: Final = (
     Watched(VolumeAttachment, "storage.k8s.io/v1", "volumeattachments"),
     Watched(PodGroup, "scheduling.k8s.io/v1alpha2", "podgroups"),
     Watched(PodGroup, "scheduling.x-k8s.io/v1alpha1", "podgroups"),
+    Watched(SLAClass, _OWN, "slaclasses"),
+    Watched(ServiceProfile, _OWN, "serviceprofiles"),
+    Watched(NodeSignals, _OWN, "nodesignals"),
     Watched(Pod, "v1", "pods", _SCHEDULED, is_needed=True, silence_seconds=5),
 )
 """All of them. A pod that ends leaves the selection: the watch tells it as a deletion."""

@@ -220,6 +220,7 @@ class PromiseResult(msgspec.Struct, frozen=True, kw_only=True):
         windows: judged, over all services that promise a quantile.
         broken: of them.
         by_service: broken windows by service.
+        by_class: by class, how many windows or jobs broke the promise, and of how many.
         jobs: pods of jobs whose time came.
         completed: of them, those that ended in time.
         bound_pod_seconds: of all pods on nodes.
@@ -229,6 +230,7 @@ class PromiseResult(msgspec.Struct, frozen=True, kw_only=True):
     windows: int = 0
     broken: int = 0
     by_service: dict[str, int] = {}
+    by_class: dict[str, tuple[int, int]] = {}
     jobs: int = 0
     completed: int = 0
     bound_pod_seconds: int = 0

@@ -18,7 +18,7 @@ from herz.knowledge.sla.features import MISSING
 from herz.knowledge.sla.forest import MARGIN
 from herz.knowledge.sla.learning.training import fit_parts, forest_of, line_odds, ratios_learned
 from herz.knowledge.sla.model import ABSTAINS, Model, load, strongest
-from tests.support.promises import OBJECTIVE, dataset, small_model
+from tests.support.promises import OBJECTIVE, dataset, dataset_of, model_of, small_model
 
 pytest.importorskip("xgboost", reason="the extra `sla` is not installed")
 
@@ -35,24 +35,42 @@ def test_probabilities_tell_kept_from_broken_promises() -> None:
     assert found[~kept].mean() < 4000
 
 
-def test_answer_is_within_a_basis_point_of_xgboosts_own() -> None:
+@pytest.mark.parametrize("kind", ["latency", "delay", "completion"])
+def test_answer_is_within_a_basis_point_of_xgboosts_own(kind: str) -> None:
     # The same trees twice: as xgboost's own floats, and as the integers that decide.
-    quiet = MODEL.body.manifest.quiet_ns
-    rounds = len(MODEL.body.forest.roots)
-    fitted = fit_parts(DATA, ratios_learned(OBJECTIVE, quiet), quiet, rounds)
-    assert forest_of(fitted.booster, rounds) == MODEL.body.forest
-    holed = DATA.rows.copy()
+    timed = (DATA, OBJECTIVE, MODEL)
+    data, objective, model = timed if kind == "latency" else (*dataset_of(kind), model_of(kind))
+    assert model.kind == kind
+    quiet = model.body.manifest.quiet_ns
+    rounds = len(model.body.forest.roots)
+    fitted = fit_parts(data, ratios_learned(objective, quiet), quiet, rounds)
+    assert forest_of(fitted.booster, rounds) == model.body.forest
+    holed = data.rows.copy()
     holed[::3, 4] = MISSING
-    for rows in (DATA.rows, holed):
-        for ratio in (MODEL.targets[0], RATIO, MODEL.targets[1]):
+    for rows in (data.rows, holed):
+        middle = model.ratio_of(objective.target_ns)
+        for ratio in (model.targets[0], middle, model.targets[1]):
             ratios = np.full(len(rows), ratio)
             theirs = fitted.margins(rows, ratios, rounds)
-            ours = MODEL.margins(rows, ratio)
+            ours = model.margins(rows, ratio)
             np.testing.assert_allclose(ours / MARGIN, theirs, atol=rounds / MARGIN + 1e-5)
-            table = MODEL.body.calibration
+            table = model.body.calibration
             exact = np.rint(theirs * MARGIN).astype(np.int64)
             assert np.abs(table.probabilities(ours) - table.probabilities(exact)).max() <= 1
             _same_ranks(ours, theirs)
+
+
+def test_completion_has_one_target_and_tells_who_completes() -> None:
+    (data, objective), model = dataset_of("completion"), model_of("completion")
+    assert model.targets == (0, 0)
+    assert model.ratio_of(objective.target_ns) == 0
+    found, is_known = model.decide(data.rows, 0)
+    kept = data.kept(objective.target_ns)
+    assert found[kept].mean() > 8000
+    assert found[~kept].mean() < 4000
+    assert is_known.mean() > 0.9
+    # Nothing was learned of the target: the forest never asks for it.
+    assert len(model.features) not in model.body.forest.feature
 
 
 def _same_ranks(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> None:

@@ -15,13 +15,20 @@ from herz.knowledge.sla.classes import CLASS_LABEL
 from herz.knowledge.sla.features import FeatureSpec
 from herz.knowledge.sla.state import FEATURES, measured
 from herz.model.effects import EmitEvent
-from herz.model.objects import Pod
+from herz.model.objects import Pod, ServiceProfile
 from herz.model.record import Decided, Record
 from herz.place import promises
 from herz.place.plugins.sla_fit import REASON
 from tests.support.machine import SECOND, Harness, make_policy, only
 from tests.support.objects import make_node, make_pod
-from tests.support.promises_model import arguments, made_model, profile, sample
+from tests.support.promises_model import (
+    arguments,
+    made_model,
+    made_of,
+    profile,
+    sample,
+    several,
+)
 
 RULES = ("Understood", "NodeResourcesFit", "SLAClasses", "SLARefuse", "SLAFit")
 CLASSES = {
@@ -173,6 +180,56 @@ def test_class_without_a_model_is_careful_and_says_why() -> None:
     assert made.counters[signals.PROMISES_UNKNOWN.format(reason=promises.OTHER_CLASS)] == 1
 
 
+def relay(name: str) -> Pod:
+    labels = {"app": "relay", CLASS_LABEL: "streaming"}
+    return make_pod(name, {"cpu": "1"}, labels=labels)
+
+
+def three() -> dict[str, Any]:
+    streaming, jobs = made_of("delay", "streaming"), made_of("completion", "batch")
+    return several(made_model(), streaming, jobs)
+
+
+def streaming_profile() -> ServiceProfile:
+    return profile("relay", sla_class="streaming", quiet_us=500_000, bandwidth_used=100)
+
+
+@pytest.mark.parametrize("pod", [web("a"), relay("a"), hog("a")], ids=["p99", "delay", "job"])
+def test_each_class_asks_the_model_of_its_kind(pod: Pod) -> None:
+    made = crowd(harness(three()).apply(streaming_profile()), "n0", "n2")
+    assert made.place(pod).node == "n1"
+    told = {one.node: one for one in last(made).promises}
+    assert told["n1"].abstained == ""
+    assert (REASON, 2) in last(made).path[0].reasons
+
+
+def test_delay_is_not_answered_by_a_model_of_latency() -> None:
+    made = harness().apply(streaming_profile())
+    made.place(relay("a"))
+    assert last(made).promises[0].abstained == promises.OTHER_CLASS
+
+
+def test_job_is_placed_by_the_model_that_learned_what_breaks_it() -> None:
+    # What is on both nodes is alike, but for the memory bandwidth that the samples saw.
+    made = harness(three(), nodes=2).apply(profile("filler", sla_class="", bandwidth_used=4_500))
+    made.apply(make_pod("there", {"cpu": "1"}, labels={"app": "filler"}, node="n0"))
+    assert made.place(hog("a")).node == "n1"
+    assert {one.abstained for one in last(made).promises} == {""}
+
+
+def test_one_unreadable_model_leaves_the_others_in_force() -> None:
+    made = harness(several(made_model(), None)).apply(streaming_profile())
+    made.place(web("a"))
+    assert last(made).promises[0].abstained == ""
+    made.place(relay("b"))
+    assert last(made).promises[0].abstained == promises.MISSING_FILE
+
+
+def test_completion_of_several_targets_is_no_model() -> None:
+    with pytest.raises(ConfigError, match="completion with several targets"):
+        made_model(kind="completion")
+
+
 def test_missing_metrics_are_named_and_count_twice_never_zero() -> None:
     made, whole = (crowd(harness(samples=one), "n0", "n2") for one in (False, True))
     made.apply(web("a")).step()
@@ -204,6 +261,7 @@ def test_load_beyond_what_was_learned_abstains_and_is_careful() -> None:
     made.apply(*(hog(f"there-{n}", "n0") for n in range(12)))
     made.apply(web("a")).step()
     assert last(made).promises[0].abstained == promises.OUTSIDE
+    assert last(made).promises[0].beyond == ("expected_bandwidth",)
     assert last(made).promises[0].probability < 9_000
 
 

@@ -144,6 +144,14 @@ def test_agents_tell_late_and_noisily_and_the_judge_counts_who_waits() -> None:
     assert result.windows == 550
     assert 200 < result.broken <= 550
     assert sum(result.by_service.values()) == result.broken
+    timed = [result.by_class[name] for name in ("online", "streaming")]
+    assert tuple(map(sum, zip(*timed, strict=True))) == (result.broken, result.windows)
+    assert result.by_class["batch"] == (result.jobs - result.completed, result.jobs)
+    jobs = driver.monitor.job_outcomes()
+    # A job that never came on a node has no row to learn from.
+    assert 0 < len(jobs) <= result.jobs
+    assert {one.class_name for one in jobs} == {"batch"}
+    assert 0 < sum(one.is_done for one in jobs) <= result.completed
     samples = [one for one in machine.seen if isinstance(one.object, NodeSignals)]
     assert len(samples) == 20 * 239
     assert {one.object.status.age_milliseconds for one in samples} == {15_000}
@@ -192,6 +200,7 @@ arrive = { at = "20m" }
     # Minutes 11 to 31 of two services; the large one came after the 20th was judged.
     assert result.windows == 2 * 21
     assert result.by_service == {"default/large": 11}
+    assert result.by_class == {"online": (11, 42)}
 
 
 def test_class_that_is_no_default_is_refused(tmp_path: Path) -> None:

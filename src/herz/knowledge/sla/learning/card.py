@@ -41,9 +41,7 @@ def card(
         "## What it answers",
         "",
         f"How likely one service keeps `{manifest.objective}` on a node, from the node's state "
-        "before the service's load comes. It answers for targets from "
-        f"{_times(model.targets[0])} to {_times(model.targets[1])} times the quiet indicator of "
-        f"{manifest.quiet_ns / 1e6:g} ms. Elsewhere, and for states unlike those learned, it "
+        f"before the service's load comes. {_targets(model)} For states unlike those learned it "
         "abstains, and the decision is made as if the chance were at most the average.",
         "",
         "## What it was made of",
@@ -69,6 +67,17 @@ def card(
         lines += ["", *_alike(report)]
     lines += ["", "## What moves it", "", *_moves(model, data)]
     return "\n".join(lines) + "\n", plots
+
+
+def _targets(model: Model) -> str:
+    if model.kind == "completion":
+        return "A pod completes in time, or does not: whatever share of them is promised."
+    low, high = model.targets
+    quiet = f"the quiet indicator of {model.body.manifest.quiet_ns / 1e6:g} ms"
+    return (
+        f"It answers for targets from {_times(low)} to {_times(high)} times {quiet}, and abstains "
+        "for others."
+    )
 
 
 def reliability_plot(report: Report) -> str:

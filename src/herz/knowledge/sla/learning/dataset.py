@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,22 +27,27 @@ Texts = npt.NDArray[np.str_]
 BYTES_MAX: Final = 1 << 30
 """Bound of a data file, unpacked."""
 NS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-_OBJECTIVE = re.compile(r"(p50|p75|p90|p95|p99)_(ns|us|ms|s)<=([0-9]{1,12}(?:\.[0-9]{1,9})?)", re.A)
+_TIMED = re.compile(
+    r"((?:delay_)?(?:p50|p75|p90|p95|p99))_(ns|us|ms|s)<=([0-9]{1,12}(?:\.[0-9]{1,9})?)", re.A
+)
+_COMPLETION = re.compile(r"completion>=(?:0\.[0-9]{1,6}|1(?:\.0{1,6})?)", re.A)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A promise about a latency quantile, such as `p99_ms<=1`.
+    """A promise, such as `p99_ms<=1`, `delay_p99_ms<=2000` or `completion>=0.995`.
 
     Args:
         text: as it was written.
-        indicator: the quantile, such as `p99`.
-        target_ns: its bound.
+        indicator: what the data calls the outcome: `p99`, `delay_p99` or `completed`.
+        target_ns: its bound; of a completion `DONE_NS`.
+        kind: as of a class.
     """
 
     text: str
     indicator: str
     target_ns: int
+    kind: Literal["latency", "delay", "completion"] = "latency"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ class Dataset:
         feature_set: name of the features.
         specs: what the columns are.
         rows: quantised features, (n, k).
-        latency_ns: the indicator that came of it; `FAILED_NS` where requests failed.
+        latency_ns: the indicator that came of it; `FAILED_NS` where requests failed. Of a pod that
+            was to complete: `DONE_NS` where it did, else `FAILED_NS`.
         probe_ns: the indicator measured before, in the state that the features describe; 0: none.
         quiet_ns: the indicator of the service when it is alone; 0 where the data does not say.
         load: requests a second that were offered.
@@ -109,6 +115,8 @@ class Dataset:
 
 FAILED_NS: Final = 10**15
 """What failed requests count as: no target is that far."""
+DONE_NS: Final = 1
+"""What a completed pod counts as: so the one question asked of it is whether it completed."""
 
 _PER_ROW: Final = (
     *("rows", "latency_ns", "probe_ns", "quiet_ns", "load", "group", "session", "family"),
@@ -122,12 +130,19 @@ def parse_objective(text: str) -> Objective:
     Raises:
         ConfigError: it is none that this release can learn.
     """
-    match = _OBJECTIVE.fullmatch(text.replace(" ", ""))
+    plain = text.replace(" ", "")
+    if _COMPLETION.fullmatch(plain) and float(plain.partition(">=")[2]) > 0:
+        return Objective(plain, "completed", DONE_NS, "completion")
+    match = _TIMED.fullmatch(plain)
     target = Fraction(match[3]) * NS[match[2]] if match else Fraction(0)
     if match is None or not 0 < target < FAILED_NS or target.denominator != 1:
-        fix = "write a latency quantile, its unit and its bound in whole ns, such as p99_ms<=1"
+        fix = (
+            "write a quantile, its unit and its bound in whole ns, such as p99_ms<=1 or "
+            "delay_p99_s<=2, or a share such as completion>=0.995"
+        )
         raise ConfigError("not an objective", where="--objective", value=text, fix=fix)
-    return Objective(text.replace(" ", ""), match[1], int(target))
+    kind: Literal["latency", "delay"] = "delay" if match[1].startswith("delay_") else "latency"
+    return Objective(plain, match[1], int(target), kind)
 
 
 def unpacked(data: bytes, where: str) -> str:

@@ -124,6 +124,9 @@ def read_interference(
         fix = f"use one of {', '.join(FEATURE_SETS)}"
         raise ConfigError("no such features", where="--features", value=feature_set, fix=fix)
     specs, anchors = FEATURE_SETS[feature_set]
+    if objective.kind != "latency":
+        what, fix = "the format has latencies only", "ask for one, such as p99_ms<=1"
+        raise ConfigError(what, where=where, value=objective.text, fix=fix)
     indicator = f"{objective.indicator.upper()}_Latency"
     runs = _runs(text, where, indicator)
     groups: dict[tuple[str, ...], list[_Run]] = {}

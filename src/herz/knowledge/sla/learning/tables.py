@@ -6,7 +6,8 @@
 | column | |
 |---|---|
 | `session` | required: what was measured in one go |
-| `p99_ms` | required: the outcome; quantile and unit as in the objective or in any unit |
+| `p99_ms` | the outcome; quantile and unit as in the objective or in any unit |
+| `delay_p99_ms`, `completed` | the outcome of a delay; of a pod that was to complete: 1 or 0 |
 | `group` | rows of one state share it; by default each row is its own |
 | `family`, `campaign`, `service`, `machine` | by default `all`, the session, `service`, `machine` |
 | `quiet_p99_ms` | the indicator when the service is alone |
@@ -15,7 +16,8 @@
 
 `records` is JSON, one object a line. The first says what the features are (`feature_set`,
 `features`, `anchors`); each other one has the keys of the columns above, times in whole ns
-(`p99_ns`), and `features`: the quantised integers in order, null where missing.
+(`p99_ns`, `delay_p99_ns`), `completed` as true or false, and `features`: the quantised integers
+in order, null where missing. Rows of another promise than the one that is learned are left out.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +34,7 @@ import numpy as np
 from herz.errors import ConfigError
 from herz.knowledge.sla.features import LIMIT, MISSING, FeatureSpec
 from herz.knowledge.sla.learning.dataset import (
+    DONE_NS,
     FAILED_NS,
     NS,
     Dataset,
@@ -43,6 +47,7 @@ from herz.knowledge.sla.learning.dataset import (
 NAMES: Final = ("session", "group", "family", "campaign", "service", "machine")
 COLUMNS_MAX: Final = 1000
 _QUANTILES: Final = ("p50", "p75", "p90", "p95", "p99")
+_DONE: Final = "completed"
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,11 +81,14 @@ def read_records(text: str, where: str, objective: Objective) -> Dataset:
     if not lines:
         raise ConfigError("empty", where=where, fix="give a head line and outcomes")
     head = _decoded(lines[0][1], Head, f"{where}:{lines[0][0]}")
-    outcomes = [
-        _record(_decoded(line, dict[str, Any], f"{where}:{at}"), objective, f"{where}:{at}", line)
-        for at, line in lines[1:]
-    ]
-    return _dataset(head, outcomes, where)
+    rows = [(at, line, _decoded(line, dict[str, Any], f"{where}:{at}")) for at, line in lines[1:]]
+    key = _key(objective)
+    ours = [one for one in rows if key in one[2] or not _is_outcome(one[2])]
+    outcomes = [_record(row, objective, f"{where}:{at}", line) for at, line, row in ours]
+    found = _dataset(head, outcomes, where)
+    others = len(rows) - len(ours)
+    told = (f"{others} outcomes of other promises than {objective.text}",) if others else ()
+    return replace(found, left_out=told)
 
 
 def read_csv(text: str, where: str, objective: Objective, *, feature_set: str = "csv") -> Dataset:
@@ -97,11 +105,12 @@ def read_csv(text: str, where: str, objective: Objective, *, feature_set: str = 
         raise ConfigError("no head line", where=f"{where}:1", value=head[:5], fix=fix)
     times = {
         f"{kind}{quantile}_{unit}"
-        for kind in ("", "quiet_", "probe_")
+        for kind in ("", "quiet_", "probe_", "delay_", "quiet_delay_", "probe_delay_")
         for quantile in _QUANTILES
         for unit in NS
     }
-    features = [name for name in head if name not in times and name not in (*NAMES, "load")]
+    known = {*times, *NAMES, "load", _DONE}
+    features = [name for name in head if name not in known]
     specs = tuple(FeatureSpec(name, "as given", "column of the table", 1000) for name in features)
     outcomes = []
     for cells in reader:
@@ -122,13 +131,38 @@ def _line(
         features=tuple(
             spec.quantised(number(row[spec.name], f"{at} column {spec.name}")) for spec in specs
         ),
-        outcome_ns=_time(row, "", objective, at),
-        quiet_ns=_time(row, "quiet_", objective, at),
-        probe_ns=_time(row, "probe_", objective, at),
+        **_cells(row, objective, at),
         load=round(number(row.get("load", ""), f"{at} column load") or 0),
         names={name: row[name] for name in NAMES if row.get(name)},
         digest=digest_of([f"{name}={value}" for name, value in sorted(row.items())]),
     )
+
+
+def _cells(row: Mapping[str, str], objective: Objective, at: str) -> dict[str, int]:
+    """Outcome, quiet and probe of a row of a table."""
+    if objective.kind != "completion":
+        kinds = {"outcome_ns": "", "quiet_ns": "quiet_", "probe_ns": "probe_"}
+        return {name: _time(row, kind, objective, at) for name, kind in kinds.items()}
+    cell = row.get(_DONE, "")
+    if cell not in ("0", "1"):
+        fix = "write 1 where the pod completed, 0 where it did not"
+        raise ConfigError("no outcome", where=f"{at} column {_DONE}", value=cell, fix=fix)
+    return {"outcome_ns": _done(is_done=cell == "1"), "quiet_ns": DONE_NS}
+
+
+def _done(*, is_done: bool) -> int:
+    return DONE_NS if is_done else FAILED_NS
+
+
+def _key(objective: Objective) -> str:
+    """The key of the outcome in a line."""
+    return _DONE if objective.kind == "completion" else f"{objective.indicator}_ns"
+
+
+def _is_outcome(row: Mapping[str, Any]) -> bool:
+    """Whether a line has an outcome of any kind."""
+    names = (f"{kind}{quantile}_ns" for kind in ("", "delay_") for quantile in _QUANTILES)
+    return _DONE in row or any(name in row for name in names)
 
 
 def _time(row: Mapping[str, str], kind: str, objective: Objective, at: str) -> int:
@@ -151,7 +185,12 @@ def _time(row: Mapping[str, str], kind: str, objective: Objective, at: str) -> i
 
 
 def _record(row: dict[str, Any], objective: Objective, at: str, line: str) -> _Outcome:
-    key = f"{objective.indicator}_ns"
+    key = _key(objective)
+    if objective.kind == "completion":
+        if not isinstance(row.get(key), bool):
+            fix = "write true where the pod completed, false where it did not"
+            raise ConfigError("no outcome", where=at, value=row.get(key), fix=fix)
+        row = {**row, key: _done(is_done=row[key]), f"quiet_{key}": DONE_NS}
     given = {
         "session": row.get("session", ""),
         "features": row.get("features"),

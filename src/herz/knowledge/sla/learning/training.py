@@ -2,7 +2,8 @@
 
 The distribution of log(indicator / quiet indicator) is learned at several targets at once: each
 outcome is asked of every target whether it keeps it, with the target as one more input in which
-the odds may only rise. So one model answers for all targets, and never contradicts itself.
+the odds may only rise. So one model answers for all targets, and never contradicts itself. Latency
+and delay are learned so; a completion has one target, and the model is a plain classifier.
 
 1. The line: logistic regression on the anchors and the target. It goes on beyond what was seen.
 2. The forest: xgboost, from the line's answer on. How many rounds is chosen by the loss on inner
@@ -98,7 +99,7 @@ def train(data: Dataset, objective: Objective, *, by: str = "session") -> Model:
     fitted = fit_parts(data, targets, quiet, judged.rounds)
     kept = data.kept(objective.target_ns)
     body = Body(
-        kind="latency",
+        kind=objective.kind,
         feature_set=data.feature_set,
         features=data.specs,
         scope=_scope(data, targets, judged.reach),
@@ -374,7 +375,12 @@ def _loss(labels: Floats, odds: Floats, shares: Floats) -> float:
 
 
 def ratios_learned(objective: Objective, quiet: int) -> list[int]:
-    """The targets, as ratios: around the objective's, half a doubling apart."""
+    """The targets, as ratios: around the objective's, half a doubling apart.
+
+    A pod completes or does not: of a completion there is one target, at ratio 0.
+    """
+    if objective.kind == "completion":
+        return [0]
     middle = log_of(objective.target_ns) - log_of(quiet)
     return [middle + step * log_of(2) // 2 for step in TARGETS]
 

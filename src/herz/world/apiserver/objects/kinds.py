@@ -259,6 +259,14 @@ KINDS: tuple[Kind, ...] = (
     _own("clustertopologies", "ClusterTopology"),
     _own("consistencypolicies", "ConsistencyPolicy"),
     _own("nodesignals", "NodeSignals"),
+    Kind(
+        HERZ_GROUP,
+        "v1alpha1",
+        "serviceprofiles",
+        "ServiceProfile",
+        # No status of its own: what was learned is applied as one file.
+        has_generation=True,
+    ),
     _own("slaclasses", "SLAClass"),
     _own("topologypolicies", "TopologyPolicy"),
     _own("weightrules", "WeightRule"),

@@ -9,7 +9,7 @@ arrived.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from herz.model.service_levels import NodeSignals, NodeSignalsStatus
 from herz.world.sim.cluster import Cluster, Fate
 from herz.world.sim.engine import Engine, Rank
 from herz.world.sim.promises.curves import Floats
-from herz.world.sim.promises.truth import LOADS, Counts, Truth
+from herz.world.sim.promises.truth import LOADS, SLOW_JOB, Counts, Service, Truth
 from herz.world.sim.result import PromiseResult
 from herz.world.sim.tables import TruthTable
 from herz.world.sim.units import span_ns
@@ -43,8 +43,9 @@ class Outcome(NamedTuple):
         service: its key.
         class_name: of its promise.
         features: the row (`herz.knowledge.sla.state.NAMES`).
-        ratio_bp: measured P99 over the quiet P99, in basis points.
-        target_bp: the target over the quiet P99.
+        ratio_bp: measured P99 over the quiet P99, in basis points; 0 of a job.
+        target_bp: the target over the quiet P99; 0 of a job.
+        is_done: of a job, whether it ended in time.
     """
 
     minute: int
@@ -53,6 +54,7 @@ class Outcome(NamedTuple):
     features: tuple[int, ...]
     ratio_bp: int
     target_bp: int
+    is_done: bool = False
 
 
 class Monitor:
@@ -100,10 +102,13 @@ class Monitor:
         self._rows_before: tuple[Counts, dict[tuple[int, int], tuple[int, ...]]] | None = None
         # Speeds of jobs that run: the sum of their slowdowns, and of how many minutes.
         self._jobs: dict[str, tuple[float, int]] = {}
+        # By job, the minute in which it was first seen, and the row as it was then.
+        self._begun: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._is_collecting = is_collecting
         self.outcomes: list[Outcome] = []
         self._windows = self._broken = self._pod_minutes = self._judged = 0
         self._by_service: dict[str, int] = {}
+        self._by_class: dict[str, tuple[int, int]] = {}
         self._cpu = 0.0
         engine.at(self._every_ns, Rank.NODE, self._measure)
         engine.at(MINUTE_NS, Rank.NODE, self._judge)
@@ -132,26 +137,42 @@ class Monitor:
 
     def result(self) -> PromiseResult:
         """What became of the promises."""
-        jobs = completed = 0
+        ends = [is_done for _, _, is_done in self._ends()]
+        by_class = dict(self._by_class)
+        for _, service, is_done in self._ends():
+            _count(by_class, service.class_name, is_broken=not is_done)
+        return PromiseResult(
+            windows=self._windows,
+            broken=self._broken,
+            by_service=dict(sorted(self._by_service.items())),
+            by_class=dict(sorted(by_class.items())),
+            jobs=len(ends),
+            completed=sum(ends),
+            bound_pod_seconds=self._pod_minutes * 60,
+            cpu_basis_points=int(self._cpu * WHOLE) // max(self._judged, 1),
+        )
+
+    def job_outcomes(self) -> list[Outcome]:
+        """What came of the jobs that were to end before the run did, by the rows they began on."""
+        return [
+            Outcome(minute, one.key, one.class_name, features, 0, 0, is_done)
+            for uid, one, is_done in self._ends()
+            if uid in self._begun
+            for minute, features in (self._begun[uid],)
+        ]
+
+    def _ends(self) -> Iterator[tuple[str, Service, bool]]:
+        """The jobs that were to end before the run did, and whether each did so in time."""
         for uid, pod in self._cluster.pods.items():
             service = self._service_of(uid)
             if service is None or self.truth.services[service].target_ns:
                 continue
             if pod.arrival.run_ns is None or pod.arrived_ns + pod.arrival.run_ns * 2 > self._end_ns:
                 continue
-            jobs += 1
             total, minutes = self._jobs.get(uid, (0.0, 0))
-            is_slow = minutes > 0 and total > 1.8 * minutes
-            completed += pod.fate is Fate.COMPLETED and not is_slow
-        return PromiseResult(
-            windows=self._windows,
-            broken=self._broken,
-            by_service=dict(sorted(self._by_service.items())),
-            jobs=jobs,
-            completed=completed,
-            bound_pod_seconds=self._pod_minutes * 60,
-            cpu_basis_points=int(self._cpu * WHOLE) // max(self._judged, 1),
-        )
+            is_slow = minutes > 0 and total > SLOW_JOB * minutes
+            is_done = pod.fate is Fate.COMPLETED and not is_slow
+            yield uid, self.truth.services[service], is_done
 
     # ---- what agents see ------------------------------------------------------------------
 
@@ -263,6 +284,7 @@ class Monitor:
                 if not service.target_ns:
                     continue
                 self._windows += 1
+                _count(self._by_class, service.class_name, is_broken=bool(broken[number]))
                 if broken[number]:
                     self._broken += 1
                     known = self._by_service.get(service.key, 0)
@@ -270,9 +292,9 @@ class Monitor:
             self._judged += 1
             self._cpu += float((used[0] * truth.capacity[0]).sum() / truth.capacity[0].sum())
             self._pod_minutes += int(counts.sum())
-        self._follow_jobs(busy)
+        come = self._follow_jobs(busy)
         if self._is_collecting:
-            self._collect(minute, counts, truth.ratios(busy))
+            self._collect(minute, counts, truth.ratios(busy), come)
         if engine.now_ns + MINUTE_NS <= self._end_ns:
             engine.at(engine.now_ns + MINUTE_NS, Rank.NODE, self._judge)
 
@@ -287,30 +309,40 @@ class Monitor:
         }
         return {one for one in waits if one is not None}
 
-    def _follow_jobs(self, busy: Floats) -> None:
+    def _follow_jobs(self, busy: Floats) -> dict[str, tuple[int, int]]:
+        """Add this minute up; the jobs that were not seen before, with their place."""
+        come = {}
         slow = busy / self.truth.busy[:, None]
         for name, row in self._rows.items():
             node = self._cluster.nodes.get(name)
             for uid in () if node is None else node.room.holders:
                 service = self._service_of(uid)
                 if service is not None and not self.truth.services[service].target_ns:
+                    if uid not in self._jobs:
+                        come[uid] = (service, row)
                     total, minutes = self._jobs.get(uid, (0.0, 0))
                     self._jobs[uid] = (total + float(slow[service, row]), minutes + 1)
+        return come
 
-    def _collect(self, minute: int, counts: Counts, ratios: Floats) -> None:
+    def _collect(
+        self, minute: int, counts: Counts, ratios: Floats, come: dict[str, tuple[int, int]]
+    ) -> None:
         if self._rows_before is not None:
             for (service, row), features in self._rows_before[1].items():
-                if counts[service, row]:
-                    one = self.truth.services[service]
+                one = self.truth.services[service]
+                if counts[service, row] and one.target_ns:
                     quiet_ns = int(self.truth.quiet_ns[service])
                     ratio = self._noisy(int(ratios[service, row] * WHOLE))
                     target = one.target_ns * WHOLE // quiet_ns
                     self.outcomes.append(
                         Outcome(minute, one.key, one.class_name, features, ratio, target)
                     )
-        self._rows_before = (counts, self._features(counts))
+        rows = self._features(counts)
+        self._begun.update((uid, (minute, rows[place])) for uid, place in come.items())
+        self._rows_before = (counts, rows)
 
     def _features(self, counts: Counts) -> dict[tuple[int, int], tuple[int, ...]]:
+        """By (service, node) where there are pods: the row as agents know it."""
         signals = {name: np.array(values, np.int64) for name, values in self._signals.items()}
         expected = {}
         for name in LOADS:
@@ -321,11 +353,10 @@ class Monitor:
             expected[name] = total
         node = state.node_features(signals, expected, *self._requested())
         found = {}
-        for number, service in enumerate(self.truth.services):
-            if service.target_ns:
-                rows = state.with_service(node, self._traits[number])
-                for row in np.flatnonzero(counts[number]):
-                    found[number, int(row)] = tuple(rows[row].tolist())
+        for number in range(len(self.truth.services)):
+            rows = state.with_service(node, self._traits[number])
+            for row in np.flatnonzero(counts[number]):
+                found[number, int(row)] = tuple(rows[row].tolist())
         return found
 
     def _requested(self) -> tuple[dict[str, Counts], dict[str, Counts]]:
@@ -338,3 +369,8 @@ class Monitor:
     def _service_of(self, uid: str) -> int | None:
         pod = self._cluster.pods[uid].pod
         return self._index.get(f"{pod.metadata.namespace}/{pod.metadata.labels.get('app', '')}")
+
+
+def _count(by_class: dict[str, tuple[int, int]], name: str, *, is_broken: bool) -> None:
+    broken, judged = by_class.get(name, (0, 0))
+    by_class[name] = (broken + is_broken, judged + 1)

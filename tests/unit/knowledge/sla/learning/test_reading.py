@@ -11,7 +11,7 @@ import pytest
 
 from herz.errors import ConfigError
 from herz.knowledge.sla.features import MISSING
-from herz.knowledge.sla.learning.dataset import FAILED_NS, parse_objective
+from herz.knowledge.sla.learning.dataset import DONE_NS, FAILED_NS, parse_objective
 from herz.knowledge.sla.learning.interference import family_of, read_interference
 from herz.knowledge.sla.learning.tables import read_csv, read_records
 from tests.support.promises import OBJECTIVE, as_csv, interference_rows
@@ -119,7 +119,11 @@ def test_bad_runs_are_refused_with_their_place(problem: str, change: Callable[[R
 
 
 @pytest.mark.parametrize(
-    "text", ["", "p99_ms", "p99_ms<1", "p42_ms<=1", "p99_ms<=0", "p99_ns<=0.5"]
+    "text",
+    [
+        *("", "p99_ms", "p99_ms<1", "p42_ms<=1", "p99_ms<=0", "p99_ns<=0.5", "delay_ms<=1"),
+        *("completion<=0.9", "completion>=0", "completion>=0.0", "completion>=1.1"),
+    ],
 )
 def test_objectives_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="not an objective"):
@@ -129,11 +133,31 @@ def test_objectives_that_are_none_are_refused(text: str) -> None:
 def test_objective_is_exact() -> None:
     assert parse_objective("p99_ms <= 0.1").target_ns == 100_000
     assert parse_objective("p95_s<=2").indicator == "p95"
+    late = parse_objective("delay_p99_s<=2")
+    assert (late.kind, late.indicator, late.target_ns) == ("delay", "delay_p99", 2 * 10**9)
+    jobs = parse_objective("completion >= 0.995")
+    assert (jobs.kind, jobs.indicator, jobs.target_ns) == ("completion", "completed", DONE_NS)
 
 
 # ---- csv and records ------------------------------------------------------------------------
 
 TABLE = "session,group,p99_us,quiet_p99_us,load,wait\n a,g,1500,200,10,0.5\nb,g,900,200,20,\n"
+
+
+def test_table_of_pods_that_were_to_complete() -> None:
+    text = "session,completed,wait\na,1,0.5\nb,0,0.7\n"
+    found = read_csv(text, "t.csv", parse_objective("completion>=0.99"))
+    assert found.latency_ns.tolist() == [DONE_NS, FAILED_NS]
+    assert found.quiet_ns.tolist() == [DONE_NS, DONE_NS]
+    assert [spec.name for spec in found.specs] == ["wait"]
+    with pytest.raises(ConfigError, match=r"t\.csv:3 column completed: no outcome"):
+        read_csv(text.replace("b,0", "b,no"), "t.csv", parse_objective("completion>=0.99"))
+
+
+def test_load_tests_have_latencies_only() -> None:
+    text = as_csv(interference_rows(1))
+    with pytest.raises(ConfigError, match="latencies only"):
+        read_interference(text, "made.csv", parse_objective("delay_p99_ms<=1"))
 
 
 def test_table_columns_are_features_unless_they_are_known() -> None:

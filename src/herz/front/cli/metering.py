@@ -1,0 +1,237 @@
+"""`herz run --metrics`: samples of nodes go in, outcomes come back, and models are judged by them.
+
+One task beside the driver's. Whatever the source of metrics does, scheduling goes on: what is not
+measured is missing, and the rules about promises say so by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from herz import signals
+from herz.commit.audit.journaled import Journaled
+from herz.config import Policies, Policy, read_plain
+from herz.errors import ConfigError
+from herz.feedback.adjust.drift import NAME, DriftWatch
+from herz.feedback.adjust.trials import Trial, Verdict, Watch
+from herz.feedback.observe.promises import Placement, PlacementOutcome, PromiseObserver
+from herz.front.cli.options import checked_name
+from herz.journaling import TRIAL
+from herz.knowledge.sla.classes import class_name, read_classes, resolve
+from herz.knowledge.sla.model import load
+from herz.knowledge.sla.state import SIGNALS
+from herz.model.objects import Namespace, Node, Pod, SLAClass
+from herz.model.service_levels import SLAClassSpec
+from herz.place.plugins.sla_classes import SLAClasses
+from herz.profiles import profiles_of
+from herz.promoting import kind_of
+from herz.world.kube.driver import Driver
+from herz.world.prometheus.client import Prometheus, Settings
+from herz.world.prometheus.source import Kept, Source
+from herz.world.prometheus.source import Pod as Watched
+
+ACTOR: Final = "herz adjust"
+_log = logging.getLogger("herz.metrics")
+
+
+def metrics_settings(given: str | None) -> Settings | None:
+    """The settings of a file; None where none is named.
+
+    Raises:
+        ConfigError: it is not there, or something in it is not allowed.
+    """
+    if given is None:
+        return None
+    name = checked_name(given, option="--metrics")
+    try:
+        found = msgspec.convert(read_plain(Path(name)), Settings)
+    except msgspec.ValidationError as error:
+        what, _, at = str(error).partition(" - at ")
+        place = at.strip("`").removeprefix("$.")
+        fix = "see docs/reference/sla.md"
+        raise ConfigError(what, where=f"{name} {place}".rstrip(), fix=fix) from error
+    found.check(name, SIGNALS)
+    return found
+
+
+class Metering:
+    """Samples, outcomes and trials of one live scheduler.
+
+    Args:
+        source: where measurements come from.
+        driver: of the scheduler.
+        machine: the machine, in its journal.
+        observer: has seen its records.
+        policy: names the classes that are no objects.
+        judged: how many trials were judged in the journal.
+        tell: shows a person what happens.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        driver: Driver,
+        machine: Journaled,
+        observer: PromiseObserver,
+        policy: Policy | Policies,
+        judged: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._source, self._driver, self._machine = source, driver, machine
+        self._observer, self._tell = observer, tell
+        self._known = _classes(policy)
+        self._judged = judged
+        self._windows: dict[str, int] = {}
+        self._told: dict[str, str] = {}
+        self._judge: Trial | Watch | None = None
+        self._drift = DriftWatch()
+        observer.watch = self._placed
+        self._begin()
+
+    async def run(self, every_seconds: float) -> None:
+        """Measure and judge until it is cancelled."""
+        await self._driver.synced.wait()
+        while True:  # Bound: the driver's life.
+            await self.round(time.time())
+            await asyncio.sleep(every_seconds)
+
+    async def round(self, now_s: float) -> None:
+        """One sample of all nodes, and the outcomes of the windows that have ended."""
+        nodes = {one.metadata.name for one in self._driver.known(Node)}
+        for sample in await self._source.sample(nodes):
+            self._driver.applied(sample, ())
+        for name, pods in sorted(self._pods().items()):
+            spec = self._spec(name)
+            if not isinstance(spec, SLAClassSpec):
+                continue
+            window = int(now_s) // spec.window_seconds
+            if self._windows.setdefault(name, window) == window:
+                continue  # The window has not ended, or began before we did.
+            self._windows[name] = window
+            for kept in await self._source.outcomes(name, spec, pods):
+                self._take(kept, window)
+        self._show()
+
+    def _placed(self, placement: Placement) -> None:
+        """A placement: does what the model was asked look like what it learned from?"""
+        if placement.probability < 0 or (placement.abstained and not placement.beyond):
+            return  # No model was asked, or it lacked a value.
+        self._drift.add(placement.beyond)
+        for name in placement.beyond:
+            self._observer.counters[signals.PROMISES_BEYOND.format(feature=name)] += 1
+        self._observer.counters[signals.MODEL_DRIFT] = int(self._drift.drifted is not None)
+
+    def _take(self, kept: Kept, window: int) -> None:
+        outcome = self._observer.outcome(
+            kept.uid, window, is_kept=kept.is_kept, latency_ns=kept.latency_ns
+        )
+        if outcome is not None:
+            self._consider(outcome)
+
+    def _consider(self, outcome: PlacementOutcome) -> None:
+        """One more outcome for the model on trial; its verdict is carried out here."""
+        if self._judge is None:
+            return
+        verdict = self._judge.add(outcome)
+        force = self._machine.force
+        assert force is not None, "a machine with a trial has models"
+        if verdict.says in ("promote", "keep"):
+            self._judged += 1
+            number = f"{TRIAL} {self._judged}"
+            if verdict.says == "promote":
+                self._promote(force.candidate, f"{number}: {_figures(verdict)}")
+            else:
+                self._tell(f"{number} is over, the model stays: {_figures(verdict)}")
+                self._affirm(f"{number}, kept: {_figures(verdict)}")
+        elif verdict.says == "roll-back":
+            self._promote(force.candidate, f"rolled back: {_figures(verdict)}")
+            self._judge = None
+        elif verdict.says == "settled":
+            self._judge = None
+
+    def _promote(self, data: bytes, reason: str) -> None:
+        name = load(data).digest
+        self._enter(data, name, reason)
+        self._tell(f"model {name} is in force: {reason}")
+        self._drift.clear()
+        assert self._machine.force is not None, "it was just changed"
+        self._judge = Watch(self._machine.force.digest)
+
+    def _affirm(self, reason: str) -> None:
+        """Tell the journal that the candidate was judged, and what stays in force."""
+        force = self._machine.force
+        assert force is not None, "a machine with a trial has models"
+        kind = load(force.candidate).kind
+        for data in force.models:
+            if kind_of(data) == kind:
+                self._enter(data, load(data).digest, reason)
+        self._judge = None
+
+    def _enter(self, data: bytes, name: str, reason: str) -> None:
+        now_ns = self._driver.now_ns()
+        self._machine.promote(data, name=name, actor=ACTOR, reason=reason, time_ns=now_ns)
+
+    def _begin(self) -> None:
+        force = self._machine.force
+        if force is not None and force.candidate:
+            self._judge = Trial(force.digest, self._judged + 1)
+
+    def _pods(self) -> dict[str, list[Watched]]:
+        """The pods on nodes, by the class that they name."""
+        spaces = {one.metadata.name: one.metadata.labels for one in self._driver.known(Namespace)}
+        found: dict[str, list[Watched]] = {}
+        for pod in self._driver.known(Pod):
+            meta = pod.metadata
+            name = class_name(meta.labels, spaces.get(meta.namespace, {}))
+            if name and pod.is_assigned:
+                found.setdefault(name, []).append(Watched(meta.namespace, meta.name, meta.uid))
+        return found
+
+    def _spec(self, name: str) -> SLAClassSpec | str:
+        things = {one.metadata.name: one for one in self._driver.known(SLAClass)}
+        return resolve(name, things.get(name), self._known)
+
+    def _show(self) -> None:
+        """Say once what is wrong, and once that it is well again."""
+        problems = dict(self._source.problems)
+        drifted = self._drift.drifted
+        if drifted is not None:
+            problems["model"] = (
+                f"{NAME}: {100 * drifted.share:.0f} % of the last {drifted.placements} placements "
+                f"lie outside what was learned, most often in {', '.join(drifted.features)}"
+            )
+        for what in sorted({*problems, *self._told}):
+            said = problems.get(what, "")
+            if said.partition(":")[0] != self._told.get(what, "").partition(":")[0]:
+                self._tell(f"metrics, {what}: {said or 'well again'}")
+        self._told = problems
+
+
+def metering_source(settings: Settings) -> tuple[Prometheus, Source]:
+    """The server, which has to be closed, and what it says."""
+    server = Prometheus(settings)
+    return server, Source(server)
+
+
+def _classes(policy: Policy | Policies) -> Mapping[str, SLAClassSpec]:
+    found: dict[str, SLAClassSpec] = {}
+    for profile in profiles_of(policy):
+        for entry in profile.policy.plugins:
+            if entry.name == SLAClasses.name:
+                found.update(read_classes(entry.args.get("classes", {}), "classes"))
+    return found
+
+
+def _figures(verdict: Verdict) -> str:
+    low = "undefined" if verdict.low is None else f"{verdict.low:.5f}"
+    return (
+        f"Brier improvement {verdict.mean:.5f}, at least {low} (one-sided, error "
+        f"{verdict.error:g}), {verdict.outcomes} outcomes, {verdict.violations} violations"
+    )
