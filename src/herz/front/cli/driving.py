@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -20,8 +21,10 @@ from herz.config import Configuration, Policies, Policy
 from herz.errors import ConfigError
 from herz.front.cli.comparing import comparable
 from herz.front.cli.operating import Operations
+from herz.front.cli.options import Garbage
 from herz.journaling import continued, left_open
 from herz.ports import Machine
+from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
@@ -34,6 +37,8 @@ SCHEDULER_NAME: Final = "herz"
 """Whose pods are decided where nobody says: to be beside kube-scheduler is the safe beginning."""
 _EVENTS_IN_FLIGHT: Final = 8
 _READ_SECONDS: Final = 0.005
+
+_log = logging.getLogger("herz.garbage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class Live:
         tell: shows a person what happens.
         started: told once, when it schedules.
         operations: what its operators see.
+        garbage: when Python collects it.
         kinds: what is watched, if the server has it.
     """
 
@@ -124,6 +130,7 @@ class Live:
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
     operations: Operations
+    garbage: Garbage
     kinds: tuple[Watched, ...] = field(default=WATCHED)
 
 
@@ -139,6 +146,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         stack.push_async_callback(transport.closed)
         operations = settings.operations
         await stack.enter_async_context(operations.served())
+        stack.enter_context(operations.pauses.watched())
         version = await _until(
             discovery.reached(transport, settings.tell, waits=settings.waits), end
         )
@@ -178,6 +186,7 @@ async def _drive(
         settings.operations.guarded,
         settings.operations.metrics,
         partial(resolved, asked),
+        collector(settings.garbage),
     )
     settings.operations.watch(driver)
     with comparable(driver, settings.journal):
@@ -203,6 +212,20 @@ async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event)
         for task in (running, ending, synced):
             task.cancel()
         await asyncio.gather(running, ending, synced, return_exceptions=True)
+
+
+def collector(mode: Garbage) -> GarbageCollector:
+    """What decides when Python collects garbage; full collections are in the log."""
+    if mode is Garbage.DEFAULT:
+        return Automatic(freezes=True)
+    return BetweenSteps(told=_tell_full)
+
+
+def _tell_full(full: Full) -> None:
+    _log.info(
+        "full garbage collection (%s): %.0f ms, %s objects found, memory grown by %s %%",
+        *(full.why, full.took_ns / 1e6, full.found, full.percent),
+    )
 
 
 async def _until(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> ResultT | None:

@@ -21,6 +21,7 @@ from herz.errors import ConfigError
 from herz.front.cli.options import checked_name, parsed_integer
 from herz.front.logs import configure
 from herz.ports import Machine
+from herz.world.collecting import Pauses
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver
 from herz.world.kube.endpoints import (
@@ -212,8 +213,10 @@ class Operations:
         self._configz = msgspec.json.encode(configz)
         self._machine: Cycle | None = None
         self._driver: Driver | None = None
+        self.pauses = Pauses()
         self.metrics = Metrics(
-            time.time_ns, self._counters, self._pending, self._cached, self._incoming
+            *(time.time_ns, self._counters, self._pending, self._cached, self._incoming),
+            self.pauses,
         )
 
     def see(self, machine: Machine) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from herz.front.cli import run_options as options
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.options import Garbage, Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def run(
     tls_private_key_file: options.KeyFile = "",
     metrics_token_file: options.TokenFile = "",
     logging_format: options.LoggingFormat = "text",
+    collector: options.Collector = Garbage.BETWEEN_STEPS,
     while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
 ) -> int:
@@ -92,12 +93,16 @@ def run(
         tell=tell,
         started=lambda driver, version: _started(driver, version, what, folder, output),
         operations=shown,
+        garbage=collector,
     )
-    held = None
-    if while_open is not None:
-        held = parsed_integer(while_open, option="--while-open", low=3, high=1 << 20)
-    driving.until_signal(lambda end: driving.live(settings, end), held)
+    driving.until_signal(lambda end: driving.live(settings, end), _held(while_open))
     return 0
+
+
+def _held(while_open: str | None) -> int | None:
+    if while_open is None:
+        return None
+    return parsed_integer(while_open, option="--while-open", low=3, high=1 << 20)
 
 
 def _started(driver: Driver, version: str, what: Deciding, folder: Path, output: Output) -> None:
