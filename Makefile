@@ -28,7 +28,7 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
 .PHONY: help setup run simulate test check-macos e2e-real race tsan soak faults sim fuzz check lock docs fmt clean ci FORCE
-.PHONY: bench bench-live bench-runtime bench-sla
+.PHONY: bench bench-gc bench-live bench-runtime bench-sla
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
 help: ## Show this list
@@ -107,6 +107,9 @@ bench-sla: setup ## The closed loop: what becomes of promises under each policy,
 
 bench-live: setup ## Pods created to bound on a live cluster, beside a loop that decides nothing
 	$(RUN) -m bench.live
+
+bench-gc: setup ## What Python's garbage collector does to decisions, by setting; GC_OPTIONS=--write keeps the tables
+	$(RUN) -m bench.collecting $(GC_OPTIONS)
 
 fmt: setup ## Format and sort imports, Python and Rust
 	$(RUN) -m ruff check --select I --fix --quiet .

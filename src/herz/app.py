@@ -73,6 +73,7 @@ from herz.profiles import (
     starvation_terms,
     switched_off,
 )
+from herz.world.collecting import Automatic, GarbageCollector
 from herz.world.sim import catalogue
 from herz.world.sim.make import SCHEDULER_NAME
 from herz.world.sim.result import Summary, combine
@@ -219,6 +220,7 @@ def run_simulation(
     progress: Progress | None,
     sinks: Sequence[RecordSink] = (),
     wrap: Wrap | None = None,
+    garbage: Callable[[], GarbageCollector] = Automatic,
 ) -> Summary:
     """Simulate a scenario `runs` times, with seeds `seed`, `seed + 1` and so on.
 
@@ -233,6 +235,7 @@ def run_simulation(
         progress: told how far each run is.
         sinks: who else gets the records.
         wrap: puts each machine into something that drivers see in its place.
+        garbage: makes what decides when Python collects garbage.
 
     Raises:
         ConfigError: the scenario or the policy is not there, or wrong.
@@ -253,7 +256,7 @@ def run_simulation(
 
     return combine(
         [
-            simulate(loaded, machine, reference, number, progress)
+            simulate(loaded, machine, reference, number, progress, garbage())
             for number in range(seed, seed + runs)
         ]
     )

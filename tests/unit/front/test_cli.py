@@ -15,6 +15,7 @@ from herz import app, errors
 from herz.errors import AuditError, ConfigError, InvariantError, WorldError
 from herz.front.cli import main
 from herz.ports import Progress
+from herz.world.collecting import Automatic, BetweenSteps
 from herz.world.sim.result import Summary
 from tests.unit.front.samples import summary
 
@@ -60,8 +61,21 @@ def test_simulate_prints_a_table(engine: Engine, capsys: Captured) -> None:
     assert "note: 3 jobs were split" in out
 
 
+@pytest.mark.parametrize(
+    ("options", "kind"), [((), BetweenSteps), (("--collector", "default"), Automatic)]
+)
+def test_simulate_collects_garbage_between_steps_unless_asked_otherwise(
+    engine: Engine, options: tuple[str, ...], kind: type
+) -> None:
+    assert main(["simulate", *options]) == 0
+    make = engine.asked["garbage"]
+    assert callable(make)
+    assert isinstance(make(), kind)
+
+
 def test_simulate_without_options_asks_for_the_shop(engine: Engine) -> None:
     assert main(["simulate"]) == 0
+    del engine.asked["garbage"]
     assert engine.asked == {
         "scenario": "shop",
         "policy": "default",
@@ -77,6 +91,7 @@ def test_simulate_without_options_asks_for_the_shop(engine: Engine) -> None:
 def test_simulate_hands_every_option_over(engine: Engine, tmp_path: Path) -> None:
     options = ["--policy", "fgd", "--seed", "7", "--runs", "3", "--data", str(tmp_path)]
     assert main(["simulate", "openb", *options, "--list", "default", "--load", "1.3"]) == 0
+    del engine.asked["garbage"]
     assert engine.asked == {
         "scenario": "openb",
         "policy": "fgd",

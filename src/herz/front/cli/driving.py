@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -23,9 +24,11 @@ from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.comparing import comparable
 from herz.front.cli.metering import Metering, metering_source
 from herz.front.cli.operating import Operations
+from herz.front.cli.options import Garbage
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
 from herz.journaling import ORIGIN, continued, last_time, trials_judged
+from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
@@ -40,6 +43,8 @@ SCHEDULER_NAME: Final = "herz"
 """Whose pods are decided where nobody says: to be beside kube-scheduler is the safe beginning."""
 _EVENTS_IN_FLIGHT: Final = 8
 _READ_SECONDS: Final = 0.005
+
+_log = logging.getLogger("herz.garbage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class Live:
         tell: shows a person what happens.
         started: told once, when it schedules.
         operations: what its operators see.
+        garbage: when Python collects it.
         proving: who signs its journal; None: nobody does.
         kinds: what is watched, if the server has it.
         metrics: where nodes are measured; None: they are not.
@@ -132,6 +138,7 @@ class Live:
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
     operations: Operations
+    garbage: Garbage
     proving: Proving | None = None
     kinds: tuple[Watched, ...] = field(default=WATCHED)
     metrics: MetricsSettings | None = None
@@ -149,6 +156,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         stack.push_async_callback(transport.closed)
         operations = settings.operations
         await stack.enter_async_context(operations.served())
+        stack.enter_context(operations.pauses.watched())
         version = await _until(
             discovery.reached(transport, settings.tell, waits=settings.waits), end
         )
@@ -239,6 +247,7 @@ def _driver(
         settings.operations.guarded,
         settings.operations.metrics,
         partial(resolved, asked),
+        collector(settings.garbage),
     )
 
 
@@ -261,6 +270,20 @@ async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event)
         for task in (running, ending, synced):
             task.cancel()
         await asyncio.gather(running, ending, synced, return_exceptions=True)
+
+
+def collector(mode: Garbage) -> GarbageCollector:
+    """What decides when Python collects garbage; full collections are in the log."""
+    if mode is Garbage.DEFAULT:
+        return Automatic(freezes=True)
+    return BetweenSteps(told=_tell_full)
+
+
+def _tell_full(full: Full) -> None:
+    _log.info(
+        "full garbage collection (%s): %.0f ms, %s objects found, memory grown by %s %%",
+        *(full.why, full.took_ns / 1e6, full.found, full.percent),
+    )
 
 
 async def _until(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> ResultT | None:

@@ -25,6 +25,7 @@ from herz.front.cli.waiting import patiently
 from herz.front.logs import configure
 from herz.model.objects import Pod
 from herz.ports import Machine
+from herz.world.collecting import Pauses
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver
 from herz.world.kube.endpoints import (
@@ -221,14 +222,10 @@ class Operations:
         self._machine: Cycle | None = None
         self._driver: Driver | None = None
         self._more: tuple[Mapping[str, int], ...] = ()
+        self.pauses = Pauses()
         self.metrics = Metrics(
-            time.time_ns,
-            self._counters,
-            self._pending,
-            self._cached,
-            self._incoming,
-            self._evaluated,
-            self._running,
+            *(time.time_ns, self._counters, self._pending, self._cached, self._incoming),
+            *(self._evaluated, self._running, self.pauses),
         )
         self.metrics.registry.register(Exposed(lambda: shown(self._proof, self._now_ns)))
         self._proof: AuditGuarded | None = None

@@ -29,6 +29,13 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+class Garbage(StrEnum):
+    """When Python collects garbage."""
+
+    BETWEEN_STEPS = "between-steps"
+    DEFAULT = "default"
+
+
 def parsed_seed(text: str) -> int:
     """The seed.
 

@@ -11,7 +11,7 @@ import typer
 
 from herz.front.cli import run_options as options
 from herz.front.cli.journals import journal_at
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.options import Garbage, Output, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def run(
     tls_private_key_file: options.KeyFile = "",
     metrics_token_file: options.TokenFile = "",
     logging_format: options.LoggingFormat = "text",
+    collector: options.Collector = Garbage.BETWEEN_STEPS,
     while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
     output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
 ) -> int:
@@ -103,6 +104,7 @@ def run(
         tell=tell,
         started=lambda driver, version: _started(driver, version, what, kept, output),
         operations=shown,
+        garbage=collector,
         proving=proving.proving(key, passphrase_file, trust, proof_mode),
         metrics=metering.metrics_settings(metrics),
     )

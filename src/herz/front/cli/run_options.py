@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from herz.front.cli.journals import ENVIRONMENT, FORM
+from herz.front.cli.options import Garbage
 
 _Text = str | None
 Kubeconfig = Annotated[
@@ -95,4 +96,5 @@ KeyFile = Annotated[str, typer.Option("--tls-private-key-file", metavar="FILE", 
 TokenFile = Annotated[
     str, typer.Option(metavar="FILE", help="What clients of /metrics and /configz must bear.")
 ]
+Collector = Annotated[Garbage, typer.Option(help="When Python collects garbage.")]
 LoggingFormat = Annotated[str, typer.Option(metavar="text|json", help="Form of the log.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ from herz.front.atomic import checked_target, write_whole
 from herz.front.cli.audit_keys import PassphraseFd, PassphraseFile, secret
 from herz.front.cli.journals import FORM, new_journal
 from herz.front.cli.options import (
+    Garbage,
     Output,
     checked_data,
     checked_name,
@@ -31,13 +33,18 @@ from herz.front.cli.options import (
 )
 from herz.front.cli.printing import print_answer
 from herz.front.cli.progress import shown_progress
+from herz.front.cli.run_options import Collector
 from herz.front.report import render
 from herz.front.trusting import log_signer
 from herz.journaling import Resumption, written
+from herz.world.collecting import Automatic, BetweenSteps, GarbageCollector
 from herz.world.sim.result import Summary
 from herz.world.store.where import Where
 
 STATE_EVERY_MAX = 10**9
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on in the journal of the same run, after a kill.")
+]
 
 EXAMPLE = """Examples:
 
@@ -91,30 +98,29 @@ def simulate(
     state_every: Annotated[
         str, typer.Option(metavar="N", help="Decisions from one state to the next in it.")
     ] = str(STATE_EVERY),
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on in the journal of the same run, after a kill.")
-    ] = False,
+    resume: Resume = False,
     key: Annotated[
         str | None, typer.Option(metavar="FILE", help="Sign its checkpoints with this log's keys.")
     ] = None,
     passphrase_file: PassphraseFile = None,
     passphrase_fd: PassphraseFd = None,
+    collector: Collector = Garbage.BETWEEN_STEPS,
 ) -> None:
     """Run a scenario in virtual time: the same code that drives a live cluster."""
     target = None if report is None else checked_target(report, option="--report")
-    count = parsed_runs(runs)
+    count, checked = parsed_runs(runs), checked_name(policy, option="--policy")
     every = parsed_integer(state_every, option="--state-every", low=1, high=STATE_EVERY_MAX)
     where = None if journal is None else new_journal(journal, count)
     signer = _signer(key, where, passphrase_file, passphrase_fd)
     again = _resumption(where) if resume else None
-    check = check_start(app.load_policies(checked_name(policy, option="--policy")))
+    check = check_start(app.load_policies(checked))
     with (
         shown_progress(is_table=output is Output.TABLE) as progress,
         nullcontext() if where is None else _written(where, every, signer, again, check) as wrap,
     ):
         summary = app.run_simulation(
             scenario=checked_name(scenario, option="SCENARIO"),
-            policy=checked_name(policy, option="--policy"),
+            policy=checked,
             seed=parsed_seed(seed),
             runs=count,
             data=None if data is None else checked_data(data),
@@ -122,11 +128,23 @@ def simulate(
             load=None if load is None else parsed_load(load),
             progress=progress,
             wrap=wrap,
+            garbage=_MAKERS[collector],
         )
     if target is not None:
         # Before the answer is printed: a failed write must not follow a printed success.
         write_whole(target, render(summary))
     _print(summary, target, where, output, again)
+
+
+def _between_steps() -> GarbageCollector:
+    # A scenario's load leaves next to nothing, which is not worth a full collection each run.
+    return BetweenSteps(is_loaded=False)
+
+
+_MAKERS: Mapping[Garbage, Callable[[], GarbageCollector]] = {
+    Garbage.BETWEEN_STEPS: _between_steps,
+    Garbage.DEFAULT: Automatic,
+}
 
 
 def _resumption(where: Where | None) -> Resumption:

@@ -9,7 +9,6 @@ It knows a `Machine`, and not what is in it.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import random
@@ -29,6 +28,7 @@ from herz.model.events import (
 )
 from herz.model.objects import KubernetesObject, Pod
 from herz.ports import Deferring, Machine
+from herz.world.collecting import Automatic, GarbageCollector
 from herz.world.kube.effects import Writer
 from herz.world.kube.informer import Informer
 from herz.world.kube.kinds import Watched
@@ -135,6 +135,7 @@ class Driver:
         leading: whether this replica may act.
         observer: told of what it does, for metrics.
         first: what is to be told of the pods that are there, by uid, before anything is decided.
+        garbage: told when garbage may be collected; None: Python decides.
     """
 
     def __init__(
@@ -146,8 +147,10 @@ class Driver:
         leading: Leading | None = None,
         observer: Observer | None = None,
         first: Callable[[Mapping[str, Pod], int], Sequence[WorldEvent]] = _nothing,
+        garbage: GarbageCollector | None = None,
     ) -> None:
         self._machine = machine
+        self._garbage = garbage or Automatic(freezes=True)
         self._first = first
         self._transport = transport
         self._settings = settings
@@ -262,6 +265,8 @@ class Driver:
             self.writer.cancel()
             self.posting.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self.synced.is_set():
+                self._garbage.end()
 
     def stop(self) -> None:
         """Decide nothing more; finish or confirm what is under way; then `run` returns."""
@@ -286,9 +291,7 @@ class Driver:
             }
             for event in self._first(found, self.now_ns()):
                 self._apply(event)
-            # What was loaded stays: no collection looks at it again.
-            gc.collect()
-            gc.freeze()
+            self._garbage.begin()
             _log.info("synced: %s", self._inventory())
             self.synced.set()
             self._turn.set()
@@ -364,6 +367,7 @@ class Driver:
                 await self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
             for _ in range(TURNS):
                 await asyncio.sleep(0)
+            self._garbage.between(is_idle=not (self._machine.ready or self.writer.pending))
         await self._finish()
 
     async def _rest(self) -> None:

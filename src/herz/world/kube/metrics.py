@@ -8,6 +8,7 @@ and what is proven cannot differ; the machine's own counters are read when someb
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from typing import Final, Protocol
 
 from prometheus_client import (
@@ -18,10 +19,16 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from herz.model.record import Decided, Record
+from herz.world.collecting import BUCKETS, Pauses
 
 # kube-scheduler shows no time of creation beside each counter.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -84,6 +91,7 @@ class Metrics:
         incoming: how many pods came into a queue, by queue and event.
         evaluated: how many decisions each rule had a say in, by rule, extension point and profile.
         running: what is under way at once, by kube-scheduler's names of operations.
+        pauses: of the garbage collector.
     """
 
     def __init__(
@@ -95,10 +103,13 @@ class Metrics:
         incoming: Callable[[], Mapping[tuple[str, str], int]] = dict,
         evaluated: Callable[[], Mapping[tuple[str, str, str], int]] = dict,
         running: Callable[[], Mapping[str, int]] = dict,
+        pauses: Pauses | None = None,
     ) -> None:
         self._clock = clock
         self.registry = registry = CollectorRegistry()
-        registry.register(_Read(counters, pending, cached, incoming, evaluated, running))
+        registry.register(
+            _Read(counters, pending, cached, incoming, evaluated, running, pauses or Pauses())
+        )
         self._attempts = Counter(
             "scheduler_schedule_attempts",
             "Attempts to schedule a pod, by result.",
@@ -140,9 +151,8 @@ class Metrics:
         self._listed: dict[str, int] = {}
 
     def _rules(self, registry: CollectorRegistry) -> None:
-        self._preemptions = Counter(
-            "scheduler_preemption_attempts", "Preemptions.", registry=registry
-        )
+        name = "scheduler_preemption_attempts"
+        self._preemptions = Counter(name, "Preemptions.", registry=registry)
         self._victims = Histogram(
             "scheduler_preemption_victims",
             "Victims of a preemption.",
@@ -314,10 +324,12 @@ class _Read:
         incoming: Callable[[], Mapping[tuple[str, str], int]],
         evaluated: Callable[[], Mapping[tuple[str, str, str], int]],
         running: Callable[[], Mapping[str, int]],
+        pauses: Pauses,
     ) -> None:
         self._incoming = incoming
         self._evaluated = evaluated
         self._running = running
+        self._pauses = pauses
         self._counters = counters
         self._pending = pending
         self._cached = cached
@@ -357,7 +369,28 @@ class _Read:
         )
         for operation, count in self._running().items():
             running.add_metric((operation,), count)
-        return (pending, cache, came, asked, running, *_families(self._counters()))
+        own = (*_collections(self._pauses), *_families(self._counters()))
+        return (pending, cache, came, asked, running, *own)
+
+
+def _collections(pauses: Pauses) -> Iterable[Metric]:
+    took = HistogramMetricFamily(
+        "herz_garbage_collection_duration_seconds",
+        "How long a collection of garbage stopped everything, by generation.",
+        labels=("generation",),
+    )
+    found = CounterMetricFamily(
+        "herz_garbage_objects_found",
+        "Objects in cycles that nothing referred to, by generation.",
+        labels=("generation",),
+    )
+    for generation, counts in enumerate(pauses.counts):
+        labels = (str(generation),)
+        bounds = (*(str(float(bound)) for bound in BUCKETS), "+Inf")
+        buckets = list(zip(bounds, accumulate(counts), strict=True))
+        took.add_metric(labels, buckets, pauses.sum_ns[generation] / SECOND_NS)
+        found.add_metric(labels, pauses.found[generation])
+    return (took, found)
 
 
 def _families(counters: Mapping[str, int]) -> Iterable[Metric]:

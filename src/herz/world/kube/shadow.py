@@ -7,7 +7,6 @@ the pod as it was before, decides it alone, takes its decision back, and is told
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import time
 from collections import Counter
@@ -38,6 +37,7 @@ from herz.model.objects import (
 )
 from herz.model.record import Candidate, Record
 from herz.ports import Machine, RecordSink
+from herz.world.collecting import Automatic
 from herz.world.kube.informer import Informer
 from herz.world.kube.kinds import Watched
 from herz.world.kube.transport import Transport
@@ -144,8 +144,8 @@ class Shadow(RecordSink):
                 while not informer.is_synced:
                     self._changed.clear()
                     await self._changed.wait()
-            gc.collect()
-            gc.freeze()
+            # What was loaded stays: no collection looks at it again.
+            Automatic(freezes=True).begin()
             self.synced.set()
 
     def append(self, record: Record, canonical: bytes, digest: bytes) -> None:

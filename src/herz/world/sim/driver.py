@@ -23,6 +23,7 @@ from herz.model.events import (
 )
 from herz.model.objects import Pod, PodDisruptionBudget
 from herz.ports import Machine, Progress
+from herz.world.collecting import Automatic, GarbageCollector
 from herz.world.sim.apiserver import ApiServer
 from herz.world.sim.checkers import DecisionSink, History, Referee
 from herz.world.sim.churn import Churn
@@ -70,6 +71,7 @@ class Driver:
         machine: the scheduler.
         sinks: the digest, the verdicts and the decisions, which the machine's records go to.
         progress: told how far the run is; may be None.
+        garbage: told when garbage may be collected; None: Python decides.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Driver:
         machine: Machine,
         sinks: tuple[DigestSink, VerdictSink, DecisionSink],
         progress: Progress | None = None,
+        garbage: GarbageCollector | None = None,
     ) -> None:
         # One seed, three generators: what comes must not depend on how often faults were drawn.
         master = random.Random(seed)
@@ -121,6 +124,7 @@ class Driver:
         self._machine = machine
         self._sinks = sinks
         self._progress = progress
+        self._garbage = garbage or Automatic()
         self._history = History(scenario.name, seed, scenario.limits.history_max)
         self._decisions = sinks[2]
         self._referee = Referee(
@@ -149,6 +153,16 @@ class Driver:
                 machine never meets.
         """
         self._open()
+        self._garbage.begin()
+        try:
+            stopped = self._drive()
+            self._close(stopped)
+        finally:
+            self._garbage.end()
+        return stopped
+
+    def _drive(self) -> str:
+        """From one instant to the next; why it ended."""
         engine, limits = self.engine, self.scenario.limits
         stopped, rounds = "", 0
         # Bound: `steps_max` and `time_ns_max`, checked in `_step` and here.
@@ -166,7 +180,6 @@ class Driver:
             else:
                 self._pass_time(next_ns)
                 engine.advance(next_ns)
-        self._close(stopped)
         return stopped
 
     def event_counts(self) -> dict[str, int]:
@@ -287,6 +300,7 @@ class Driver:
             effects = self._step(now_ns)
             for effect in effects:
                 self._carry_out(effect)
+            self._garbage.between()
             next_ns = engine.next_ns
             if next_ns is not None and next_ns <= now_ns:
                 engine.advance(now_ns)

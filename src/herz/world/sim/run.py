@@ -5,6 +5,7 @@ from __future__ import annotations
 from herz.errors import ConfigError
 from herz.model.record import PolicyReference
 from herz.ports import MachineFactory, Progress
+from herz.world.collecting import GarbageCollector
 from herz.world.sim.checkers import DecisionSink
 from herz.world.sim.collect import (
     VerdictSink,
@@ -24,6 +25,7 @@ def simulate(
     policy: PolicyReference,
     seed: int,
     progress: Progress | None = None,
+    garbage: GarbageCollector | None = None,
 ) -> RunResult:
     """Run the scenario to its end.
 
@@ -33,6 +35,7 @@ def simulate(
         policy: named in the result.
         seed: of the world's randomness and of the machine's tie key.
         progress: told how far the run is.
+        garbage: told when garbage may be collected; None: Python decides.
 
     Raises:
         ConfigError: the seed is negative, or the scenario's content is wrong.
@@ -43,7 +46,7 @@ def simulate(
     digest, verdicts, decisions = DigestSink(), VerdictSink(), DecisionSink()
     sinks = (digest, verdicts, decisions)
     machine = factory(seed, sinks)
-    driver = Driver(scenario, seed, machine, sinks, progress)
+    driver = Driver(scenario, seed, machine, sinks, progress, garbage)
     stopped = driver.run()
     return _result(driver, digest, verdicts, PolicyName.of(policy), seed, stopped)
 

@@ -94,6 +94,23 @@ class Plain:
         return effects
 
 
+class Garbage:
+    """Notes when collections may run."""
+
+    def __init__(self, machine: Plain) -> None:
+        self._machine = machine
+        self.moments: list[str] = []
+
+    def begin(self) -> None:
+        self.moments.append(f"begin, {len(self._machine.limits)} steps")
+
+    def between(self, *, is_idle: bool = False) -> None:
+        self.moments.append("idle" if is_idle else "busy")
+
+    def end(self) -> None:
+        self.moments.append("end")
+
+
 class Scene:
     """A driver, its machine, and a scripted server."""
 
@@ -104,7 +121,12 @@ class Scene:
         self.api = FakeApi(self._answer)
         self.left: list[Unresolved] = []
         first = partial(resolved, self.left)
-        self.driver = Driver(self.machine, self.api, kinds, Settings({"herz"}), first=first)
+        self.garbage = Garbage(self.machine)
+        self.driver = Driver(
+            *(self.machine, self.api, kinds, Settings({"herz"})),
+            first=first,
+            garbage=self.garbage,
+        )
         self.feeds: dict[str, Feed] = {}
 
     def _answer(self, asked: Request) -> Reply | NoAnswerError | None:
@@ -165,6 +187,21 @@ def test_12_nothing_is_decided_before_every_first_list_was_told() -> None:
         await scene.api.until(lambda: len(scene.binds()) == 2)
 
     play(work, pending("a"), pending("b"))
+
+
+def test_garbage_is_collected_after_the_first_lists_and_between_steps() -> None:
+    scenes: list[Scene] = []
+
+    async def work(scene: Scene) -> None:
+        scenes.append(scene)
+        for _ in range(2):
+            scene.feed()
+        await scene.api.until(lambda: len(scene.binds()) == 2 and "idle" in scene.garbage.moments)
+
+    play(work, pending("a"), pending("b"))
+    first, *between, last = scenes[0].garbage.moments
+    assert (first, last) == ("begin, 0 steps", "end")
+    assert {"busy", "idle"} == set(between)
 
 
 def test_18_pods_of_others_reach_the_machine_only_once_they_have_a_node() -> None:

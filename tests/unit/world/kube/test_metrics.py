@@ -17,6 +17,7 @@ from herz.model.record import (
     Rejection,
     Stage,
 )
+from herz.world.collecting import Pauses
 from herz.world.kube.metrics import GuardMetrics, Metrics
 
 SECOND = 1_000_000_000
@@ -63,6 +64,7 @@ class Told:
         self.pending = {"active": 2, "backoff": 1, "unschedulable": 0, "gated": 0}
         self.incoming = {("active", "UnscheduledPodAdd"): 3}
         self.evaluated = {("NodeResourcesFit", "Filter", "default-scheduler"): 7}
+        self.pauses = Pauses()
         self.metrics = Metrics(
             lambda: self.now,
             lambda: self.counters,
@@ -71,6 +73,7 @@ class Told:
             lambda: self.incoming,
             lambda: self.evaluated,
             lambda: {"binding": 4},
+            self.pauses,
         )
 
     def record(self, uid: str, decided: Decided, *plugins: str, repeats: int = 0) -> None:
@@ -214,3 +217,17 @@ def test_the_guard_measures_its_renewals() -> None:
     assert "herz_leader_term 4.0" in text
     assert "herz_lease_renewal_interval_seconds_sum 5.0" in text
     assert 'herz_lease_renewal_interval_seconds_bucket{le="3.0"} 2.0' in text
+
+
+def test_pauses_for_garbage_are_a_histogram_by_generation(told: Told) -> None:
+    told.pauses.counts[1][0] = 2
+    told.pauses.counts[1][-1] = 1
+    told.pauses.sum_ns[1], told.pauses.found[1] = 7 * SECOND, 5
+    name = "herz_garbage_collection_duration_seconds"
+    assert told.value(f"{name}_bucket", generation="1", le="0.0001") == 2
+    assert told.value(f"{name}_bucket", generation="1", le="5.0") == 2
+    assert told.value(f"{name}_bucket", generation="1", le="+Inf") == 3
+    assert told.value(f"{name}_sum", generation="1") == 7
+    assert told.value(f"{name}_count", generation="1") == 3
+    assert told.value(f"{name}_count", generation="2") == 0
+    assert told.value("herz_garbage_objects_found_total", generation="1") == 5
