@@ -28,6 +28,7 @@ WIRING: Final = (
     "preempting.py",
     "profiles.py",
     "promising.py",
+    "promoting.py",
 )
 """The sources from which a decision follows."""
 LOCKED: Final = ("msgspec", "numpy", "pyyaml")

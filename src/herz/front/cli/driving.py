@@ -28,6 +28,7 @@ from herz.front.cli.options import Garbage
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
 from herz.journaling import ORIGIN, continued, last_time, trials_judged
+from herz.ports import Machine
 from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings

@@ -75,7 +75,9 @@ def run(
     where = (None if kubeconfig is None else Path(kubeconfig), context)
     if shadow or pods is not None:
         given = {
-            **{"--journal": journal, "--key": key, "--metrics": metrics},
+            "--journal": journal,
+            "--key": key,
+            "--metrics": metrics,
             "--leader-elect": leader_elect or None,
         }
         asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
