@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from herz.commit.audit import grouped
 from herz.commit.audit.checkpoint import parse_signed
 from herz.commit.audit.entry import Erasure, Step, encode, opened, seal
 from herz.commit.audit.log import Log
@@ -150,6 +151,38 @@ def test_with_another_tree_the_checkpoint_still_finds_it(folder: Path, change: C
         problem = verified(folder).problem
         assert problem is not None, at
         assert problem.entry <= at + 1
+
+
+def contradicted(entry: Sealed) -> Sealed:
+    """The leaf and the salt of one entry with the payload of another, which is as canonical."""
+    kind, content = opened(entry)
+    if isinstance(content, Record):
+        return entry._replace(payload=encode(replace(content, tied=content.tied + 1)))
+    if kind is Kind.STEP:
+        return entry._replace(payload=encode(Step(limit=9, now_ns=9)))
+    return entry._replace(payload=entry.payload.replace(b'"time_ns":1', b'"time_ns":9'))
+
+
+@pytest.mark.parametrize("size", [1, 3, 256])
+def test_a_payload_that_its_leaf_does_not_commit_to_is_named_wherever_it_stands(
+    folder: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouped, "ENTRIES_MAX", size)
+    sound, tried = entries_of(folder), 0
+    for at, entry in enumerate(sound):
+        other = contradicted(entry)
+        if other == entry:
+            continue
+        tried += 1
+        forge(folder, [*sound[:at], other, *sound[at + 1 :]])
+        found = verified(folder)
+        assert found.problem is not None, at
+        assert (found.problem.entry, found.problem.last) == (at, at)
+        assert found.problem.what == "payload and salt are not what its leaf commits to"
+        assert found.size == at, "those before it were looked at"
+    assert tried > 8
+    forge(folder, sound)
+    assert verified(folder).problem is None
 
 
 def resigned(folder: Path, entries: Sequence[Sealed]) -> None:
