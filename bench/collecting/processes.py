@@ -12,7 +12,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,9 @@ def process(turns: Turns, mode: str) -> Iterator[Connection]:
     try:
         yield here
     finally:
-        here.send(None)
+        # One that has died is told of by who waited for its answer.
+        with suppress(BrokenPipeError):
+            here.send(None)
         worker.join()
 
 
