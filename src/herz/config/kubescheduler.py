@@ -116,7 +116,11 @@ def parse_configuration(data: bytes, rules: Rules, *, source: str) -> Configurat
         fix = "keep one document in the file"
         raise ConfigError("not one document", where=source, value=len(found), fix=fix)
     place = _Place(source, found[0])
-    content = _plain(found[0].value)
+    try:
+        content = _plain(found[0].value)
+    except ValueError as error:
+        fix = "write a number that fits into 64 bits"
+        raise ConfigError(f"a number: {error}", where=source, fix=fix) from error
     try:
         return complete_configuration(_converted(content), rules)
     except ConfigError as error:

@@ -36,6 +36,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]")
 _INTEGER = re.compile(r"([-+]?)(?:(0|[1-9][0-9]*)|0[oO]?([0-7]+)|0[xX]([0-9a-fA-F]+)|0[bB]([01]+))")
 _DECIMAL = re.compile(r"([-+]?)(?:(\.[0-9]+)|([0-9]+)(\.[0-9]*)?)(?:[eE]([-+]?[0-9]+))?")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|\\U0000[dD][89a-fA-F]")
 _NUMBER_STARTS = frozenset("+-.0123456789")
 
 _LoaderBase: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -89,9 +90,23 @@ def documents(data: bytes, *, source: str = "<input>") -> Iterator[Document]:
     except UnicodeDecodeError as error:
         raise ConfigError("the input isn't UTF-8", where=source, fix="re-encode it") from error
     read = _json_documents if text.lstrip()[:1] in ("{", "[") else _yaml_documents
+    is_suspect = _HALF.search(text) is not None
     for document in read(text, source):
-        if document.value is not None:
-            yield document
+        if document.value is None:
+            continue
+        if is_suspect:
+            _refuse_halves(document, source)
+        yield document
+
+
+def _refuse_halves(document: Document, source: str) -> None:
+    """Refuse half of a surrogate pair, which an escape can write and UTF-8 cannot."""
+    try:
+        msgspec.json.encode(document.value)
+    except UnicodeEncodeError as error:
+        where = f"{source} (document {document.number})"
+        fix = "write the character itself, or both halves of its escape"
+        raise ConfigError("half of a character", where=where, fix=fix) from error
 
 
 def _json_documents(text: str, source: str) -> Iterator[Document]:
