@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import subprocess
@@ -74,6 +75,8 @@ def work(order: Order) -> None:
     from tests.fuzz.planted import PLANTED
     from tests.fuzz.words import dictionary
 
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger("herz.kube").disabled = True
     if order.is_planted:
         PLANTED[order.surface]()
     surface = order.surface

@@ -9,6 +9,7 @@ import pytest
 from herz.model import quantity
 from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
 from tests.fuzz.engine import Order, Outcome, carried_out
+from tests.fuzz.mutate import PREFIXED
 from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK
 from tests.fuzz.targets import SURFACES, SlowError, run
 
@@ -120,3 +121,20 @@ def test_the_table_adds_up() -> None:
     text = table(states)
     assert "| a | 1,000 | 5 | 7 | 2 | 500 |\n" in text
     assert "| all | 1,003 |" in text
+
+
+LONG = 16_384
+FILLERS = [
+    *(b"\n", b" ", b"a.", b"a-", b"[", b"{", b'{"a":', b",", b"0", b"\\", b'"', b"&", b"a=b&"),
+    *(b"%", b"\xff", b"- ", b"? ", b"a: ", b"[a]\n", b"a=1\n", b"\r\n", b"AAAA", b"!", b"(", b"."),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_long_input_of_one_kind_is_read_in_time_and_to_its_end(surface: str) -> None:
+    """Patterns that backtrack, keys of many parts, and nesting that overflows a stack in C."""
+    heads = (b"\0", b"\x60", b"\x90", b"\xd0") if surface in PREFIXED else (b"", b"a: ", b"a = ")
+    for head in heads:
+        for filler in FILLERS:
+            run(surface, head + filler * (LONG // len(filler)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from typing import Any, Final
 
 from herz.model import decode
@@ -90,7 +89,6 @@ class _Heard(Transport):
 
 @functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
-    logging.getLogger("herz.kube").disabled = True
     return asyncio.new_event_loop()
 
 

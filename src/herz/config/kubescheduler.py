@@ -35,8 +35,9 @@ _PAGE: Final = "see docs/reference/configuration.md for the fields"
 _INT32_MAX: Final = (1 << 31) - 1
 _ONE_UP: Final = f"give an integer from 1 to {_INT32_MAX}"
 # Not in a comment; and apiVersion at the start of a line only, as a policy's arguments have one.
+# No run of blanks can be entered at more than one place: a file of newlines is read in one pass.
 _MARK: Final = re.compile(
-    rb"""(^|[{,])[ \t\r\n]*["']?kind["']?[ \t]*:[ \t]*["']?KubeSchedulerConfiguration\b"""
+    rb"""(^[ \t\r]*|[{,][ \t\r\n]*)["']?kind["']?[ \t]*:[ \t]*["']?KubeSchedulerConfiguration\b"""
     rb"""|^["']?apiVersion["']?[ \t]*:[ \t]*["']?kubescheduler\.config\.k8s\.io/""",
     re.MULTILINE,
 )
