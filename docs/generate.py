@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from herz import app
+from herz import builtin
 from herz.model.fields import NODE_SPEC, NODE_STATUS, POD_SPEC
 from herz.place.plugins.arguments import Arguments
 from herz.plugin import (
@@ -76,10 +76,10 @@ def rules_section() -> str:
     lines = [MADE_BY.format(source="the rules"), ""]
     lines += ["| rule | does | weight | what it asks |", "|---|---|---|---|"]
     arguments = []
-    for name, make in app.PLUGINS.items():
+    for name, make in builtin.PLUGINS.items():
         rule, kind = _made(make)
         roles = ", ".join(role for role, protocol in ROLES.items() if isinstance(rule, protocol))
-        weight = str(app.WEIGHTS.get(name, 1)) if isinstance(rule, Score) else ""
+        weight = str(builtin.WEIGHTS.get(name, 1)) if isinstance(rule, Score) else ""
         lines.append(f"| `{name}` | {roles} | {weight} | {_first_line(type(rule))} |")
         if kind is not None and msgspec.structs.fields(kind):
             arguments += ["", f"### {name}", "", *_table(kind)]

@@ -24,7 +24,7 @@ import msgspec
 import pytest
 import yaml
 
-from herz import app, engine
+from herz import app, builtin, engine
 from herz.config import (
     BackoffPolicy,
     OrderPolicy,
@@ -241,7 +241,7 @@ def test_policy_in_the_docs_is_one(block: Block) -> None:
         if "profiles" in given
         else parse_policy(given, where=block.label)
     )
-    known = set(app.PLUGINS)
+    known = set(builtin.PLUGINS)
     for policy in [profile.policy for profile in profiles_of(found)]:
         if block.page != HOWTO:
             assert {entry.name for entry in policy.plugins} <= known

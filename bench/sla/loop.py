@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.sla.oracle import Oracle
-from herz import app
+from herz import app, builtin
 from herz.config import Policy
 from herz.world.sim.catalogue import FOLDER, load_scenario
 from herz.world.sim.checkers import DecisionSink
@@ -32,7 +32,7 @@ def run(
     sinks = (DigestSink(), VerdictSink(), DecisionSink())
     drivers: list[Driver] = []
     oracle = Oracle.maker(lambda: drivers[0].monitor)
-    known = {**app.PLUGINS, Oracle.name: oracle}
+    known = {**builtin.PLUGINS, Oracle.name: oracle}
     machine = app.build_machine(policy, seed, sinks, known=known)
     driver = Driver(load_scenario(scenario), seed, machine, sinks)
     drivers.append(driver)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from herz import app
+from herz import builtin
 from herz.config import PluginEntry, Policy
 
 SCORES: Final = ("NodeResourcesBalancedAllocation", "ImageLocality")
@@ -16,7 +16,7 @@ _ALSO_FILTERS: Final = (
     "InterPodAffinity",
 )
 DEFAULT: Final = "default"
-DEFAULTS: Final = app.BUILT_IN["default"].plugins
+DEFAULTS: Final = builtin.BUILT_IN["default"].plugins
 OFF: Final = "herz-off"
 HERZ: Final = "herz"
 ORACLE: Final = "oracle"
@@ -46,6 +46,6 @@ def policies(model: Path | None) -> Mapping[str, Policy]:
 def _with(*scores: PluginEntry) -> Policy:
     """Kubernetes' filters, and these rules alone for the scores."""
     named = {entry.name for entry in scores}
-    kept = [name for name in app.DEFAULT_RULES if name not in SCORES and name not in named]
+    kept = [name for name in builtin.DEFAULT_RULES if name not in SCORES and name not in named]
     entries = [PluginEntry(name, weight=0 if name in _ALSO_FILTERS else None) for name in kept]
     return Policy("scores", (*entries, *scores))

@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from herz import signals
 from herz.commit import bind
 from herz.commit.audit.chain import Chain
 from herz.config import RuleTerms
 from herz.intake.arrive import Arrivals, ProfiledArrivals
-from herz.intake.order.ladder import EdgeReference, checked_rung
+from herz.intake.order.ladder import checked_rung
 from herz.intake.queue.backoff import earliest
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
@@ -38,8 +37,9 @@ from herz.model.events import (
 )
 from herz.model.objects import Node, Pod
 from herz.model.podinfo import PodInfo
-from herz.model.record import Decided, Order, Stage, Statement
+from herz.model.record import Decided, Stage, Statement
 from herz.model.volumes import NO_PLAN
+from herz.ordering import Orders
 from herz.place.advice import Advices
 from herz.place.catalog import ASPECTS
 from herz.place.cluster import Cluster
@@ -54,8 +54,6 @@ from herz.place.volumes.binder import Outcome, VolumeBinder
 from herz.plugin import Change, EventKind, Kind
 from herz.preempting import Preempting
 from herz.promising import promised
-
-_UNSORTED: Final = Order(batch=0, rung=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,6 @@ class Cycle:
         parts.cluster.is_barred = is_barred_by(self._advice.lenient)
         parts.cluster.ledger.is_unchecked = is_unchecked_by(parts.frameworks)
         self._effects: list[Effect] = []
-        self._orders: tuple[object, Order] = (None, _UNSORTED)
         self._wake_ns = -1
         # A pod that is deleted and made anew may come as one event, with another uid.
         self._uids: dict[str, str] = {}
@@ -106,6 +103,8 @@ class Cycle:
         self._binds: dict[str, int] = {}
         self._volumes = VolumeBinder(parts.cluster.catalog, parts.cluster.nodes, parts.frameworks)
         self.counters: Counter[str] = Counter()
+        self._batches = Orders(parts.queue.active, parts.chain, self.counters)
+        self._order = self._batches.of_batch
         self.watch: Callable[[PodInfo], None] | None = None  # Told whose turn has come.
         wired = (parts.preemptions, parts.queue, parts.cluster, self.counters, self._advice)
         self._preempting = Preempting(*wired)
@@ -367,34 +366,6 @@ class Cycle:
         order = self._queue.digest.to_bytes(16, "big")
         return self._snapshot.digest(order + self._cluster.knowledge).hex()
 
-    def _order(self) -> Order:
-        """How the pod's batch was ordered; the details only in the batch's first record."""
-        active = self._queue.active
-        result = active.result
-        if result is None:
-            # Straight from the buckets: nothing in the batch depends on anything.
-            return _UNSORTED
-        last, order = self._orders
-        if result is last:
-            return order
-        batch = active.batch_count
-        self._orders = (result, Order(batch=batch, rung=result.rung))
-        for descent in result.descents:
-            self.counters[signals.ORDER_DESCENTS.format(rung=descent.rung)] += 1
-        if result.fault is not None:
-            self.counters[signals.COMPARATOR_FAULTS] += 1
-            self._chain.retire()
-        return Order(
-            batch=batch,
-            broken=_pairs(result.broken),
-            cycles=result.cycles,
-            descents=tuple((descent.rung, descent.reason) for descent in result.descents),
-            dropped=_pairs(result.dropped),
-            fault="" if result.fault is None else str(result.fault.error),
-            overruled=_pairs(result.overruled),
-            rung=result.rung,
-        )
-
     def _marks(self, pod: PodInfo) -> tuple[str, ...]:
         """What a reader of the record must know; tells it to people and meters too."""
         nodes = self._starvation.nodes_for(pod)
@@ -580,10 +551,6 @@ class Cycle:
         """Wake the pods that the change may help."""
         if change is not None:
             self._queue.on_event(change, now_ns)
-
-
-def _pairs(edges: Iterable[EdgeReference]) -> tuple[tuple[str, str], ...]:
-    return tuple((edge.before, edge.after) for edge in edges)
 
 
 def _is_in_group(queued: QueuedPod | None) -> bool:

@@ -19,10 +19,12 @@ ENTRY_POINT_GROUP: Final = "herz.plugins"
 PACKAGES: Final = ("commit", "config", "intake", "knowledge", "model", "place", "plugin")
 WIRING: Final = (
     "app.py",
+    "builtin.py",
     "cycle.py",
     "engine.py",
     "errors.py",
     "loading.py",
+    "ordering.py",
     "preempting.py",
     "profiles.py",
     "promising.py",

@@ -45,6 +45,7 @@ _WIRING: Final[dict[str, frozenset[str]]] = {
         "Rooms": "_settings _hints _events _counters active cause incoming",
         "InFlightEvents": "_limit",
         "Chain": "_engine _policies _sinks _term",
+        "Orders": "_active _chain _counters",
         "Gangs": "_cluster _frameworks _advice",
         "Starvation": "_cluster _frameworks _terms _scratch",
         "Advices": "",
@@ -180,7 +181,7 @@ def _check_lanes(machine: Cycle, state: _State) -> None:
 
 _REMEMBERED: Final = (
     *("_queue", "_chain", "_gangs", "_starvation", "_advice", "_volumes"),
-    *("_uids", "_binds", "_wake_ns", "_orders", "counters"),
+    *("_uids", "_binds", "_wake_ns", "_batches", "counters"),
 )
 """The attributes of a machine that are not wiring, but for its cluster."""
 _MADE: Final = ("nodes", "objects", "pods", "reservations")

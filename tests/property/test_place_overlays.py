@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herz.app import BUILT_IN
+from herz.builtin import BUILT_IN
 from herz.place.framework import Framework
 from herz.place.sheet import Sheet
 from herz.plugin import Verdict, View

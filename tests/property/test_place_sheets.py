@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from herz.app import BUILT_IN
+from herz.builtin import BUILT_IN
 from herz.config import Policy
 from herz.model.objects import Node
 from herz.place.framework import Framework

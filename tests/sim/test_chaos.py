@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from herz import app
+from herz import app, builtin
 from herz.front.sweep import Outcome, counts_of, main, policy_of, report, shortfalls
 from herz.model.record import PolicyReference
 from herz.world.sim.catalogue import load_scenario
@@ -103,7 +103,7 @@ def test_chaos_is_in_the_catalogue() -> None:
 def test_sweep_names_the_seed_that_fails_and_how_to_repeat_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rules = [name for name in app.DEFAULT_RULES if name != "InterPodAffinity"]
+    rules = [name for name in builtin.DEFAULT_RULES if name != "InterPodAffinity"]
     blind = tmp_path / "blind.toml"
     names = "".join(f'[[plugins]]\nname = "{name}"\n' for name in rules)
     blind.write_text(f'name = "blind"\n{names}', encoding="utf-8")

@@ -13,16 +13,14 @@ import pytest
 import herz.app
 import herz.engine
 from herz.app import (
-    BUILT_IN,
-    DEFAULT_RULES,
-    PLUGINS,
     build_machine,
     build_plugins,
     load_policy,
     policy_names,
 )
+from herz.builtin import BUILT_IN, DEFAULT_RULES, PLUGINS
 from herz.config import PluginEntry, Policy
-from herz.engine import engine_digest, third_party
+from herz.engine import WIRING, engine_digest, third_party
 from herz.errors import ConfigError
 from herz.place.explain import NO_NODES
 from herz.plugin import EventKind, ReasonBook
@@ -167,6 +165,13 @@ def digest_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         return engine_digest()
     finally:
         engine_digest.cache_clear()
+
+
+def test_every_file_of_the_house_decides_or_is_known_not_to() -> None:
+    home = Path(herz.app.__file__).parent
+    tells = "__init__ checking journaling ports recomputing signals state"
+    files = {path.name for path in home.glob("*.py")}
+    assert files == {*WIRING, *(f"{name}.py" for name in tells.split())}
 
 
 @pytest.mark.slow

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from herz.app import (
-    BUILT_IN,
-    PLUGINS,
     asked,
     build_machine,
     build_plugins,
@@ -19,6 +17,7 @@ from herz.app import (
     queue_sort,
     with_workload,
 )
+from herz.builtin import BUILT_IN, PLUGINS
 from herz.config import (
     Configuration,
     PluginEntry,

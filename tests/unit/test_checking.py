@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from herz import app
+from herz import app, builtin
 from herz.checking import CASES, OWN_CASES, POOLS, check_start
 from herz.commit.audit.entry import Check, opened
 from herz.config import PluginEntry, Policy
@@ -60,7 +60,7 @@ class Odd(Filter):
 
 @pytest.fixture(autouse=True)
 def more_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "PLUGINS", {**app.PLUGINS, "Order": Order, "Odd": Odd})
+    monkeypatch.setattr(app, "PLUGINS", {**builtin.PLUGINS, "Order": Order, "Odd": Odd})
 
 
 def policy_of(*more: PluginEntry, sort: str | None = None) -> Policy:
@@ -101,7 +101,7 @@ def test_the_check_is_in_the_journal(tmp_path: Path) -> None:
     entries = [opened(entry) for _, entry in Reader(folder).read()]
     (found,) = [content for kind, content in entries if kind is Kind.CHECK]
     assert isinstance(found, Check)
-    assert len(found.rules) == len(app.BUILT_IN["default"].plugins)
+    assert len(found.rules) == len(builtin.BUILT_IN["default"].plugins)
     assert main(["audit", "replay", "--journal", str(folder)]) == 0
 
 

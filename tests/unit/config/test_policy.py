@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from herz.app import BUILT_IN, load_policy, policy_names
+from herz.app import load_policy, policy_names
+from herz.builtin import BUILT_IN
 from herz.config import (
     BYTES_MAX,
     PLUGINS_MAX,

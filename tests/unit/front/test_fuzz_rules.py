@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from herz import app
+from herz import builtin
 from herz.errors import ConfigError
 from herz.front.cli import main
 from herz.front.fuzz.rule_work import read_with
@@ -55,9 +55,9 @@ def test_a_planted_fault_is_found(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", app.PLUGINS)
+@pytest.mark.parametrize("name", builtin.PLUGINS)
 def test_a_rule_of_ours_keeps_its_contract(name: str) -> None:
-    make = app.PLUGINS[name]
+    make = builtin.PLUGINS[name]
     case = RuleCase(make, {}, words_of(make).texts, read_with)
     for number in range(30):
         check_case(case, random.Random(number), 1 + number // 3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from herz.app import BUILT_IN
+from herz.builtin import BUILT_IN
 from herz.errors import ConfigError
 from herz.model.decode import convert
 from herz.model.objects import Pod, PodDisruptionBudget

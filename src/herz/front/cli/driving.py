@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from herz import app
+from herz import app, builtin
 from herz.checking import check_start
 from herz.commit.audit.entry import Check
 from herz.commit.audit.unresolved import Unresolved, resolved
@@ -94,7 +94,7 @@ def deciding(config: str | None, names: tuple[str, ...]) -> Deciding:
 
 
 def _configuration(config: str | None) -> Configuration | None:
-    if config is None or config in app.BUILT_IN:
+    if config is None or config in builtin.BUILT_IN:
         return None
     settings = app.load_settings(Path(config.partition("#")[0]))
     return settings if isinstance(settings, Configuration) else None

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from herz.app import BUILT_IN, build_machine, load_policy, with_workload
+from herz.app import build_machine, load_policy, with_workload
+from herz.builtin import BUILT_IN
 from herz.errors import ConfigError
 from herz.model.mix import PodShape
 from herz.place.outcome import Choice

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from herz.app import PLUGINS
+from herz.builtin import PLUGINS
 from herz.errors import ConfigError
 from herz.place.columns import AMOUNT_MAX
 from herz.place.outcome import Choice, NoFit

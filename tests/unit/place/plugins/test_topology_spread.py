@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from herz.app import PLUGINS
+from herz.builtin import PLUGINS
 from herz.errors import ConfigError
 from herz.model.objects import (
     Node,
