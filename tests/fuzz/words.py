@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from herz import app
+from herz.builtin import PLUGINS
 from herz.commit.audit import entry, note, proof, trust
 from herz.config import kubescheduler, parse_policy
 from herz.intake.fuzz import words_of
@@ -96,7 +96,7 @@ def _objects() -> Iterator[str]:
 
 
 def _configuration() -> Iterator[str]:
-    yield from app.PLUGINS
+    yield from PLUGINS
     for function in (kubescheduler.parse_configuration, parse_policy):
         found = words_of(function)
         yield from found.texts
