@@ -27,7 +27,8 @@ NATIVE := pyproject.toml Cargo.toml Cargo.lock $(shell find crates -name target 
 # clippy and maturin build against the same Python, so that neither undoes the other's work.
 export PYO3_PYTHON := $(CURDIR)/$(RUN)
 
-.PHONY: help setup run simulate test check-macos e2e-real race tsan soak faults sim fuzz check lock docs fmt clean ci FORCE
+.PHONY: help setup run simulate test check-macos e2e-real race tsan soak faults sim check lock docs fmt clean ci FORCE
+.PHONY: fuzz fuzz-planted fuzz-volume
 .PHONY: bench bench-gc bench-live bench-runtime bench-sla
 .PHONY: check-lint check-types check-layers check-pages check-rust
 
@@ -75,6 +76,12 @@ soak: setup ## Everything the runtime has, mixed for SOAK_SECONDS (600); EXITS (
 
 fuzz: setup ## Coverage-guided fuzzing of what reads foreign bytes, SECONDS (60) a surface
 	$(RUN) -m tests.fuzz --seconds $(SECONDS)
+
+fuzz-planted: setup ## The same with a planted bug in each surface, which must be found
+	$(RUN) -m tests.fuzz --planted
+
+fuzz-volume: setup ## The same until each surface has had its volume; goes on where build/fuzz was left
+	$(RUN) -m tests.fuzz --volume --state build/fuzz
 
 check: check-lint check-types check-layers check-pages check-rust ## Lint, types, layers, generated pages, both languages
 

@@ -146,7 +146,7 @@ def thawed(machine: Cycle, data: bytes) -> Cycle:
 def _thawed(machine: Cycle, data: bytes) -> Cycle:
     try:
         state = msgspec.json.decode(data, type=_State)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise AuditError(f"no state: {error}") from error
     if state.version != VERSION:
         raise AuditError(f"a state of version {state.version}: not known here")
@@ -522,7 +522,7 @@ _objects = msgspec.json.Decoder(KubernetesObject, float_hook=str)
 def _object(raw: msgspec.Raw | bytes) -> KubernetesObject:
     try:
         thing: KubernetesObject = _objects.decode(raw)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise AuditError(f"no object of a state: {error}") from error
     return thing
 

@@ -1,87 +1,108 @@
-"""Runs the surfaces in turn, each in a process of its own, and prints what was done.
+"""Runs the surfaces, each in processes of its own, and prints what was done as a table.
 
-python -m tests.fuzz --seconds 60                    all surfaces
+python -m tests.fuzz --seconds 60                    all surfaces, 60 s each
 python -m tests.fuzz --surface proofs --seconds 60   one
-python -m tests.fuzz --surface proofs --planted      with a planted bug, which must be found
+python -m tests.fuzz --planted                       each with a planted bug, which must be found
+python -m tests.fuzz --volume --state build/fuzz     until the volume is done; can be interrupted
+python -m tests.fuzz --table --state build/fuzz      what was done so far
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-CORPUS = Path(__file__).parent / "corpus"
-SURFACES = sorted(path.name for path in CORPUS.iterdir())
-MEMORY_MB = 1024
-START_SECONDS = 120
-"""What loading under instrumentation may take, on a busy machine."""
-HANG_SECONDS = 2
-"""Twice what is allowed: whole seconds are all that the engine knows, and machines are shared."""
+import msgspec
 
+from tests.fuzz.campaign import SURFACES, State, Volume, read_states, run_volume, table
+from tests.fuzz.engine import Order, carried_out, work
 
-def work(surface: str, seconds: int, folder: str, *, is_planted: bool) -> None:
-    """This process becomes the engine's; it ends at the first bug."""
-    import atheris
-
-    with atheris.instrument_imports(include=["herz"]):
-        from tests.fuzz.targets import PLANTED, run
-    if is_planted:
-        PLANTED[surface]()
-    options = [f"-max_total_time={seconds}", f"-timeout={HANG_SECONDS}", "-max_len=4096"]
-    options += [f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={folder}/", "-print_final_stats=1"]
-    options += [folder, str(CORPUS / surface)]
-    atheris.Setup(["fuzz", *options], lambda data: run(surface, data))
-    atheris.Fuzz()
-
-
-def fuzzed(surface: str, seconds: int, *, is_planted: bool = False) -> tuple[list[int], str]:
-    """Executions, edges, corpus size; and what was found, empty when nothing was."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.fuzz", "--work", folder, "--surface", surface]
-        command += ["--seconds", str(seconds), *(["--planted"] if is_planted else [])]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=seconds + START_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            return [0, 0, 0], f"{surface}: no end after {seconds + START_SECONDS} s\n"
-        crashes = [path for path in Path(folder).iterdir() if "-" in path.name]
-        found = "".join(f"{path.name}: {path.read_bytes()[:300]!r}\n" for path in crashes)
-    text = done.stderr + done.stdout
-    last = re.findall(r"^#(\d+)\s.*?cov: (\d+).*?corp: (\d+)", text, re.M)[-1:]
-    numbers = [int(one) for one in last[0]] if last else [0, 0, 0]
-    if done.returncode or not last:
-        return numbers, f"{found}{text[-3000:]}\n"
-    return numbers, ""
+RUNS_MAX = 10**9
 
 
 def main() -> int:
-    """All surfaces, or the one that is named; 1 when something was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--surface", choices=SURFACES)
-    parser.add_argument("--planted", action="store_true")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    """1 when something was found, or a planted bug was not."""
+    given = _arguments()
     if given.work:
-        work(given.surface, given.seconds, given.work, is_planted=given.planted)
-    code = 0
-    sys.stdout.write("| surface | executions | edges | corpus |\n|---|---|---|---|\n")
-    for surface in [given.surface] if given.surface else SURFACES:
-        numbers, found = fuzzed(surface, given.seconds, is_planted=given.planted)
-        cells = " | ".join(f"{one:,}" for one in numbers)
-        sys.stdout.write(f"| {surface} | {cells} |\n{found}")
-        sys.stdout.flush()
-        code = 1 if found else code
-    return code
+        runs, seconds = given.runs or RUNS_MAX, given.seconds
+        folder = Path(given.work)
+        work(Order(given.surface, folder, runs, seconds, given.planted, given.seed))
+    surfaces = [given.surface] if given.surface else SURFACES
+    if given.planted:
+        return max([_planted(surface, given.seed) for surface in surfaces])
+    if given.table:
+        states = read_states(given.state, surfaces)
+    elif given.volume:
+        volume = Volume(given.executions, given.quiet, given.total)
+        states = run_volume(given.state, surfaces, volume, _say)
+    else:
+        states = {surface: _one(surface, given) for surface in surfaces}
+    if given.output == "json":
+        sys.stdout.write(msgspec.json.encode(states).decode() + "\n")
+    else:
+        sys.stdout.write(table(states))
+    return 1 if any(state.found for state in states.values()) else 0
+
+
+def _one(surface: str, given: argparse.Namespace) -> State:
+    """A surface for some seconds, from the corpus of the repository."""
+    with tempfile.TemporaryDirectory() as name:
+        runs = given.runs or RUNS_MAX
+        order = Order(surface, Path(name, "corpus"), runs, given.seconds, seed=given.seed)
+        done = carried_out(order)
+    _say(f"{surface}: {done.executions:,} executions {done.found}")
+    quiet = done.executions - done.last_new
+    return State(
+        executions=done.executions,
+        quiet=quiet,
+        edges=done.edges,
+        corpus=done.corpus,
+        seconds=given.seconds,
+        found=done.found,
+    )
+
+
+def _planted(surface: str, seed: int) -> int:
+    from tests.fuzz.planted import EXECUTIONS_MAX
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "corpus")
+        order = Order(surface, folder, EXECUTIONS_MAX, 600, is_planted=True, seed=seed or 1)
+        done = carried_out(order)
+    is_found = "planted" in done.found
+    said = "found after" if is_found else "NOT found in"
+    sys.stdout.write(f"{surface}: {said} {done.executions:,} executions\n")
+    if done.found and not is_found:
+        sys.stdout.write(done.found + "\n")
+    sys.stdout.flush()
+    return 0 if is_found else 1
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--surface", choices=SURFACES)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=0, help="executions at most; 0: any number")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--planted", action="store_true")
+    parser.add_argument("--volume", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--state", type=Path, default=Path("build/fuzz"))
+    parser.add_argument("--executions", type=int, default=Volume().executions)
+    parser.add_argument("--quiet", type=int, default=Volume().quiet)
+    parser.add_argument("--total", type=int, default=Volume().total)
+    parser.add_argument("--output", choices=("table", "json"), default="table")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

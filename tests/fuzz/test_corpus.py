@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from herz.model import quantity
-from tests.fuzz.targets import PLANTED, SURFACES, run
+from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
+from tests.fuzz.engine import Order, Outcome, carried_out
+from tests.fuzz.mutate import PREFIXED
+from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK
+from tests.fuzz.targets import SURFACES, SlowError, run
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -44,3 +48,93 @@ def test_a_bug_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantity, "quantity_nano", broken)
     with pytest.raises(KeyError):
         run("quantities", b"7")
+
+
+def test_an_input_that_takes_more_than_a_second_comes_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CPU time counts, which here passes by itself."""
+    times = iter([0, 10**9 + 1])
+    monkeypatch.setattr("tests.fuzz.targets.time.thread_time_ns", lambda: next(times))
+    with pytest.raises(SlowError, match=r"quantities: 1\.0 s"):
+        run("quantities", b"7")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("surface", QUICK)
+def test_a_planted_bug_is_found(surface: str, tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="the extra fuzz is not installed")
+    order = Order(surface, tmp_path / "corpus", EXECUTIONS_MAX, 240, is_planted=True, seed=1)
+    assert "planted" in carried_out(order).found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_volume_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="the extra fuzz is not installed")
+    said: list[str] = []
+    first = run_volume(tmp_path, ["quantities"], Volume(2_000, 0, 0), said.append)["quantities"]
+    assert first.executions >= 2_000
+    assert first.edges > 100
+    assert not first.found
+    assert len(said) == 1
+    kept = read_states(tmp_path, ["quantities"])["quantities"]
+    assert kept == first
+    more = Volume(2_000, 0, first.executions)
+    again = run_volume(tmp_path, ["quantities"], more, said.append)["quantities"]
+    assert again == first, "nothing was left to do"
+    assert len(said) == 1
+
+
+@pytest.mark.slow
+def test_what_was_found_holds_its_surface_until_it_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "quantities" / "found-crash-1"
+    bad.parent.mkdir()
+    bad.write_bytes(b"7")
+
+    def broken(text: str) -> int:
+        raise KeyError(text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(quantity, "quantity_nano", broken)
+        state = run_volume(tmp_path, ["quantities"], Volume(1, 0, 1), print)["quantities"]
+    assert "KeyError" in state.found
+    assert not state.executions
+    monkeypatch.setattr("tests.fuzz.campaign.carried_out", _one_execution)
+    state = run_volume(tmp_path, ["quantities"], Volume(1, 0, 1), print)["quantities"]
+    assert (state.found, state.executions) == ("", 1)
+    assert (bad.parent / "corpus" / bad.name).exists(), "it is an input like others from now on"
+
+
+def _one_execution(order: Order) -> Outcome:
+    return Outcome(1, 1, 1, 1, "")
+
+
+def test_the_table_adds_up() -> None:
+    states = {
+        "a": State(executions=1000, quiet=5, edges=7, corpus=2, seconds=2),
+        "b": State(executions=3),
+    }
+    text = table(states)
+    assert "| a | 1,000 | 5 | 7 | 2 | 500 |\n" in text
+    assert "| all | 1,003 |" in text
+
+
+LONG = 16_384
+FILLERS = [
+    *(b"\n", b" ", b"a.", b"a-", b"[", b"{", b'{"a":', b",", b"0", b"\\", b'"', b"&", b"a=b&"),
+    *(b"%", b"\xff", b"- ", b"? ", b"a: ", b"[a]\n", b"a=1\n", b"\r\n", b"AAAA", b"!", b"(", b"."),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_long_input_of_one_kind_is_read_in_time_and_to_its_end(surface: str) -> None:
+    """Patterns that backtrack, keys of many parts, and nesting that overflows a stack in C."""
+    heads = (b"\0", b"\x60", b"\x90", b"\xd0") if surface in PREFIXED else (b"", b"a: ", b"a = ")
+    for head in heads:
+        for filler in FILLERS:
+            run(surface, head + filler * (LONG // len(filler)))

@@ -35,8 +35,9 @@ _PAGE: Final = "see docs/reference/configuration.md for the fields"
 _INT32_MAX: Final = (1 << 31) - 1
 _ONE_UP: Final = f"give an integer from 1 to {_INT32_MAX}"
 # Not in a comment; and apiVersion at the start of a line only, as a policy's arguments have one.
+# No run of blanks can be entered at more than one place: a file of newlines is read in one pass.
 _MARK: Final = re.compile(
-    rb"""(^|[{,])[ \t\r\n]*["']?kind["']?[ \t]*:[ \t]*["']?KubeSchedulerConfiguration\b"""
+    rb"""(^[ \t\r]*|[{,][ \t\r\n]*)["']?kind["']?[ \t]*:[ \t]*["']?KubeSchedulerConfiguration\b"""
     rb"""|^["']?apiVersion["']?[ \t]*:[ \t]*["']?kubescheduler\.config\.k8s\.io/""",
     re.MULTILINE,
 )
@@ -116,7 +117,11 @@ def parse_configuration(data: bytes, rules: Rules, *, source: str) -> Configurat
         fix = "keep one document in the file"
         raise ConfigError("not one document", where=source, value=len(found), fix=fix)
     place = _Place(source, found[0])
-    content = _plain(found[0].value)
+    try:
+        content = _plain(found[0].value)
+    except ValueError as error:
+        fix = "write a number that fits into 64 bits"
+        raise ConfigError(f"a number: {error}", where=source, fix=fix) from error
     try:
         return complete_configuration(_converted(content), rules)
     except ConfigError as error:

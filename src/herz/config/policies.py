@@ -85,7 +85,7 @@ def policy_of(canonical: bytes, digest: str) -> Policy | Policies:
         kind = Policies
     try:
         return msgspec.json.decode(canonical, type=kind)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         fix = "use the release that wrote it"
         raise ConfigError(f"no policy: {error}", where=digest, fix=fix) from error
 

@@ -7,7 +7,6 @@ arguments, and the bounds of the queue and of the order. Its digest names it in 
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,6 +14,8 @@ import msgspec
 import yaml
 
 from herz.errors import ConfigError
+from herz.model.toml_text import parse_toml
+from herz.model.yaml_text import refuse_depth
 
 WEIGHT_MAX: Final = 10_000
 """Bound: the sum of all weighted points then fits in 31 bits."""
@@ -195,8 +196,9 @@ def read_plain(path: Path) -> object:
     try:
         match path.suffix:
             case ".toml":
-                return tomllib.loads(text)
+                return parse_toml(text)
             case ".yaml" | ".yml":
+                refuse_depth(text, str(path))
                 return yaml.safe_load(text)
             case ".json":
                 return msgspec.json.decode(text)

@@ -21,8 +21,9 @@ _SECRET_NAMES: Final = re.compile(
 _SECRETS: Final = re.compile(
     r"(?<=Bearer )[\w.~+/=-]+"
     r"|(?<=Basic )[\w+/=-]+"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
+    # Begins where a word does, and a key that is cut off ends with the text: one pass in all.
+    r"|(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
 Fields = MutableMapping[str, Any]

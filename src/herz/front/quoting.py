@@ -125,7 +125,7 @@ def read_quote(data: bytes) -> QuoteFile:
     """
     try:
         found = msgspec.json.decode(data, type=QuoteFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         fix = "name a file that herz audit quote wrote"
         raise ConfigError(f"not a quote: {error}", where="FILE", fix=fix) from error
     if found.format != FORMAT:

@@ -53,7 +53,7 @@ def decode(kind: type[WireT], data: bytes | msgspec.Raw) -> WireT:
     except msgspec.ValidationError:
         # A null is rare, so it is worth a second and slow reading only when the first fails.
         return _decode_slowly(kind, bytes(data))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not JSON: {error}", fix="give one JSON object") from error
     return thing
 
@@ -71,6 +71,9 @@ def decode_pod(data: bytes | msgspec.Raw) -> tuple[Pod, tuple[str, ...]]:
     except msgspec.ValidationError:
         # The pod was read, so the spec can only be null here: it has no fields.
         return pod, ()
+    except UnicodeDecodeError as error:
+        # Names that the pod's own reading passed over.
+        raise ConfigError(f"not JSON: {error}", fix="give one JSON object") from error
     return pod, unlisted_fields(names.spec)
 
 

@@ -36,6 +36,10 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]")
 _INTEGER = re.compile(r"([-+]?)(?:(0|[1-9][0-9]*)|0[oO]?([0-7]+)|0[xX]([0-9a-fA-F]+)|0[bB]([01]+))")
 _DECIMAL = re.compile(r"([-+]?)(?:(\.[0-9]+)|([0-9]+)(\.[0-9]*)?)(?:[eE]([-+]?[0-9]+))?")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|\\U0000[dD][89a-fA-F]")
+# Below these, what is nested is composed safely: some hundred levels.
+_OPENINGS_SAFE = 500
+_INDENTED = re.compile(r"^[ \t?:-]{200}", re.MULTILINE)
 _NUMBER_STARTS = frozenset("+-.0123456789")
 
 _LoaderBase: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -89,9 +93,23 @@ def documents(data: bytes, *, source: str = "<input>") -> Iterator[Document]:
     except UnicodeDecodeError as error:
         raise ConfigError("the input isn't UTF-8", where=source, fix="re-encode it") from error
     read = _json_documents if text.lstrip()[:1] in ("{", "[") else _yaml_documents
+    is_suspect = _HALF.search(text) is not None
     for document in read(text, source):
-        if document.value is not None:
-            yield document
+        if document.value is None:
+            continue
+        if is_suspect:
+            _refuse_halves(document, source)
+        yield document
+
+
+def _refuse_halves(document: Document, source: str) -> None:
+    """Refuse half of a surrogate pair, which an escape can write and UTF-8 cannot."""
+    try:
+        msgspec.json.encode(document.value)
+    except UnicodeEncodeError as error:
+        where = f"{source} (document {document.number})"
+        fix = "write the character itself, or both halves of its escape"
+        raise ConfigError("half of a character", where=where, fix=fix) from error
 
 
 def _json_documents(text: str, source: str) -> Iterator[Document]:
@@ -138,6 +156,7 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _yaml_documents(text: str, source: str) -> Iterator[Document]:
     try:
+        refuse_depth(text, source)
         # The stub has no None, but an empty document gives one.
         roots: list[yaml.Node | None] = [*yaml.compose_all(text, Loader=_Loader)]
     except yaml.MarkedYAMLError as error:
@@ -150,6 +169,29 @@ def _yaml_documents(text: str, source: str) -> Iterator[Document]:
     for index, root in enumerate(roots, start=1):
         value = None if root is None else _Builder(source).build(root)
         yield Document(value, index, root)
+
+
+def refuse_depth(text: str, source: str) -> None:
+    """Refuse what is nested too deeply before it is composed: libyaml's composer would overflow.
+
+    Its composer recurses in C, without a limit; its parser does not. Few texts are parsed twice:
+    those that have openings enough, or a line that begins with so many blanks and marks.
+
+    Raises:
+        ConfigError: it is.
+        yaml.YAMLError: it is no YAML.
+    """
+    if text.count("[") + text.count("{") <= _OPENINGS_SAFE and not _INDENTED.search(text):
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_MAX:
+            where = f"{source}:{event.start_mark.line + 1}" if event.start_mark else source
+            raise ConfigError("nested too deeply", where=where, fix="flatten it")
 
 
 class _Builder:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from herz.errors import ConfigError
-from herz.model.decode import decode, decoder, encode
+from herz.model.decode import decode, decode_pod, decoder, encode
 from herz.model.objects import KubernetesObject, Node, Pod
 
 
@@ -30,6 +30,7 @@ def test_null_counts_as_absent() -> None:
         (b"{", ""),
         (b"", ""),
         (b'{"spec":{"nodeName":"\xff"}}', ""),
+        (b'{"spec":{"x":' + b"[" * 5000 + b"]" * 5000 + b"}}", ""),
         (b'{"metadata":{"name":1.10}}', "metadata.name"),
     ],
 )
@@ -37,6 +38,11 @@ def test_wrong_input_is_a_config_error_with_its_path(data: bytes, where: str) ->
     with pytest.raises(ConfigError) as caught:
         decode(Pod, data)
     assert caught.value.where == where
+
+
+def test_a_field_of_a_pod_whose_name_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not JSON"):
+        decode_pod(b'{"spec":{"\xff":1}}')
 
 
 def test_encoding_leaves_out_defaults_and_reads_back() -> None:

@@ -288,7 +288,7 @@ def decode(kind: Kind, payload: bytes) -> Content:
     """
     try:
         content: Content = _DECODERS[kind](payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise AuditError(f"not an entry of the kind {kind.name.lower()}: {error}") from error
     if (canonical(content) if type(content) is Record else _encode(content)) != payload:
         raise AuditError(f"not the canonical form of an entry of the kind {kind.name.lower()}")

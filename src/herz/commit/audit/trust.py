@@ -7,7 +7,6 @@ size has signed it, and as many witnesses as the file's quorum have cosigned it.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
@@ -18,6 +17,7 @@ from herz.commit.audit.checkpoint import Checkpoint, by_size, largest_first, par
 from herz.commit.audit.note import KeyKind, Note, NoteKey, parse_key
 from herz.commit.audit.tree import SIZE_MAX
 from herz.errors import AuditError, ConfigError
+from herz.model.toml_text import parse_toml
 
 FORMAT: Final = "herz-trust/1"
 TRUST_BYTES_MAX: Final = 1_000_000
@@ -271,7 +271,7 @@ def parse_trust(data: bytes, *, where: str = "--trust") -> Trust:
     try:
         if len(data) > TRUST_BYTES_MAX:
             raise ValueError(f"more than {TRUST_BYTES_MAX} bytes")
-        table = msgspec.convert(tomllib.loads(data.decode()), _TrustTable, strict=True)
+        table = msgspec.convert(parse_toml(data.decode()), _TrustTable, strict=True)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise ConfigError(
             f"not a trust file: {error}",

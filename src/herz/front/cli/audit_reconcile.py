@@ -134,7 +134,7 @@ def _pods(path: str) -> Iterator[Pod]:
     try:
         found = msgspec.json.decode(Path(path).read_bytes(), type=_List)
         items = found.items
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"not a list of pods: {error}", where="--pods", value=path, fix=fix
         ) from error
@@ -160,7 +160,7 @@ def _bindings(path: str) -> Iterator[Binding]:
             for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES_MAX), b""), 1):
                 try:
                     event = decoder.decode(line)
-                except msgspec.MsgspecError as error:
+                except (ValueError, RecursionError) as error:
                     raise ConfigError(
                         f"not an event of an audit log: {error}",
                         where=f"--audit-log {path}:{number}",

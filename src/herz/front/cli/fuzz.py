@@ -82,7 +82,7 @@ def plugin(
 def _arguments(text: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         fix = "give a JSON object, as the policy's args"
         raise ConfigError(str(error), where="--args", value=text, fix=fix) from error
 

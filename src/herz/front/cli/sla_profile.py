@@ -91,7 +91,7 @@ def _samples(path: Path) -> Iterator[Sample]:
 def _sample(line: bytes, where: str) -> Sample:
     try:
         found: Any = msgspec.json.decode(line, type=dict[str, float | None])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         fix = "write one JSON object of numbers and nulls a line"
         raise ConfigError(f"not a sample: {error}", where=where, fix=fix) from error
     for name, value in found.items():

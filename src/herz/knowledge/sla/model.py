@@ -356,7 +356,7 @@ def load(data: bytes) -> Model:
         raise ConfigError("too large", where=where, value=len(data), fix=_FIX)
     try:
         head = msgspec.json.decode(data, type=_Head)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not JSON: {error}", where=where, fix=_FIX) from error
     if head.format != FORMAT:
         raise ConfigError("not a model of a promise", where=where, value=head.format, fix=_FIX)
@@ -365,7 +365,7 @@ def load(data: bytes) -> Model:
         raise ConfigError("another version", where=where, value=head.version, fix=fix)
     try:
         file = msgspec.json.decode(data, type=_File)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"corrupt: {error}", where=where, fix=_FIX) from error
     if _digest(file.body) != file.digest or msgspec.json.encode(file) != data.rstrip(b"\n"):
         raise ConfigError("changed after it was written", where=where, value=file.digest, fix=_FIX)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from herz.errors import WorldError
-from herz.world.kube.informer import said
+from herz.world.kube.informer import UNREADABLE, said
 from herz.world.kube.kinds import Watched
 from herz.world.kube.transport import NoAnswerError, Transport
 
@@ -77,7 +77,7 @@ def _checked_version(address: str, status: int, body: bytes, tell: Callable[[str
     try:
         version = msgspec.json.decode(body, type=_Version)
         minor = int("".join(one for one in version.minor if one.isdigit()))
-    except (msgspec.DecodeError, ValueError) as error:
+    except UNREADABLE as error:
         what = f"{address} is no Kubernetes API server: /version answers {status} {body[:80]!r}"
         raise WorldError(what) from error
     named = version.gitVersion or f"{version.major}.{version.minor}"
@@ -107,7 +107,7 @@ async def served(
             raise WorldError(f"{transport.address}{root}: {reply.status} {said(reply)}")
         try:
             listed = msgspec.json.decode(reply.body, type=_Resources)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise WorldError(f"{transport.address}{root}: no list of resources: {error}") from error
         found[root] = frozenset(one.name for one in listed.resources if "watch" in one.verbs)
     present = tuple(kind for kind in kinds if kind.plural in found[kind.root])

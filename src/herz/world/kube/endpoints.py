@@ -153,7 +153,7 @@ async def start_endpoints(
     """
     app = make_app(health, sources, serving.token())
     tls = serving.context()
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     site = web.TCPSite(runner, serving.host, serving.port, ssl_context=tls)
     try:
@@ -172,7 +172,8 @@ async def start_inside(path: Path, sources: Mapping[str, tuple[Source, str]]) ->
     Raises:
         WorldError: the socket cannot be made.
     """
-    runner = web.AppRunner(make_app(Health({}, {}), sources, ""), access_log=None)
+    app = make_app(Health({}, {}), sources, "")
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         await web.UnixSite(runner, str(path)).start()

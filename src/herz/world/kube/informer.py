@@ -34,6 +34,9 @@ TURN: Final = 8
 HEALTHY_SECONDS: Final = 120.0
 """A watch that lasted for so long ends the back-off's growth."""
 
+UNREADABLE: Final = (ValueError, RecursionError)
+"""Reading foreign JSON raises: it is none, no UTF-8, has other types, is nested too deeply."""
+
 _log = logging.getLogger("herz.kube")
 
 
@@ -219,7 +222,7 @@ class Informer:
             self._check(reply.status, reply)
             try:
                 page = _PAGE.decode(reply.body)
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 raise RefusedError(self._what, reply.status, f"no list: {error}") from error
             items += page.items or ()
             if not page.metadata.continue_:
@@ -289,7 +292,7 @@ class Informer:
             change = _CHANGE.decode(line)
             if change.type in ("BOOKMARK", "ERROR"):
                 mark = _MARK.decode(change.object)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             # Whatever the line was, it is lost: only a list can tell.
             raise RefusedError(self._what, 500, f"no change: {error}") from error
         if change.type == "ERROR":
@@ -366,7 +369,7 @@ def _key(raw: msgspec.Raw) -> str:
     """As `ObjectMeta.key`; empty where not even that can be read."""
     try:
         place = _NAMED.decode(raw).metadata
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
     return f"{place.namespace}/{place.name}" if place.namespace else place.name
 
@@ -375,6 +378,6 @@ def said(reply: Reply) -> str:
     """The message of a Status; of anything else, the beginning."""
     try:
         mark = _MARK.decode(reply.body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return reply.body[:200].decode(errors="replace")
     return mark.message or mark.reason

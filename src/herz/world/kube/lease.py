@@ -38,6 +38,22 @@ _TEXT_MAX: Final = 300
 Content = dict[str, Any]
 
 
+class _Spec(msgspec.Struct, frozen=True):
+    """The fields of a lease that are read, and the types that they must have."""
+
+    holderIdentity: str | None = None  # noqa: N815
+    leaseDurationSeconds: int | None = None  # noqa: N815
+    leaseTransitions: int | None = None  # noqa: N815
+
+
+class _Lease(msgspec.Struct, frozen=True):
+    metadata: dict[str, Any]
+    spec: _Spec | None = None
+
+
+_LEASE: Final = msgspec.json.Decoder(_Lease)
+
+
 @dataclass(frozen=True, slots=True)
 class Durations:
     """How long a lease is held for, in nanoseconds; kube-scheduler's names and defaults.
@@ -340,7 +356,7 @@ class Elector:
         if reply.status != 200:
             self._refused("read", reply)
             return False
-        self._see(msgspec.json.decode(reply.body))
+        return self._see_reply("read", reply)
         return True
 
     async def _write(self, spec: Content, timeout_ns: int) -> bool:
@@ -367,8 +383,7 @@ class Elector:
             if reply.status != 409 and not (reply.status == 404 and method == "PUT"):
                 self._refused("write", reply)
             return False
-        self._see(msgspec.json.decode(reply.body))
-        return True
+        return self._see_reply("written", reply)
 
     async def _request(self, method: str, body: bytes, timeout_ns: int) -> Reply | None:
         path = self._root if method == "POST" else f"{self._root}/{self._lease[1]}"
@@ -377,6 +392,17 @@ class Elector:
         except WorldError as error:
             self.last_error = str(error)
             return None
+
+    def _see_reply(self, verb: str, reply: Reply) -> bool:
+        """Take in the lease that an answer holds; whether it holds one."""
+        try:
+            _LEASE.decode(reply.body)
+            self._see(msgspec.json.decode(reply.body))
+        except (ValueError, RecursionError):
+            # A proxy's page, or a field of another type: what the API holds is not known.
+            self._refused(verb, reply)
+            return False
+        return True
 
     def _see(self, content: Content | None) -> None:
         """Take in what the API holds; its time begins now, unless it is what was there before."""
@@ -440,5 +466,5 @@ def _message(text: str) -> str:
     try:
         content: Mapping[str, Any] = msgspec.json.decode(text)
         return str(content["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return text

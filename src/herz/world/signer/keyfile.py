@@ -235,7 +235,7 @@ def _read(path: Path) -> _File:
     data = read_secret(path, option=_OPTION)
     try:
         return msgspec.json.decode(data, type=_File)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"not a key file of the format {FORMAT}: {error}",
             where=_OPTION,

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from herz.errors import ConfigError
+from herz.model.toml_text import parse_toml
 from herz.world.sim.expand import expand
 from herz.world.sim.faults import Faults
 from herz.world.sim.promises.truth import Setup
@@ -49,7 +50,7 @@ def read_tables(path: Path) -> ScenarioFile:
         fix = f"stay below {FILE_BYTES_MAX} bytes, or give nodes and pods as manifests"
         raise ConfigError("the file is too long", where=str(path), value=len(data), fix=fix)
     try:
-        content = tomllib.loads(data.decode("utf-8"))
+        content = parse_toml(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"no TOML: {error}", where=str(path), fix="correct the line") from error
     try:

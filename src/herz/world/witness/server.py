@@ -65,7 +65,9 @@ class Witness:
         app = web.Application(client_max_size=READ_BYTES_MAX)
         app.router.add_post("/add-checkpoint", self._add)
         app.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", self._checkpoint)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1, auto_decompress=False
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         try:

@@ -37,6 +37,38 @@ def test_a_client_that_does_not_know_the_ca_is_not_served(api: Client) -> None:
         ssl.create_default_context().wrap_socket(plain, server_hostname="127.0.0.1")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/\xff"},
+        {"Content-Encoding": "\xff"},
+        {"Content-Encoding": "gzip", "Content-Type": "application/json"},
+    ],
+)
+def test_a_body_in_a_form_that_is_not_understood_is_refused(
+    api: Client, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the header's bytes are no text, or the body is not what the header says."""
+    for _ in range(2):
+        refused = api.call("POST", CONFIGS, config("a"), headers=headers)
+        assert (refused.code, refused.reason) == (415, "UnsupportedMediaType")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_watch_of_an_old_client_is_lines_until_the_connection_ends(api: Client) -> None:
+    """HTTP/1.0, which a proxy speaks that was told nothing else, has no chunks."""
+    connection = api.connect()
+    connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"  # type: ignore[attr-defined]
+    path = "/api/v1/namespaces/default/serviceaccounts?watch=1&resourceVersion=0"
+    try:
+        connection.request("GET", path, headers=api.headers())
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Transfer-Encoding")) == (200, None)
+        assert b'"type":"ADDED"' in response.readline()
+    finally:
+        connection.close()
+
+
 def test_an_address_that_others_can_reach_must_be_meant(tmp_path: Any) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.com"):
         with pytest.raises(ConfigError, match="from outside"):

@@ -267,7 +267,18 @@ def test_40_a_throttled_list_waits_as_long_as_the_server_says(
     play(work, reply(429, status(429), retry_after="7"), listed("a"))
 
 
-@pytest.mark.parametrize("line", [b"{", b'{"type":"ADDED"', b"[]", b'{"type":"ERROR","object":[]}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b'{"type":"ADDED"',
+        b"[]",
+        b'{"type":"ERROR","object":[]}',
+        b"\xff",
+        b'{"type":"\xff"}',
+        b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+)
 def test_a_line_that_is_no_change_is_a_gap(line: bytes) -> None:
     async def work(story: Story) -> None:
         feed = story.feed()

@@ -268,6 +268,6 @@ def _text(row: Mapping[str, str], name: str, at: str) -> str:
 def _decoded(line: str, kind: Any, at: str) -> Any:
     try:
         return msgspec.json.decode(line, type=kind)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (ValueError, RecursionError) as error:
         fix = "give one JSON object a line; the first names the features"
         raise ConfigError(f"not readable: {error}", where=at, fix=fix) from error

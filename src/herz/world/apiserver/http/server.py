@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from herz.errors import WorldError
 from herz.world.apiserver.http import discovery, forms, openapi
@@ -77,7 +77,13 @@ class ApiServer:
         self._tls = tls
         self._requests = 0
         self._watches = 0
-        self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        self._server = web.Server(
+            self._handle,
+            handler_cancellation=True,
+            access_log=None,
+            # Encoded bodies are refused: unpacked unasked, they would fail or grow behind our back.
+            auto_decompress=False,
+        )
         self._runner: web.ServerRunner | None = None
         self.port = 0
 
@@ -138,15 +144,16 @@ class ApiServer:
         if plain is not None:
             return plain
         target = target_of(parts)
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise unsupported_media(request.headers["Content-Encoding"], ["identity"])
+        encoding = _header(request, "Content-Encoding") or "identity"
+        if encoding != "identity":
+            raise unsupported_media(encoding, ["identity"])
         if self._requests >= self._limits.requests_max:
             raise _busy("too many requests")
         self._requests += 1
         try:
             body = await self._body(request)
-            accept = request.headers.get("Accept", "")
-            media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            accept = _header(request, "Accept")
+            media = _header(request, "Content-Type").partition(";")[0].strip().lower()
             query = request.rel_url.query
             return await self._verbs.answer(
                 Asked(request.method, target, query, accept, media, body)
@@ -200,7 +207,9 @@ class ApiServer:
             raise _busy("too many watches")
         self._watches += 1
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        response.enable_chunked_encoding()
+        if request.version >= HttpVersion11:
+            # A client of HTTP/1.0, as many proxies are, reads until the connection ends.
+            response.enable_chunked_encoding()
         try:
             await response.prepare(request)
             async for chunk in answer.stream.lines():
@@ -213,9 +222,15 @@ class ApiServer:
         return response
 
 
+def _header(request: web.BaseRequest, name: str) -> str:
+    """A header's value, or empty; bytes that are no UTF-8 are replaced, as answers repeat it."""
+    value = request.headers.get(name, "")
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _document(request: web.BaseRequest, parts: list[str]) -> Answer | None:
     """A document about the server itself."""
-    accept = request.headers.get("Accept", "")
+    accept = _header(request, "Accept")
     if parts == ["version"]:
         return Answer(msgspec.json.encode(discovery.VERSION))
     if parts[0] == "openapi":
