@@ -17,6 +17,7 @@ BEGIN = "<!-- Made by make bench-gc. -->"
 END = "<!-- End of what make bench-gc makes. -->"
 DRAWS = 1_000
 SHOWN = 10
+HEAD = 2
 LEVELS = (50.0, 99.0, 99.9, 100.0)
 
 
@@ -117,7 +118,7 @@ def _pauses(found: Found) -> list[str]:
                 figures = " | ".join(f"{one / 1e6:.2f}" for one in shown)
                 objects = sum(one.found for one in mine)
                 lines.append(f"| {mode} | {generation} | {len(mine)} | {figures} | {objects} |")
-    return lines
+    return lines if len(lines) > HEAD else ["No collection ran."]
 
 
 def _profile(found: Found) -> list[str]:

@@ -115,15 +115,23 @@ class Turns:
         return took
 
     def grow(self, count: int, garbage: GarbageCollector) -> tuple[int, int]:
-        """So many decisions in steps of `BATCH`: the process' memory before and after, in bytes."""
+        """So many decisions in steps of `BATCH`: the process' memory before and after, in bytes.
+
+        Each pod that was there is replaced before: one that was decided keeps more than one that
+        was loaded on its node.
+        """
+        self._batches(len(self._live) // BATCH + 1, garbage)
         before = resident()
-        for _ in range(count // BATCH):
+        self._batches(count // BATCH, garbage)
+        return before, resident()
+
+    def _batches(self, count: int, garbage: GarbageCollector) -> None:
+        for _ in range(count):
             pods = {pod.metadata.uid: pod for pod in (self.come() for _ in range(BATCH))}
             for pod in pods.values():
                 self.arrive(pod)
             self.carry_out(self.decide(BATCH), pods)
             garbage.between()
-        return before, resident()
 
 
 def resident() -> int:

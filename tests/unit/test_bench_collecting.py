@@ -66,6 +66,11 @@ def test_the_tables_can_be_read(
     assert all(float(size) > 0 for size, _, _ in rows(text, "| bytes |"))
 
 
+def test_the_page_has_the_tables() -> None:
+    text = table.PAGE.read_text(encoding="utf-8")
+    assert rows(text[text.index(table.BEGIN) :], "| µs |")
+
+
 def made(scale: float) -> table.Found:
     """Blocks whose slowest turns are so many times the peer's."""
     generator = np.random.default_rng(7)
