@@ -25,6 +25,13 @@ def _measured(**status: Any) -> Content:
     return {"status": status}
 
 
+_PODS: Content = {"selector": {"matchLabels": {"app": "shop"}}}
+
+
+def _learned(**status: Any) -> Content:
+    return {"spec": _PODS, "status": status}
+
+
 CASES: dict[str, tuple[tuple[Content, ...], tuple[Content, ...]]] = {
     **dict.fromkeys(
         ("topologypolicies", "clustertopologies", "consistencypolicies", "weightrules"), _FREE
@@ -65,6 +72,23 @@ CASES: dict[str, tuple[tuple[Content, ...], tuple[Content, ...]]] = {
             _measured(validMilliseconds=0),
             _measured(signals={"a": (1 << 52) + 1}),
             _measured(signals={"a": "much"}),
+        ),
+    ),
+    "serviceprofiles": (
+        (
+            {"spec": {**_PODS, "slaClass": "online"}},
+            _learned(samples=0, quietMicroseconds=1 << 52),
+            _learned(
+                traits={"cpu_burstiness": -5}, confidenceBasisPoints={"cpu_burstiness": 10_000}
+            ),
+        ),
+        (
+            {"spec": {}},
+            {"spec": {"selector": "app=shop"}},
+            _learned(samples=-1),
+            _learned(quietMicroseconds=(1 << 52) + 1),
+            _learned(traits={"a": "much"}),
+            _learned(confidenceBasisPoints={"a": 10_001}),
         ),
     ),
 }

@@ -17,8 +17,12 @@ import yaml
 from herz import signals
 from herz.errors import ConfigError
 from herz.model.decode import convert
-from herz.model.objects import NodeSignals, SLAClass
-from herz.model.validate_service_levels import validate_class, validate_signals
+from herz.model.objects import NodeSignals, ServiceProfile, SLAClass
+from herz.model.validate_service_levels import (
+    validate_class,
+    validate_profile,
+    validate_signals,
+)
 from herz.world.apiserver.objects.kinds import HERZ_GROUP, KINDS
 from herz.world.kube.metrics import GuardMetrics, Metrics
 from tests.support.definitions import CASES
@@ -197,6 +201,7 @@ def test_promtool_takes_the_dashboards_expressions(tmp_path: Path) -> None:
 CHECKS: dict[str, Callable[[Content], object]] = {
     "slaclasses": lambda content: validate_class(convert(SLAClass, content)),
     "nodesignals": lambda content: validate_signals(convert(NodeSignals, content)),
+    "serviceprofiles": lambda content: validate_profile(convert(ServiceProfile, content)),
 }
 
 
