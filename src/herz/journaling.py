@@ -154,38 +154,30 @@ def continued(
 
     def make(policy: Policy | Policies) -> Journaled:
         assert not made, "a journal is one machine's at a time"
-        seed, name = secrets.randbits(63), origin
-        if exists(where):
+        seed, name, goes_on = secrets.randbits(63), origin, exists(where)
+        if goes_on:
             # Who does not lead by a lease writes under the last term.
             store = writer_of(where, term or reader_of(where).leader_term())
             start = _first_start(store)
             seed, name = (seed, name) if start is None else (start.seed, start.origin)
-            models = _in_force(where, policy)
             if notary is not None and name != origin:
                 store.close()
                 fix = f"use a key that was made with --name {name}"
                 raise ConfigError("the key is another log's", where="--key", value=origin, fix=fix)
         else:
-            store, models = writer_of(where, term), []
+            store = writer_of(where, term)
         try:
             log = Log(store, os.urandom, name, notary)
             left(_left_open(store))
+            models = _in_force(where, policy) if goes_on else []
             machine = journaled(
                 log, policy, seed, sinks, state_every=state_every, made_known=made_known
             )
+            _put_in_force(machine, models, store)
         except BaseException:
             store.close()
             raise
         made.append((store, machine))
-        for model in models:
-            # The start's policy is the file's: what was promoted since is in force still.
-            machine.promote(
-                store.get(model.blob),
-                name=model.name,
-                actor=model.actor,
-                reason="it was in force before the restart",
-                time_ns=model.time_ns,
-            )
         return made[0][1]
 
     try:
@@ -208,6 +200,18 @@ def _in_force(where: Where, policy: Policy | Policies) -> list[Model]:
         if start.policy != policy.digest:
             return []
         return models_between(index, starts[-1].entry, index.size)
+
+
+def _put_in_force(machine: Journaled, models: Sequence[Model], store: Writer) -> None:
+    """The start's policy is the file's: what was promoted since is in force still."""
+    for model in models:
+        machine.promote(
+            store.get(model.blob),
+            name=model.name,
+            actor=model.actor,
+            reason="it was in force before the restart",
+            time_ns=model.time_ns,
+        )
 
 
 TRIAL: Final = "trial"

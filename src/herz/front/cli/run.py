@@ -74,12 +74,8 @@ def run(
     )
     where = (None if kubeconfig is None else Path(kubeconfig), context)
     if shadow or pods is not None:
-        given = {
-            "--journal": journal,
-            "--key": key,
-            "--metrics": metrics,
-            "--leader-elect": leader_elect or None,
-        }
+        given = {"--journal": journal, "--key": key, "--leader-elect": leader_elect or None}
+        given["--metrics"] = metrics
         asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
     kept = live_journal(journal)
@@ -98,12 +94,7 @@ def run(
         return operating.run_guard(guarding, sys.argv[1:])
     shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
     settings = driving.Live(
-        what=what,
-        kubeconfig=where[0],
-        context=where[1],
-        journal=kept,
-        waits=not no_wait,
-        tell=tell,
+        *(what, *where, kept, not no_wait, tell),
         started=lambda driver, version: _started(driver, version, what, kept, output),
         operations=shown,
         garbage=collector,
