@@ -226,6 +226,19 @@ def test_a_day_is_verified_and_replayed_from_it(places: Places) -> None:
     assert same.repeated == found.size
 
 
+def test_its_files_can_be_had(places: Places, tmp_path: Path) -> None:
+    where, copy = places(), tmp_path / "copy"
+    simulated(where)
+    url = where.url if isinstance(where, Database) else str(where)
+    to = ["--format", "files", "--to", str(copy)]
+    assert main(["audit", "export", "--journal", url, *to]) == 0
+    one, other = reader_of(where), reader_of(copy)
+    assert list(other.read()) == list(one.read())
+    assert other.blobs() == one.blobs()
+    assert verified(copy).problem is None
+    assert replayed(copy).first is None
+
+
 def test_a_log_goes_on_from_its_checkpoint(places: Places) -> None:
     where = places()
     simulated(where)

@@ -1,4 +1,4 @@
-"""The decisions of a journal as a table: CSV, JSON lines or Parquet."""
+"""A journal for others: decisions as CSV, JSON lines or Parquet; its files; the log's tiles."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ import msgspec
 from herz.commit.audit.entry import opened
 from herz.errors import ConfigError, WorldError
 from herz.front.atomic import checked_target
+from herz.front.publishing import published
 from herz.model.events import BindFinished
 from herz.model.journal import Kind
 from herz.model.record import Record
 from herz.ports import Journal
+from herz.world.store.copying import copied
+from herz.world.store.evidence import Evidence
 
 ROWS_AT_ONCE: Final = 10_000
 """Bound: rows of Parquet in memory."""
@@ -31,6 +34,12 @@ class Format(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    FILES = "files"
+    TILES = "tiles"
+
+
+FOLDERS: Final = (Format.FILES, Format.TILES)
+"""The forms that are written into a folder."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,22 +120,33 @@ def rows(journal: Journal) -> Iterator[Row]:
         )
 
 
-def export(journal: Journal, form: Format, to: str | None) -> int:
-    """Write the decisions.
+def export(journal: Evidence, form: Format, to: str | None, *, with_payloads: bool = False) -> int:
+    """Write the decisions, or the whole journal.
 
     Args:
         journal: whose.
         form: in which form.
-        to: the file; None for stdout, which Parquet does not go to.
+        to: the file, or the folder; None for stdout, which is for text.
+        with_payloads: whether tiles come with what their leaves commit to.
 
     Returns:
-        How many there were.
+        How many decisions there were; of a whole journal, how many entries.
 
     Raises:
-        ConfigError: the file cannot be written, or what the form needs is not installed.
+        ConfigError: file or folder cannot be written, what the form needs is not installed, or
+            there is no checkpoint for the tiles.
         AuditError: an entry is damaged.
         WorldError: the disk refused.
     """
+    if with_payloads and form is not Format.TILES:
+        fix = "leave it out: the other forms hold payloads anyway"
+        raise ConfigError("only for tiles", where="--with-payloads", value=str(form), fix=fix)
+    if form in FOLDERS:
+        if not to:
+            raise ConfigError("a folder is needed", where="--to", fix=f"name one: --to {form}")
+        if form is Format.FILES:
+            return copied(journal, Path(to))
+        return published(journal, Path(to), with_payloads=with_payloads)
     if form is Format.PARQUET:
         if to is None:
             fix = "name a file: --to decisions.parquet"

@@ -17,6 +17,7 @@ from herz.front.cli import main
 from herz.ports import Progress
 from herz.world.collecting import Automatic, BetweenSteps
 from herz.world.sim.result import Summary
+from tests.support.kubectl import KUBECTL
 from tests.unit.front.samples import summary
 
 SOURCE = Path(errors.__file__).resolve().parents[1]
@@ -326,3 +327,20 @@ def test_closed_pipe_is_the_outsides_failure_without_noise() -> None:
         )
     assert ended.returncode == 3
     assert ended.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here")
+def test_kubectl_finds_herz_as_its_plugin(tmp_path: Path) -> None:
+    assert KUBECTL is not None
+    beside = Path(sys.executable).parent
+    assert (beside / "kubectl-herz").exists(), "installed with herz"
+    done = subprocess.run(
+        [KUBECTL, "herz", "explain", "nobody", "--journal", str(tmp_path)],
+        env={**os.environ, "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "herz: error: no journal" in done.stderr

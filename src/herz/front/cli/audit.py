@@ -34,7 +34,14 @@ SHOW = """Examples:
 
     herz audit show shop/web-00633 --journal DIR --output json
 """
-EXPORT = "Example: herz audit export --journal DIR --format csv --to decisions.csv"
+EXPORT = """Examples:
+
+    herz audit export --journal DIR --format csv --to decisions.csv
+
+    herz audit export --journal postgresql:///audit --format files --to journal
+
+    herz audit export --journal DIR --format tiles --to log
+"""
 REPLAY = """Examples:
 
     herz audit replay --journal DIR
@@ -360,20 +367,28 @@ def show(
 def export(
     *,
     journal: JournalOption,
-    form: Annotated[Format, typer.Option("--format", help="Form of the table.")] = Format.CSV,
+    form: Annotated[
+        Format, typer.Option("--format", help="A table's form; the journal's files; tiles.")
+    ] = Format.CSV,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="FILE", help="Write it there, not to stdout.")
+        str | None,
+        typer.Option("--to", metavar="FILE|DIR", help="Write it there, not to stdout."),
     ] = None,
+    with_payloads: Annotated[
+        bool, typer.Option("--with-payloads", help="Tiles with what their leaves commit to.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Write every decision with what became of it as a row of a table."""
+    """Write every decision with what became of it as a row; or all of the journal, or its tiles."""
     where = journal_at(journal)
-    count = exporting.export(reader_of(where), form, to)
+    count = exporting.export(reader_of(where), form, to, with_payloads=with_payloads)
     if to is not None:
+        is_whole = form in exporting.FOLDERS
+        counted, place = ("entries", "folder") if is_whole else ("decisions", "file")
         print_answer(
-            {"file": to, "format": str(form), "decisions": count},
+            {place: to, "format": str(form), counted: count},
             output,
             title=f"herz audit export {where}",
             columns=("figure", "value"),
-            rows=[("decisions", str(count)), ("file", to)],
+            rows=[(counted, str(count)), (place, to)],
         )

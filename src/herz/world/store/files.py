@@ -393,8 +393,7 @@ class FileStore(Reader):
             raise StaleWriterError(f"term {self.term} is over: the leader's is {leader}")
         if not _is_taken(self._turn, self.term):
             raise BusyWriterError(self.name, self.term)
-        number = self.term.to_bytes(8, "big")
-        os.pwrite(self._term_file, number + zlib.crc32(number).to_bytes(4, "big"), 0)
+        os.pwrite(self._term_file, term_bytes(self.term), 0)
         os.fsync(self._term_file)
 
     def _check_turn(self, expected: int) -> None:
@@ -501,6 +500,12 @@ def _is_taken(descriptor: int, term: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def term_bytes(term: int) -> bytes:
+    """What the file of the leader's term holds."""
+    number = term.to_bytes(8, "big")
+    return number + zlib.crc32(number).to_bytes(4, "big")
 
 
 def _term_of(data: bytes, folder: Path) -> int:
