@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 if os.environ.get("CI"):
@@ -15,3 +18,12 @@ if os.environ.get("CI"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what goes to the background so, and what tests start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def collections_stay_on() -> Iterator[None]:
+    """Who switches garbage collection off switches it on again."""
+    yield
+    was_on = gc.isenabled()
+    gc.enable()
+    assert was_on, "garbage collection was left switched off"

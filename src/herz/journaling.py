@@ -89,16 +89,18 @@ def written(
     made: list[tuple[Writer, Journaled]] = []
 
     def wrap(policy: Policy | Policies, seed: int, sinks: Sequence[RecordSink]) -> Machine:
-        log: Log
         # Made here: bad input is found before, and nothing is written then.
         assert not made, "a journal is one machine's"
-        if resumption is None:
-            store = writer_of(where)
-            log = Log(store, os.urandom, origin, notary)
-        else:
-            store = writer_of(where, reader_of(where).leader_term())
-            log = ResumedLog(store, os.urandom, origin, notary)
-        made.append((store, journaled(log, policy, seed, sinks, state_every=state_every)))
+        term = 0 if resumption is None else reader_of(where).leader_term()
+        store = writer_of(where, term)
+        try:
+            kind = Log if resumption is None else ResumedLog
+            log = kind(store, os.urandom, origin, notary)
+            machine = journaled(log, policy, seed, sinks, state_every=state_every)
+        except BaseException:
+            store.close()
+            raise
+        made.append((store, machine))
         if check is not None:
             made[0][1].tell(check)
         return made[0][1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
@@ -16,7 +17,12 @@ from bench.collecting.turns import Took
 
 @pytest.fixture(scope="module")
 def found() -> table.Found:
-    return measure(nodes=20, pods=200, decisions=600, block=200, growth=640)
+    try:
+        return measure(nodes=20, pods=200, decisions=600, block=200, growth=640)
+    finally:
+        # The bench has its process for itself, and leaves it so.
+        gc.unfreeze()
+        gc.enable()
 
 
 def rows(text: str, head: str) -> list[list[str]]:

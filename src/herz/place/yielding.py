@@ -67,7 +67,7 @@ class Yielding(Answers):
             self._exempt, self._exempt_at = pod.uid, at
             return np.zeros(0, np.int64)
         known = [self._nodes.rows.get(name) for name in (at, self._exempt_at)]
-        # Not `np.unique`, whose first call imports a module: 30 ms in the middle of a decision.
+        # Not `np.unique`, whose first call imports a module: 35 ms in the middle of a decision.
         rows = np.array(sorted({row for row in known if row is not None}), np.int64)
         self._exempt, self._exempt_at = pod.uid, at
         self.ask(rows)

@@ -104,7 +104,7 @@ def test_a_simulated_day_is_replayed_from_twenty_states_and_all_at_boundaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = partial(FileStore.open, segment_bytes_max=400_000)
-    monkeypatch.setattr("herz.journaling.FileStore.open", small)
+    monkeypatch.setattr(FileStore, "open", small)
     simulated(tmp_path, seed=2, state_every=8)
     entries = entries_of(tmp_path)
     whole = replayed(tmp_path)
