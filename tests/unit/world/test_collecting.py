@@ -205,7 +205,7 @@ def chaos(garbage: GarbageCollector) -> tuple[int, str]:
     found = app.run_simulation(
         scenario="chaos",
         policy="default",
-        seed=1,
+        seed=2,
         runs=1,
         data=None,
         list_name=None,
@@ -220,7 +220,7 @@ def chaos(garbage: GarbageCollector) -> tuple[int, str]:
 def test_decisions_make_no_cyclic_garbage_and_know_nothing_of_collections() -> None:
     counting, pauses = Counting(), Pauses()
     without = chaos(counting)
-    assert without[0] > 1_000
+    assert without[0] > 2_000
     assert counting.steps > 500
     assert counting.found == 0
     with pauses.watched():
