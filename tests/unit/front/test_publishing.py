@@ -108,9 +108,9 @@ def test_payloads_are_published_when_asked_and_gone_once_erased(tmp_path: Path) 
     journal, log = history(tmp_path / "journal", PODS[:3]), tmp_path / "log"
     assert exported(journal, log, "--with-payloads") == 0
     _, size, _ = hashes_of(log)
-    for leaf, told in zip(leaves_of(log, size), payloads_of(log, size), strict=True):
-        assert len(told) > SALT_BYTES
-        assert leaf[2:] == hashlib.sha3_384(told).digest()
+    for leaf, payload in zip(leaves_of(log, size), payloads_of(log, size), strict=True):
+        assert len(payload) > SALT_BYTES
+        assert leaf[2:] == hashlib.sha3_384(payload).digest()
     who = ["--journal", str(journal), "--actor", "ops", "--reason", "asked to"]
     assert main(["audit", "erase", *who, "--from", "3", "--to", "4"]) == 0
     again = tmp_path / "again"
