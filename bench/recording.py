@@ -37,6 +37,7 @@ from herz.ports import Machine
 from herz.state import frozen, thawed
 from herz.world.store.files import FileStore, Reader
 from herz.world.store.index import Index
+from herz.world.store.where import indexed
 
 BATCH = 256
 NODES = 5_000
@@ -319,7 +320,7 @@ def looking_up(pods: int = 1_000_000) -> dict[str, float]:
         for _ in range(LOOKUPS):
             number = chance.randrange(pods)
             started = time.perf_counter()
-            with journaling.indexed(path) as index:
+            with indexed(path) as index:
                 _, (told,) = recorded_of.of_pod(index, f"bench/pod-{number}")
             rows([told.record])
             times.append(time.perf_counter() - started)

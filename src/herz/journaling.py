@@ -34,7 +34,7 @@ from herz.state import frozen, is_quiet, settle, thawed, uncollected
 from herz.world.store.clockless import clockless
 from herz.world.store.evidence import Evidence
 from herz.world.store.index import Index
-from herz.world.store.where import Where, Writer, exists, reader_of, writer_of
+from herz.world.store.where import Where, Writer, exists, indexed, reader_of, writer_of
 
 ORIGIN = "herz.dev/journal"
 """The name of a log that was given none."""
@@ -260,21 +260,6 @@ def verified(
     verification = Verification(reader, first=first, end=end, since=since, judge=judge)
     with uncollected():
         return verification.run()
-
-
-@contextmanager
-def indexed(where: Where) -> Iterator[Index]:
-    """The index of a journal, brought up to its end.
-
-    Raises:
-        ConfigError: there is no journal.
-        WorldError: the index cannot be written.
-    """
-    index = Index(reader_of(where))
-    try:
-        yield index
-    finally:
-        index.close()
 
 
 def replayed(where: Where, *, first: int | None = None) -> Replayed:

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from herz.front.cli import run_options as options
+from herz.front.cli.declared import Option
 from herz.front.cli.journals import journal_at
-from herz.front.cli.options import Garbage, Output, checked_name, parsed_integer
+from herz.front.cli.options import Garbage, Output, OutputOption, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
@@ -61,8 +60,8 @@ def run(
     metrics_token_file: options.TokenFile = "",
     logging_format: options.LoggingFormat = "text",
     collector: options.Collector = Garbage.BETWEEN_STEPS,
-    while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    while_open: Annotated[str | None, Option(is_hidden=True)] = None,
+    output: OutputOption = Output.TABLE,
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     # Imported here: no other command needs a client, nor should wait for it to load.
