@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from herz.front.cli.commands import herz
+from herz.front.cli.commands import tree
 from herz.front.cli.journals import ENVIRONMENT
 from tests.support.chart import (
     KEPT,
@@ -157,7 +157,7 @@ def test_names_fit_each_other(rendered: dict[str, Content]) -> None:
 def test_arguments_are_options_of_the_command(rendered: dict[str, Content]) -> None:
     (container,) = rendered["Deployment/herz"]["spec"]["template"]["spec"]["containers"]
     name, *arguments = container["args"]
-    command = typer.main.get_command(herz).commands[name]  # type: ignore[attr-defined]  # a group
+    command = typer.main.get_command(tree(name)).commands[name]  # type: ignore[attr-defined]  # a group
     known = {option for parameter in command.params for option in parameter.opts}
     flags = {one.opts[0] for one in command.params if getattr(one, "is_flag", False)}
     for argument in arguments:

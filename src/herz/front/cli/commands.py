@@ -1,66 +1,61 @@
-"""The command tree."""
+"""The command tree, of which a process loads no more than the command that it was asked for.
+
+Each command's module is loaded with what it needs: a scheduler that was killed starts again
+without the reports of a simulation and the training of models.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final, Protocol, cast
+
 import typer
 
-from herz.front.cli import (
-    audit,
-    audit_erase,
-    audit_keys,
-    audit_proof,
-    audit_quote,
-    audit_reconcile,
-    audit_witness,
-    configuration,
-    debugging,
-    explain,
-    fuzz,
-    run,
-    runtime,
-    settings,
-    simulate,
-    sla,
-    sla_profile,
-    up,
+_MODULES: Final = MappingProxyType(
+    {
+        "simulate": "simulate",
+        "explain": "explain",
+        "up": "up",
+        "run": "run",
+        "version": "settings",
+        "audit": "audit_commands",
+        "fuzz": "fuzz",
+        "config": "configuration",
+        "debug": "debugging",
+        "sla": "sla_commands",
+        "runtime": "runtime",
+    }
 )
+"""By command, the module that adds it."""
 
-herz = typer.Typer(
-    name="herz",
-    help="A deterministic, provable, service-level-aware Kubernetes scheduler.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-    epilog="Example: herz simulate shop --report shop.html",
-)
-herz.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
-herz.command("explain", epilog=explain.EXAMPLE)(explain.explain)
-herz.command("up", epilog=up.EXAMPLE)(up.up)
-herz.command("run", epilog=run.EXAMPLE)(run.run)
-herz.command("version", epilog="Example: herz version --output json")(settings.version)
-settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
-settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
-audit.audit.command("prove", epilog=audit_proof.PROVE)(audit_proof.prove)
-audit.audit.command("check", epilog=audit_proof.CHECK)(audit_proof.check)
-audit.audit.command("reconcile", epilog=audit_reconcile.RECONCILE)(audit_reconcile.reconcile)
-audit.audit.command("sign", epilog=audit_keys.SIGN)(audit_keys.sign)
-audit.audit.command("cosign", epilog=audit_witness.COSIGN)(audit_witness.cosign)
-audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witness)
-audit.audit.command("quote", epilog=audit_quote.QUOTE)(audit_quote.quote)
-audit.audit.command("quote-check", epilog=audit_quote.CHECK)(audit_quote.quote_check)
-audit.audit.add_typer(audit_keys.key, name="key")
-audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
-audit.audit.command("retain", epilog=audit_erase.RETAIN)(audit_erase.retain_command)
-audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
-herz.add_typer(audit.audit, name="audit")
-herz.add_typer(fuzz.fuzz, name="fuzz")
-herz.add_typer(settings.config, name="config")
-herz.add_typer(debugging.debug, name="debug")
-sla.sla.command("train", epilog=sla.TRAIN)(sla.train)
-sla.sla.command("evaluate", epilog=sla.EVALUATE)(sla.evaluate)
-sla.sla.command("predict", epilog=sla.PREDICT)(sla.predict)
-sla.sla.command("card", epilog=sla.CARD)(sla.card)
-sla.sla.command("profile", epilog=sla_profile.EXAMPLE)(sla_profile.profile)
-herz.add_typer(sla.sla, name="sla")
-herz.add_typer(runtime.runtime, name="runtime")
+
+class _Module(Protocol):
+    """What a module of a command has."""
+
+    def add_to(self, herz: typer.Typer) -> None:
+        """Put the module's commands into the tree."""
+
+
+def tree(first: str = "") -> typer.Typer:
+    """The commands.
+
+    Args:
+        first: the first word of the command line. If it names a command, the others are left out
+            and not loaded.
+    """
+    herz = typer.Typer(
+        name="herz",
+        help="A deterministic, provable, service-level-aware Kubernetes scheduler.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+        epilog="Example: herz simulate shop --report shop.html",
+    )
+    # Without it a tree of one command would be that command, without its name.
+    herz.callback()(lambda: None)
+    for name in [_MODULES[first]] if first in _MODULES else _MODULES.values():
+        module = cast("_Module", import_module(f"herz.front.cli.{name}"))
+        module.add_to(herz)
+    return herz

@@ -14,6 +14,7 @@ from herz import app
 from herz.config import Configuration, Policies, Policy, RuleTerms, rule_terms
 from herz.front.cli.options import Output, checked_name
 from herz.front.cli.printing import print_answer
+from herz.front.cli.settings import config
 from herz.plugin import Mode, ReasonBook
 from herz.profiles import SECOND_NS
 
@@ -236,3 +237,10 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(item, f"{path}[{index}]")
     elif value not in (None, ""):
         yield path, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    config.command("validate", epilog=VALIDATE)(validate)
+    config.command("show", epilog=SHOW)(show)
+    herz.add_typer(config, name="config")

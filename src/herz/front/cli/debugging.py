@@ -89,3 +89,8 @@ def _stamp(folder: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return found.st_mtime_ns, found.st_ino
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    herz.add_typer(debug, name="debug")

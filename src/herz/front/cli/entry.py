@@ -54,9 +54,11 @@ def _command(given: Sequence[str]) -> int:
         )
     # Imported here: the scheduler must not load before the check above, nor outside `main`'s
     # translation of errors.
-    from herz.front.cli.commands import herz  # noqa: PLC0415
+    from herz.front.cli.commands import tree  # noqa: PLC0415
 
-    code = herz(args=list(given), prog_name="herz", standalone_mode=False)
+    code = tree(given[0] if given else "")(
+        args=list(given), prog_name="herz", standalone_mode=False
+    )
     if code == Exit.INTERRUPTED:
         # Typer has swallowed the interrupt and left only its number.
         raise KeyboardInterrupt

@@ -174,3 +174,8 @@ def _show(
             columns=columns,
             rows=candidates,
         )
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    herz.command("explain", epilog=EXAMPLE)(explain)

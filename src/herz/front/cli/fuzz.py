@@ -221,3 +221,8 @@ def _print(report: Report, log: Path | None, output: Output) -> None:
         rows=rows,
         after=after,
     )
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    herz.add_typer(fuzz, name="fuzz")

@@ -238,3 +238,8 @@ def _thread_that_burns(*, wanted: bool) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    herz.add_typer(runtime, name="runtime")

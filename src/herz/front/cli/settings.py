@@ -68,3 +68,8 @@ def _installed(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "not installed (run from a checkout)"
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    herz.command("version", epilog="Example: herz version --output json")(version)

@@ -214,3 +214,8 @@ def _print(
         rows=[(row.figure, row.value, row.spread) for row in table_rows(summary)],
         after=after,
     )
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    herz.command("simulate", epilog=EXAMPLE)(simulate)

@@ -103,3 +103,8 @@ def _folder(text: str | None) -> Path:
         return Path(checked_name(text, option="--data")).absolute()
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "herz" / "cluster"
+
+
+def add_to(herz: typer.Typer) -> None:
+    """See `herz.front.cli.commands`."""
+    herz.command("up", epilog=EXAMPLE)(up)
