@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import live
-from herz.front.cli import operating
+from herz.front.cli import guarding
 from herz.front.cli.entry import main as herz
 from herz.world.apiserver.http import watches
 from herz.world.kube.driver import Pace
@@ -156,7 +156,7 @@ def schedule(arguments: list[str]) -> int:
     def planned(command: list[str], *rest: Any) -> Plan:
         return Plan([*module, *command[4:]], *rest)
 
-    vars(operating)["Plan"] = planned
+    vars(guarding)["Plan"] = planned
     sys.argv = ["herz", "run", *arguments]
     return herz()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -193,3 +194,26 @@ def test_a_command_loads_what_it_needs(command: str, more: list[str]) -> None:
     loaded_modules = done.stderr.split()
     assert "herz.front.cli.declared" in loaded_modules
     assert [name for name in (*HEAVY, *more) if name in loaded_modules] == []
+
+
+def loaded_by(source: str) -> set[str]:
+    """The modules that a new Python has after this."""
+    program = f"{source}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_a_scheduler_loads_nothing_of_other_commands() -> None:
+    ours = loaded_by(
+        "from herz.front.cli import run, deciding, driving, metering, operating, proving"
+    )
+    assert {"herz.cycle", "herz.world.kube.driver"} <= ours
+    others = ("explain", "simulate", "audit", "fuzz", "up")
+    assert not ours & {f"herz.front.cli.{name}" for name in others}
+    assert not ours & {"herz.front.exporting", "pyarrow", "xgboost", "kubernetes"}
+
+
+def test_a_guard_loads_nothing_that_decides() -> None:
+    ours = loaded_by("from herz.front.cli import run, guarding")
+    assert "herz.world.kube.guard" in ours
+    assert not ours & {"herz.app", "herz.cycle", "herz.config", "herz.plugin", "numpy"}

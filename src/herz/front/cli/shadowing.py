@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from herz import app
 from herz.errors import ConfigError
-from herz.front.cli.driving import Deciding, until_signal
+from herz.front.cli.deciding import Deciding
+from herz.front.cli.driving import until_signal
 from herz.front.cli.options import Output, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.world.kube import discovery

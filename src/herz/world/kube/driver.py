@@ -150,6 +150,8 @@ class Driver:
         garbage: GarbageCollector | None = None,
     ) -> None:
         self._machine = machine
+        # Asked once: such a check reads every property, and `held` costs as much as there are pods.
+        self._deferring = machine if isinstance(machine, Deferring) else None
         self._garbage = garbage or Automatic(freezes=True)
         self._first = first
         self._transport = transport
@@ -404,8 +406,8 @@ class Driver:
         if self._wake_ns is not None and self._wake_ns <= now_ns:
             self._wake_ns = None
         sync, stale = None, self.stale
-        if isinstance(self._machine, Deferring):
-            effects, sync = self._machine.decide(now_ns, limit)
+        if self._deferring is not None:
+            effects, sync = self._deferring.decide(now_ns, limit)
         else:
             effects = self._machine.step(now_ns, limit)
         took_ns, decided = self.now_ns() - now_ns, min(before, limit)

@@ -42,6 +42,7 @@ class Plain:
         self._waiting: list[Pod] = []
         self._effects: list[Effect] = []
         self.fails: Exception | None = None
+        self.held_asked = 0
 
     def wants(self, effect: Effect) -> None:
         """Have the next step give it."""
@@ -53,6 +54,7 @@ class Plain:
 
     @property
     def held(self) -> Mapping[str, str]:
+        self.held_asked += 1
         return {}
 
     def apply(self, event: Event) -> None:
@@ -391,6 +393,17 @@ def test_what_came_during_a_step_is_applied_before_the_next() -> None:
 
     with mine, theirs:
         play(work, *(pending(f"p{number:02}") for number in range(20)))
+
+
+def test_a_step_does_not_count_the_pods_that_are_there() -> None:
+    async def work(scene: Scene) -> None:
+        scene.feed(), scene.feed()
+        asked = scene.machine.held_asked
+        await scene.api.until(lambda: len(scene.notes()) == 2)
+        assert len(scene.machine.limits) > 1
+        assert scene.machine.held_asked == asked
+
+    play(work, pending("a"), pending("b"))
 
 
 def test_a_failure_of_the_machine_ends_the_driver() -> None:
