@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import enum
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 from herz.front.cli.failure import Exit, UsageError
 
 HELP_COLUMN = 34
+HELP_WIDTH = 98
 SEEN = "run the command with --help for its options"
 
 
@@ -133,6 +134,7 @@ def called(function: Callable[..., Any], arguments: Sequence[str], name: str, ex
     """Read what a function takes from words, and call it; see `run`."""
     parser = parser_of(function, name, examples)
     if any(word in ("--help", "-h") for word in arguments):
+        parser.formatter_class = _formatter(None)  # As wide as the terminal is.
         sys.stdout.write(parser.format_help())
         return Exit.DONE
     given, unknown = parser.parse_known_args(arguments)
@@ -153,15 +155,19 @@ def parser_of(
         prog=name,
         description=inspect.getdoc(function),
         epilog=examples,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=HELP_COLUMN
-        ),
+        formatter_class=_formatter(HELP_WIDTH),  # It is asked at each parameter.
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     for parameter, hint in _parameters(function):
         _add(parser, parameter, hint)
     return parser
+
+
+def _formatter(width: int | None) -> Any:
+    return functools.partial(
+        argparse.RawDescriptionHelpFormatter, max_help_position=HELP_COLUMN, width=width
+    )
 
 
 def _parameters(function: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:
@@ -266,5 +272,7 @@ def _summary(at: Command | Group) -> str:
 
 
 def _near(word: str, known: typing.Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415  # Only who errs waits for it.
+
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {near[0]}?" if near else SEEN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,8 @@ def _print_table(
 ) -> None:
     """Plain text, bold on a terminal. By hand: rich takes longer to load than an answer to make."""
     is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else WIDTH_PLAIN
+    known = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal else 0
+    width = known or WIDTH_PLAIN
     bold, plain = ("\x1b[1m", "\x1b[0m") if is_terminal else ("", "")
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     cells = [[printable(row[index]) for index in kept] for row in rows]
