@@ -19,6 +19,7 @@ _AUDIT: Final = Group(
         "verify": _at("audit:verify", "VERIFY"),
         "replay": _at("audit:replay", "REPLAY"),
         "show": _at("audit_show:show", "SHOW"),
+        "changes": _at("audit_changes:changes", "CHANGES"),
         "export": _at("audit:export", "EXPORT"),
         "prove": _at("audit_proof:prove", "PROVE"),
         "check": _at("audit_proof:check", "CHECK"),

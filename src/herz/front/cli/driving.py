@@ -23,7 +23,7 @@ from herz.front.cli.operating import Operations
 from herz.front.cli.options import Garbage
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
-from herz.journaling import ORIGIN, continued, last_time, trials_judged
+from herz.journaling import ORIGIN, Change, continued, last_time, trials_judged
 from herz.ports import Machine
 from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
@@ -49,6 +49,7 @@ class Live:
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
         journal: where it is.
+        change: who starts it, and why.
         waits: whether a server that cannot be reached is waited for.
         tell: shows a person what happens.
         started: told once, when it schedules.
@@ -63,6 +64,7 @@ class Live:
     kubeconfig: Path | None
     context: str | None
     journal: Where
+    change: Change
     waits: bool
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
@@ -105,6 +107,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             prover = Prover(settings.proving, settings.tell)
         with continued(
             settings.journal,
+            change=settings.change,
             origin=ORIGIN if settings.proving is None else settings.proving.signer.origin,
             notary=None if prover is None else prover.notary,
             term=term,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +19,7 @@ from herz.front.cli.printing import print_answer
 if TYPE_CHECKING:
     from herz.config import Configuration
     from herz.front.cli.deciding import Deciding
+    from herz.journaling import Change
     from herz.world.kube.driver import Driver
     from herz.world.store.where import Where
 
@@ -45,6 +49,8 @@ def run(
     trust: options.Trust = None,
     proof_mode: options.ProofMode = None,
     metrics: options.Metrics = None,
+    actor: options.Actor = None,
+    reason: options.Reason = None,
     no_wait: options.NoWait = False,
     shadow: options.Shadow = False,
     pods: options.Pods = None,
@@ -98,7 +104,7 @@ def run(
     what = deciding.deciding(chosen, names)
     shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
     settings = driving.Live(
-        *(what, *where, kept, not no_wait, guarding.tell),
+        *(what, *where, kept, _change(actor, reason), not no_wait, guarding.tell),
         started=lambda driver, version: _started(driver, version, what, kept, output),
         operations=shown,
         garbage=collector,
@@ -115,6 +121,20 @@ def _configuration(chosen: str | None) -> Configuration | None:
     from herz.front.cli import deciding  # noqa: PLC0415
 
     return deciding.configuration(chosen)
+
+
+def _change(actor: str | None, reason: str | None) -> Change:
+    """Who starts it: as told, or the user of this process."""
+    from herz.journaling import Change  # noqa: PLC0415
+
+    if actor is None:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # A container's user has no name.
+            user = str(os.getuid())
+        actor = f"{user}@{platform.node()}"
+    why = "started with it" if reason is None else checked_name(reason, option="--reason")
+    return Change(checked_name(actor, option="--actor"), why, time.time_ns())
 
 
 def _held(text: str | None) -> int | None:

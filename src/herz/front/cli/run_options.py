@@ -52,6 +52,11 @@ Metrics = Annotated[
     _Text,
     Option(metavar="FILE", help="A Prometheus server: nodes' signals and promises kept."),
 ]
+Actor = Annotated[
+    _Text,
+    Option(metavar="NAME", help="Who starts it: recorded where the policy changes. [user@host]"),
+]
+Reason = Annotated[_Text, Option(metavar="TEXT", help="Why; recorded with it.")]
 NoWait = Annotated[
     bool, Option("--no-wait", help="Fail if the API server cannot be reached at once.")
 ]
