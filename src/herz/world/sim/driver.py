@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from herz.errors import ConfigError, InvariantError
 from herz.model.effects import Effect, WakeAt
@@ -141,6 +141,8 @@ class Driver:
         self.monitor: Monitor | None = None
         self.is_collecting = False
         """Whether the monitor keeps training rows; set before `run`."""
+        self.make_truth: Callable[..., Truth] = Truth
+        """Makes the truth of the seed's constants; set before `run`."""
         self._master = master
         is_single = scenario.protocol is not Protocol.ORDINARY
         self._step_limit = 1 if is_single else scenario.limits.step_limit
@@ -226,7 +228,7 @@ class Driver:
             self.engine,
             self.cluster,
             self._deliver,
-            Truth(setup.table, setup.services, cores, constants),
+            self.make_truth(setup.table, setup.services, cores, constants),
             setup.table,
             constants,
             self.scenario.limits.time_ns_max,
