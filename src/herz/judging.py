@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from herz.commit.audit.entry import Model, Promised, Start, opened
+from herz.config import policy_of
 from herz.errors import AuditError
 from herz.feedback.observe.promises import Placement, PlacementOutcome, placement_of
 from herz.journaling import indexed, models_between
+from herz.knowledge.sla.model import load
 from herz.model.journal import Kind
 from herz.model.record import Record
+from herz.promoting import InForce, kind_of
 from herz.world.store.index import Index
-from herz.world.store.where import Where, exists
+from herz.world.store.where import Where, exists, reader_of
 
 TRIAL: Final = "trial"
 ROLLED_BACK: Final = "rolled back"
@@ -83,6 +86,55 @@ def left(where: Where) -> Left:
                 is_promotion = model.reason.startswith(TRIAL) and KEPT not in _head(model)
                 begin, stage = place.entry, "watch" if is_promotion else "over"
         return Left(judged, stage, begin)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A trial that a journal has.
+
+    Args:
+        policy: digest of the policy with both models.
+        number: how many candidates there had been, this one included.
+        candidate: digest of the model on trial.
+        incumbent: of the one in force.
+    """
+
+    policy: str
+    number: int
+    candidate: str
+    incumbent: str
+
+
+def tried(where: Where, candidate: str | None, incumbent: str | None) -> Tried | None:
+    """The last trial of a journal, of these models where they are named; None: there is none.
+
+    Raises:
+        AuditError: an entry is damaged.
+        ConfigError: there is no journal, or a policy of it is not to be read.
+        WorldError: it cannot be read.
+    """
+    reader = reader_of(where)
+    found: Tried | None = None
+    with indexed(where) as index:
+        for place in index.others(Kind.START):
+            start = opened(index.entry(place))[1]
+            assert isinstance(start, Start), "as the index says"
+            if found is not None and start.policy == found.policy:
+                continue  # A restart: the trial is the same.
+            models = _trial_of(InForce(policy_of(reader.get(start.policy_blob), start.policy)))
+            if models is None or candidate not in (None, models[0]):
+                continue
+            if incumbent in (None, models[1]):
+                number = _judged(models_between(index, -1, place.entry)) + 1
+                found = Tried(start.policy, number, *models)
+    return found
+
+
+def _trial_of(force: InForce) -> tuple[str, str] | None:
+    """Digests of candidate and incumbent; None where they are not two models of one kind."""
+    kind = kind_of(force.candidate)
+    ours = [data for data in force.models if kind_of(data) == kind]
+    return (load(force.candidate).digest, load(ours[0]).digest) if kind and ours else None
 
 
 def outcomes(where: Where, since: int = -1) -> Iterator[PlacementOutcome]:

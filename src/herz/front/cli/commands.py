@@ -22,6 +22,7 @@ from herz.front.cli import (
     simulate,
     sla,
     sla_profile,
+    sla_trial,
     up,
 )
 
@@ -61,6 +62,7 @@ sla.sla.command("train", epilog=sla.TRAIN)(sla.train)
 sla.sla.command("evaluate", epilog=sla.EVALUATE)(sla.evaluate)
 sla.sla.command("predict", epilog=sla.PREDICT)(sla.predict)
 sla.sla.command("card", epilog=sla.CARD)(sla.card)
+sla.sla.command("trial", epilog=sla_trial.TRIAL)(sla_trial.trial)
 sla.sla.command("profile", epilog=sla_profile.EXAMPLE)(sla_profile.profile)
 herz.add_typer(sla.sla, name="sla")
 herz.add_typer(runtime.runtime, name="runtime")
