@@ -74,6 +74,9 @@ class Driver:
         garbage: told when garbage may be collected; None: Python decides.
     """
 
+    make_truth: Callable[..., Truth] = Truth
+    """Makes the truth of the seed's constants; set before `run`."""
+
     def __init__(
         self,
         scenario: Scenario,
@@ -141,8 +144,6 @@ class Driver:
         self.monitor: Monitor | None = None
         self.is_collecting = False
         """Whether the monitor keeps training rows; set before `run`."""
-        self.make_truth: Callable[..., Truth] = Truth
-        """Makes the truth of the seed's constants; set before `run`."""
         self._master = master
         is_single = scenario.protocol is not Protocol.ORDINARY
         self._step_limit = 1 if is_single else scenario.limits.step_limit
