@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from herz import app
 from herz.app import Wrap
@@ -250,23 +250,6 @@ def _put_in_force(machine: Journaled, models: Sequence[Model], store: Writer) ->
             reason="it was in force before the restart",
             time_ns=model.time_ns,
         )
-
-
-TRIAL: Final = "trial"
-"""How the reasons of entries begin that say how a trial ended."""
-
-
-def trials_judged(where: Where) -> int:
-    """How many trials of models were judged in a journal; 0 where there is none.
-
-    Raises:
-        AuditError: an entry is damaged.
-        WorldError: it cannot be read.
-    """
-    if not exists(where):
-        return 0
-    with indexed(where) as index:
-        return sum(one.reason.startswith(TRIAL) for one in models_between(index, -1, index.size))
 
 
 def _first_start(store: Writer) -> Start | None:

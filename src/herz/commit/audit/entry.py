@@ -204,6 +204,23 @@ class Check(_Entry, frozen=True, kw_only=True):
     seed: int
 
 
+class Promised(_Entry, frozen=True, kw_only=True):
+    """What became of the promises of a class in one window; models are judged by it.
+
+    Args:
+        sla_class: the class.
+        time_ns: when it was measured, by the driver's clock.
+        told: of each pod the number of the record that placed it, whether its promise was kept,
+            and the indicator in ns, 0 where it is no time.
+        window: number of the window, as the source counts them.
+    """
+
+    sla_class: str
+    time_ns: int
+    told: tuple[tuple[int, bool, int], ...]
+    window: int
+
+
 Content: TypeAlias = (
     Start
     | Event
@@ -218,6 +235,7 @@ Content: TypeAlias = (
     | Clock
     | Hold
     | Check
+    | Promised
 )
 """What an entry says."""
 
@@ -242,6 +260,7 @@ _SHAPES: Final[dict[Kind, Any]] = {
     Kind.CLOCK: Clock,
     Kind.HOLD: Hold,
     Kind.CHECK: Check,
+    Kind.PROMISE: Promised,
 }
 
 
@@ -269,6 +288,7 @@ _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
         Clock: Kind.CLOCK,
         Hold: Kind.HOLD,
         Check: Kind.CHECK,
+        Promised: Kind.PROMISE,
         **dict.fromkeys(OUTCOMES, Kind.OUTCOME),
     }
 )

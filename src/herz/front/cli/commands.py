@@ -70,6 +70,7 @@ _SLA: Final = Group(
         "evaluate": _at("sla:evaluate", "EVALUATE"),
         "predict": _at("sla:predict", "PREDICT"),
         "card": _at("sla:card", "CARD"),
+        "trial": _at("sla_trial:trial", "TRIAL"),
         "profile": _at("sla_profile:profile"),
     },
     "Example: herz sla card model.json",

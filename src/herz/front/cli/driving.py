@@ -23,7 +23,7 @@ from herz.front.cli.operating import Operations
 from herz.front.cli.options import Garbage
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
-from herz.journaling import ORIGIN, Change, continued, last_time, trials_judged
+from herz.journaling import ORIGIN, Change, continued, last_time
 from herz.ports import Machine
 from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
@@ -148,9 +148,9 @@ def _meter(
     server, source = metering_source(asked)
     running.push_async_callback(server.close)
     settings.operations.also(source.counters, observer.counters)
-    judged = trials_judged(settings.journal)
     metering = Metering(
-        *(source, driver, machine, observer), *(settings.what.policy, judged, settings.tell)
+        *(source, driver, machine, observer),
+        *(settings.what.policy, settings.journal, settings.tell),
     )
     work = metering.run(asked.every_seconds)
     running.push_async_callback(_ended, asyncio.ensure_future(work))

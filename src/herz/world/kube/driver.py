@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
 from herz.errors import ConfigError, HerzError
-from herz.model.effects import DeletePod, Effect, Evict, WakeAt
+from herz.model.effects import DeletePod, Effect, EmitEvent, Evict, WakeAt
 from herz.model.events import (
     BindFinished,
     BindOutcome,
@@ -216,6 +216,10 @@ class Driver:
             for thing in one.objects.values()
             if isinstance(thing, kind)
         ]
+
+    def tell(self, event: EmitEvent) -> None:
+        """Write an event that follows from no decision."""
+        self.posting.post(event)
 
     def counted(self, plural: str) -> int:
         """How many objects of a kind there are now."""
