@@ -134,7 +134,7 @@ class Turns:
         """So many decisions, timed, one a step."""
         self._driver.pace = OneByOne(limit=1)
         took = self.machine.measure(count)
-        self._loop.run_until_complete(self._bursts(count))
+        self._play(count)
         assert took.bind.all(), "each was a bind"
         return took
 
@@ -153,10 +153,17 @@ class Turns:
         found = [resident()]
         for first in range(0, count, SAMPLE):
             some = min(SAMPLE, count - first)
-            self._loop.run_until_complete(self._bursts(some))
+            self._play(some)
             found.append(resident())
             told(first + some, found[-1])
         return found
+
+    def _play(self, count: int) -> None:
+        """So many pods come; what ends the driver ends the bench."""
+        work = self._loop.create_task(self._bursts(count))
+        both = asyncio.wait((work, self._running), return_when=asyncio.FIRST_COMPLETED)
+        for task in self._loop.run_until_complete(both)[0]:
+            task.result()
 
     async def _bursts(self, count: int) -> None:
         for first in range(0, count, BURST):
