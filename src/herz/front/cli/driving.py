@@ -31,6 +31,7 @@ from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.transport import Transport
+from herz.world.memory import keep_large_apart
 from herz.world.prometheus.client import Settings as MetricsSettings
 from herz.world.store.where import Where, beside
 
@@ -205,9 +206,13 @@ async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event)
 
 
 def collector(mode: Garbage) -> GarbageCollector:
-    """What decides when Python collects garbage; full collections are in the log."""
+    """What decides when Python collects garbage; full collections are in the log.
+
+    Asked before anything is loaded: what is loaded is to lie where it can be given back.
+    """
     if mode is Garbage.DEFAULT:
         return Automatic(freezes=True)
+    keep_large_apart()
     return BetweenSteps(told=_tell_full)
 
 
