@@ -72,12 +72,11 @@ def run(
     # Imported where it is known what is needed: a guard decides nothing, and both start anew
     # whenever they were killed.
     if shadow or pods is not None:
-        from herz.front.cli import deciding, shadowing  # noqa: PLC0415
+        from herz.front.cli import shadowing  # noqa: PLC0415
 
         given = {"--journal": journal, "--key": key, "--leader-elect": leader_elect or None}
         given["--metrics"] = metrics
-        what = deciding.deciding(chosen, names)
-        asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
+        asked = shadowing.Asked(chosen, names, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
     from herz.front.cli import guarding  # noqa: PLC0415
 

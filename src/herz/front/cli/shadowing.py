@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from herz import app
 from herz.errors import ConfigError
-from herz.front.cli.deciding import Deciding
+from herz.front.cli.deciding import Deciding, deciding
 from herz.front.cli.driving import until_signal
 from herz.front.cli.options import Output, parsed_integer
 from herz.front.cli.printing import print_answer
@@ -34,7 +34,8 @@ class Asked:
     """What the command line says.
 
     Args:
-        what: decides. Its scheduler names choose a profile, not whose pods are compared: all are.
+        config: what decides; None: the default.
+        names: of schedulers: they choose profiles, not whose pods are compared, for all are.
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
         waits: whether a server that cannot be reached is waited for.
@@ -43,7 +44,8 @@ class Asked:
         refused: options that mean nothing here, by name; None where not given.
     """
 
-    what: Deciding
+    config: str | None
+    names: tuple[str, ...]
     kubeconfig: Path | None
     context: str | None
     waits: bool
@@ -73,13 +75,16 @@ def run_shadow(asked: Asked, *, is_asked: bool) -> int:
     if asked.pods_max is not None:
         most = parsed_integer(asked.pods_max, option="--pods", low=1, high=PODS_MAX)
     found: list[Agreement] = []
-    until_signal(lambda end: _watch(asked, most, found, end))
+    what = deciding(asked.config, asked.names)
+    until_signal(lambda end: _watch(asked, what, most, found, end))
     if found:
         _print(found[0], asked.output)
     return 0
 
 
-async def _watch(asked: Asked, most: int, found: list[Agreement], end: asyncio.Event) -> None:
+async def _watch(
+    asked: Asked, what: Deciding, most: int, found: list[Agreement], end: asyncio.Event
+) -> None:
     def tell(text: str) -> None:
         sys.stderr.write(f"herz: {text}\n")
         sys.stderr.flush()
@@ -96,7 +101,7 @@ async def _watch(asked: Asked, most: int, found: list[Agreement], end: asyncio.E
                 end.set()
 
         shadow = Shadow(
-            lambda sink: app.build_machine(asked.what.policy, 0, [sink], top=NODES_MAX),
+            lambda sink: app.build_machine(what.policy, 0, [sink], top=NODES_MAX),
             transport,
             kinds,
             told,

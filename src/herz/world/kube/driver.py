@@ -46,6 +46,8 @@ TURNS: Final = 3
 it, who applies it in the second; the third is for who stands in line behind the pump."""
 PENDING_MAX: Final = 512
 """Writes that are not done; while there are so many, nothing is decided."""
+QUIET_SECONDS: Final = 1.0
+"""For how long nothing was decided or written when what stops everything for a while is done."""
 STOP_SECONDS: Final = 20.0
 """How long a stop waits for binds that are under way, and then for events."""
 _CONTROLLER: Final = "herz"
@@ -105,12 +107,15 @@ class Pace:
     limit: int = 8
     longest_ns: int = 0
     steps: int = 0
+    deciding: int = 0
+    """Steps that decided something."""
     over: int = 0
     """Steps that took longer than `STEP_NS_MAX`."""
 
     def took(self, took_ns: int, decided: int) -> None:
         """A step of so many pods took so long."""
         self.steps += 1
+        self.deciding += decided > 0
         self.longest_ns = max(self.longest_ns, took_ns)
         if took_ns > STEP_NS_MAX:
             self.over += 1
@@ -184,6 +189,7 @@ class Driver:
         self._synced_some = asyncio.Event()
         self._wake_ns: int | None = None
         self._is_stopping = False
+        self._is_stepping = False
         self._failure: BaseException | None = None
 
     def _calls(self, limits: Limits) -> Calls:
@@ -256,7 +262,8 @@ class Driver:
         Raises:
             HerzError: the machine or its journal failed: nothing is bound any more.
         """
-        tasks = [asyncio.ensure_future(self._watch_all()), asyncio.ensure_future(self._pump())]
+        works = (self._watch_all(), self._pump(), self._tidy())
+        tasks = [asyncio.ensure_future(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -367,10 +374,29 @@ class Driver:
                 raise self._failure
             if self._may_act():
                 await self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
-            for _ in range(TURNS):
+            for turn in range(TURNS):
+                if turn == 1:
+                    # Others have their turn between a step and this, and between this and a step.
+                    self._garbage.between()
                 await asyncio.sleep(0)
-            self._garbage.between(is_idle=not (self._machine.ready or self.writer.pending))
         await self._finish()
+
+    async def _tidy(self) -> None:
+        """What stops everything for a while is done where nobody has waited for a moment."""
+        await self.synced.wait()
+        quiet, steps = 0.0, 0
+        pause = QUIET_SECONDS / 4
+        while True:  # Bound: the driver's life; `run` cancels it.
+            await asyncio.sleep(pause)
+            is_busy = self._is_stepping or self._machine.ready or self.writer.pending
+            if is_busy or self.pace.deciding != steps:
+                quiet, steps = 0.0, self.pace.deciding
+                continue
+            quiet += pause
+            if quiet >= QUIET_SECONDS:
+                self._garbage.between(is_idle=True)
+                if self._deferring is not None:
+                    self._deferring.rest()
 
     async def _rest(self) -> None:
         """Until something was applied, or it is time; at once while pods are ready."""
@@ -416,7 +442,11 @@ class Driver:
             self._observer.stepped(decided, took_ns)
         if sync is not None:
             # The disk's time is the watches': what they show is applied meanwhile.
-            await asyncio.to_thread(sync)
+            self._is_stepping = True
+            try:
+                await asyncio.to_thread(sync)
+            finally:
+                self._is_stepping = False
         for effect in effects:
             if isinstance(effect, WakeAt):
                 self._wake_ns = effect.time_ns
