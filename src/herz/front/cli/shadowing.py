@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ NODES_MAX: Final = 1 << 16
 """Of how many nodes the points are had: all."""
 PODS_MAX: Final = 10**9
 SHOWN_MAX: Final = 20
+REFUSED: Final = ("--journal", "--key", "--leader-elect", "--metrics")
+"""Options that mean nothing to a shadow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Asked:
         waits: whether a server that cannot be reached is waited for.
         pods_max: comparisons after which it ends; None: by a signal.
         output: form of the answer.
-        refused: options that mean nothing here, by name; None where not given.
+        refused: the values of `REFUSED`; None where not given.
     """
 
     config: str | None
@@ -51,7 +52,7 @@ class Asked:
     waits: bool
     pods_max: str | None
     output: Output
-    refused: Mapping[str, object]
+    refused: tuple[object, ...]
 
 
 def run_shadow(asked: Asked, *, is_asked: bool) -> int:
@@ -67,7 +68,7 @@ def run_shadow(asked: Asked, *, is_asked: bool) -> int:
     """
     if not is_asked:
         raise ConfigError("nothing is compared", where="--pods", fix="add --shadow")
-    for option, value in asked.refused.items():
+    for option, value in zip(REFUSED, asked.refused, strict=True):
         if value is not None:
             fix = f"leave {option} out, or --shadow"
             raise ConfigError("a shadow has none", where=option, value=value, fix=fix)

@@ -36,6 +36,7 @@ from herz.world.kube.limits import Calls, Limits
 from herz.world.kube.metrics import Observer
 from herz.world.kube.posting import Posting
 from herz.world.kube.staleness import BUDGETS, stops_all, withheld
+from herz.world.kube.standby import Kept
 from herz.world.kube.transport import Transport
 
 STEP_NS_MAX: Final = 5_000_000
@@ -129,6 +130,10 @@ def _nothing(pods: Mapping[str, Pod], now_ns: int) -> Sequence[WorldEvent]:  # n
     return ()
 
 
+async def _followed(running: asyncio.Task[None]) -> None:
+    await running
+
+
 class Driver:
     """One scheduler on one cluster.
 
@@ -141,6 +146,7 @@ class Driver:
         observer: told of what it does, for metrics.
         first: what is to be told of the pods that are there, by uid, before anything is decided.
         garbage: told when garbage may be collected; None: Python decides.
+        kept: informers of some of the kinds that run already (`herz.world.kube.standby`).
     """
 
     def __init__(
@@ -153,6 +159,7 @@ class Driver:
         observer: Observer | None = None,
         first: Callable[[Mapping[str, Pod], int], Sequence[WorldEvent]] = _nothing,
         garbage: GarbageCollector | None = None,
+        kept: Sequence[Kept] = (),
     ) -> None:
         self._machine = machine
         # Asked once: such a check reads every property, and `held` costs as much as there are pods.
@@ -165,7 +172,11 @@ class Driver:
         names = settings.scheduler_names
         self._names = None if names is None else frozenset(names)
         rng = random.Random()
-        self.informers = tuple(Informer(kind, transport, self, rng) for kind in kinds)
+        self._kept = {one.informer: one.running for one in kept}
+        taken = {one.watched.path: one for one in self._kept}
+        self.informers = tuple(
+            taken.get(kind.path) or Informer(kind, transport, self, rng) for kind in kinds
+        )
         self._pods = next(one for one in self.informers if one.watched.kind is Pod)
         self._observer = observer
         self.posting = Posting(self._calls(settings.events), settings.controller)
@@ -287,7 +298,11 @@ class Driver:
         async with asyncio.TaskGroup() as group:
             others = [one for one in self.informers if one is not self._pods]
             for informer in others:
-                group.create_task(informer.run())
+                if informer not in self._kept:
+                    group.create_task(informer.run())
+            for informer, running in self._kept.items():
+                await informer.hand_over(self)
+                group.create_task(_followed(running))
             while not all(one.is_synced for one in others):
                 self._synced_some.clear()
                 await self._synced_some.wait()
