@@ -30,6 +30,7 @@ from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
+from herz.world.kube.standby import Kept, Standby
 from herz.world.kube.transport import Transport
 from herz.world.memory import keep_large_apart
 from herz.world.prometheus.client import Settings as MetricsSettings
@@ -99,6 +100,9 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             paths = ", ".join(kind.path for kind in absent)
             settings.tell(f"the server has no {paths}: pods that need them are refused")
         await discovery.permitted(transport, kinds)
+        kept: tuple[Kept, ...] = ()
+        if operations.guarded is not None:
+            kept = await stack.enter_async_context(Standby(transport, kinds).running())
         term = await _until(operations.leading(), end)
         if term is None:
             return
@@ -125,7 +129,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             guarded = None
             if prover is not None:
                 guarded = prover.guarded(machine, last_time(settings.journal))
-            driver = _driver(settings, transport, kinds, guarded or machine, asked)
+            driver = _driver(settings, transport, (kinds, kept), guarded or machine, asked)
             operations.watch(driver, guarded)
             async with AsyncExitStack() as running:
                 if prover is not None and guarded is not None:
@@ -167,7 +171,7 @@ async def _ended(task: asyncio.Future[None]) -> None:
 def _driver(
     settings: Live,
     transport: Transport,
-    kinds: tuple[Watched, ...],
+    seen: tuple[tuple[Watched, ...], tuple[Kept, ...]],
     machine: Machine,
     asked: list[Unresolved],
 ) -> Driver:
@@ -175,12 +179,13 @@ def _driver(
     return Driver(
         machine,
         transport,
-        kinds,
+        seen[0],
         Settings(what.names, what.limits, what.event_limits, what.names[0]),
         settings.operations.guarded,
         settings.operations.metrics,
         partial(resolved, asked),
         collector(settings.garbage),
+        seen[1],
     )
 
 

@@ -190,6 +190,6 @@ def guarded() -> Guarded | None:
     return guarded_by_environment()
 
 
-def run_guard(guarding: Guarding, arguments: Sequence[str]) -> int:
-    """The guard's process; the exit code."""
-    return asyncio.run(guarding.run(arguments))
+def run_guard(guarding: Guarding) -> int:
+    """Be the guard of a scheduler with this process' arguments; the exit code."""
+    return asyncio.run(guarding.run(sys.argv[1:]))

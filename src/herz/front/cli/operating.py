@@ -109,7 +109,7 @@ class Operations:
         """Wait until this replica leads; its term, 0 where there is no election."""
         if self.guarded is None:
             return 0
-        # A standby has read nothing yet, and is as ready as it will be before it leads.
+        # A standby is as ready as it will be before it leads: pods and nodes are read after that.
         self.guarded.is_synced = True
         return await self.guarded.leading()
 

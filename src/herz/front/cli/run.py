@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,15 +73,12 @@ def run(
     chosen = None if config is None else checked_name(config, option="--config")
     names = tuple(checked_name(name, option="--scheduler-name") for name in scheduler_name or ())
     where = (None if kubeconfig is None else Path(kubeconfig), context)
-    # Imported where it is known what is needed: a guard decides nothing, and both start anew
-    # whenever they were killed.
+    # Imported as it is needed: a guard decides nothing, and must soon be back when it was killed.
     if shadow or pods is not None:
-        from herz.front.cli import deciding, shadowing  # noqa: PLC0415
+        from herz.front.cli import shadowing  # noqa: PLC0415
 
-        given = {"--journal": journal, "--key": key, "--leader-elect": leader_elect or None}
-        given["--metrics"] = metrics
-        what = deciding.deciding(chosen, names)
-        asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
+        given = (journal, key, leader_elect or None, metrics)
+        asked = shadowing.Asked(chosen, names, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
     from herz.front.cli import guarding  # noqa: PLC0415
 
@@ -97,8 +93,7 @@ def run(
     served = guarding.serving(bind_address, secure_port, files)
     guarding.log_as(logging_format)
     if election is not None and guard is None:
-        leads = guarding.Guarding(election, served, *where, kept, not no_wait)
-        return guarding.run_guard(leads, sys.argv[1:])
+        return guarding.run_guard(guarding.Guarding(election, served, *where, kept, not no_wait))
     from herz.front.cli import deciding, driving, metering, operating, proving  # noqa: PLC0415
 
     what = deciding.deciding(chosen, names)
