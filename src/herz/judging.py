@@ -15,13 +15,13 @@ from herz.commit.audit.entry import Model, Promised, Start, opened
 from herz.config import policy_of
 from herz.errors import AuditError
 from herz.feedback.observe.promises import Placement, PlacementOutcome, placement_of
-from herz.journaling import indexed, models_between
+from herz.journaling import models_between
 from herz.knowledge.sla.model import load
 from herz.model.journal import Kind
 from herz.model.record import Record
 from herz.promoting import InForce, kind_of
 from herz.world.store.index import Index
-from herz.world.store.where import Where, exists, reader_of
+from herz.world.store.where import Where, exists, indexed, reader_of
 
 TRIAL: Final = "trial"
 ROLLED_BACK: Final = "rolled back"

@@ -19,7 +19,7 @@ from herz.commit.audit.journaled import Journaled
 from herz.commit.bind import DECISION_ANNOTATION
 from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.metering import Metering
-from herz.journaling import continued
+from herz.journaling import Change, continued
 from herz.knowledge.sla.classes import CLASS_LABEL
 from herz.knowledge.sla.model import Model
 from herz.model.effects import Bind, EmitEvent
@@ -180,7 +180,7 @@ def resumed(
     """
     observer, policy = PromiseObserver(), policy_of(ours, theirs)
     placed = [one for one in records(folder) if one.node]
-    with continued(folder, sinks=[observer]) as make:
+    with continued(folder, change=Change("ops", "a restart", 0), sinks=[observer]) as make:
         made = Again(make(policy), PODS * SECOND + first * MINUTE)
         made.apply(*_things())
         bound = [

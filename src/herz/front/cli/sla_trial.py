@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
-import typer
-
 from herz.errors import ConfigError
 from herz.feedback.adjust.rows import POLICY, outcomes_of
 from herz.feedback.adjust.trials import (
@@ -17,9 +15,10 @@ from herz.feedback.adjust.trials import (
     Verdict,
 )
 from herz.feedback.observe.promises import PlacementOutcome
+from herz.front.cli.declared import Option
 from herz.front.cli.failure import Exit
 from herz.front.cli.journals import FORM, journal_at
-from herz.front.cli.options import Output
+from herz.front.cli.options import Output, OutputOption
 from herz.front.cli.printing import print_answer
 from herz.front.promises import Format, read_model, read_outcomes
 from herz.judging import outcomes, tried
@@ -43,28 +42,24 @@ _WORDS: Final = {
 
 def trial(
     *,
-    candidate: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The model on trial.")
-    ] = None,
-    incumbent: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The model in force.")
-    ] = None,
+    candidate: Annotated[str | None, Option(metavar="FILE", help="The model on trial.")] = None,
+    incumbent: Annotated[str | None, Option(metavar="FILE", help="The model in force.")] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Outcomes that neither has seen.")
+        str | None, Option(metavar="FILE", help="Outcomes that neither has seen.")
     ] = None,
-    form: Annotated[Format | None, typer.Option("--format", help="Their form.")] = None,
+    form: Annotated[Format | None, Option("--format", help="Their form.")] = None,
     journal: Annotated[
         str | None,
-        typer.Option(metavar=FORM, help="Take what both said, and what came of it, from here."),
+        Option(metavar=FORM, help="Take what both said, and what came of it, from here."),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The promise; the candidate's by default.")
+        str | None, Option(metavar="TEXT", help="The promise; the candidate's by default.")
     ] = None,
     number: Annotated[
         int | None,
-        typer.Option(metavar="K", help="How many candidates there have been, with this one."),
+        Option(metavar="K", help="How many candidates there have been, with this one."),
     ] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> int:
     """Judge a candidate as a live scheduler does. Exit code 1 if it would not be promoted.
 

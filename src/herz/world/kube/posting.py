@@ -86,10 +86,7 @@ class Posting:
             return
         self._waiting.append(effect)
         self.idle.clear()
-        if len(self._tasks) < WORKERS:
-            task = asyncio.get_running_loop().create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+        self._begin()
 
     def cancel(self) -> None:
         """Write nothing more."""
@@ -97,9 +94,18 @@ class Posting:
         for task in self._tasks:
             task.cancel()
 
+    def _begin(self) -> None:
+        if len(self._tasks) < WORKERS:
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not self._tasks and not self._waiting:
+        if self._waiting:
+            # Posted after the task had looked for the last time, and before it was known to end.
+            self._begin()
+        elif not self._tasks:
             self.idle.set()
 
     async def _work(self) -> None:
