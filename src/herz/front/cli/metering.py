@@ -136,14 +136,14 @@ class Metering:
             self._consider(outcome)
 
     def _decisions(self) -> dict[str, int]:
-        """By uid, the record that a pod names which was placed before we began."""
+        """By uid, the record that a pod with a promise names which was placed before we began."""
         found = {}
+        promised = {one.uid for pods in self._pods().values() for one in pods}
         for pod in self._driver.known(Pod):
-            meta = pod.metadata
-            number = meta.annotations.get(DECISION_ANNOTATION, "")
+            uid, number = pod.metadata.uid, pod.metadata.annotations.get(DECISION_ANNOTATION, "")
             is_number = number.isascii() and number.isdigit() and len(number) <= _DIGITS_MAX
-            if pod.is_assigned and is_number and not self._observer.knows(meta.uid):
-                found[meta.uid] = int(number)
+            if is_number and uid in promised and not self._observer.knows(uid):
+                found[uid] = int(number)
         return found
 
     async def round(self, now_s: float) -> None:
