@@ -96,5 +96,11 @@ KeyFile = Annotated[str, typer.Option("--tls-private-key-file", metavar="FILE", 
 TokenFile = Annotated[
     str, typer.Option(metavar="FILE", help="What clients of /metrics and /configz must bear.")
 ]
+OtlpEndpoint = Annotated[
+    _Text,
+    typer.Option(
+        "--otlp-endpoint", metavar="URL", help="A collector of OpenTelemetry, for spans of pods."
+    ),
+]
 Collector = Annotated[Garbage, typer.Option(help="When Python collects garbage.")]
 LoggingFormat = Annotated[str, typer.Option(metavar="text|json", help="Form of the log.")]
