@@ -77,6 +77,14 @@ class Deferring(Machine, Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Nobody waits for a decision: what is due and takes long may be done.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        ...
+
 
 class RecordSink(Protocol):
     """Where each record goes, once, in order, before its effect leaves."""

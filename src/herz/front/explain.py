@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from herz.errors import ConfigError
 from herz.model.record import Decided, Promise, Record, Stage
-from herz.recomputing import Recomputed
+
+if TYPE_CHECKING:
+    from herz.recomputing import Recomputed
 
 EXAMPLES_MAX: Final = 3
 """Names of pods that are offered where the one that was asked for is not there."""

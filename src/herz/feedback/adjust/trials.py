@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final, Literal
 
@@ -52,6 +52,7 @@ class Verdict:
         mean: mean Brier improvement of the model on trial over the one in force.
         low: its lower bound at `error`; None where there is too little to tell.
         error: one-sided chance of a bound that is too high.
+        clusters: of how many pods, or in how many windows, whichever are fewer.
     """
 
     says: Literal["wait", "promote", "keep", "roll-back", "settled"]
@@ -60,6 +61,7 @@ class Verdict:
     mean: float = 0.0
     low: float | None = None
     error: float = 0.0
+    clusters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ class _Pairs:
         """How many pods or windows there are, whichever are fewer."""
         return min(len(self._pods), len(self._windows))
 
+    def waiting(self, error: float) -> Verdict:
+        """How much there is so far; of gains nothing is said."""
+        count = len(self.seen)
+        return Verdict("wait", count, self.violations, error=error, clusters=self.clusters)
+
+    def verdict(self, says: Literal["keep", "settled"], error: float) -> Verdict:
+        """What there is now, with the bound; who asks looks at that."""
+        mean, low = self.bound(error)
+        return Verdict(says, len(self.seen), self.violations, mean, low, error, self.clusters)
+
     def bound(self, error: float) -> tuple[float, float | None]:
         """Mean improvement by the model on trial, and its lower bound."""
         total = math.fsum(one.weight for one in self.seen)
@@ -138,17 +150,16 @@ class Trial:
         count, broken = len(pairs.seen), pairs.violations
         is_enough = count >= OUTCOMES_MIN and broken >= VIOLATIONS_MIN
         if (is_enough and pairs.clusters >= CLUSTERS_MIN) or count >= OUTCOMES_MAX:
-            mean, low = pairs.bound(self.error)
-            is_better = low is not None and low > 0 and broken >= VIOLATIONS_MIN
-            says: Literal["promote", "keep"] = "promote" if is_better else "keep"
-            self._verdict = Verdict(says, count, broken, mean, low, self.error)
+            found = pairs.verdict("keep", self.error)
+            if found.low is not None and found.low > 0 and broken >= VIOLATIONS_MIN:
+                found = replace(found, says="promote")
+            self._verdict = found
         return self.verdict
 
     @property
     def verdict(self) -> Verdict:
         """What can be said now."""
-        found = Verdict("wait", len(self._pairs.seen), self._pairs.violations, error=self.error)
-        return self._verdict or found
+        return self._verdict or self._pairs.waiting(self.error)
 
 
 class Watch:
@@ -171,18 +182,17 @@ class Watch:
             return self.verdict
         count = len(pairs.seen)
         if count % LOOK_EVERY == 0:
-            mean, low = pairs.bound(self.error)
-            if low is not None and low > 0:
-                self._verdict = Verdict("roll-back", count, pairs.violations, mean, low, self.error)
+            found = pairs.verdict("settled", self.error)
+            if found.low is not None and found.low > 0:
+                self._verdict = replace(found, says="roll-back")
             elif count >= LOOK_EVERY * LOOKS:
-                self._verdict = Verdict("settled", count, pairs.violations, mean, low, self.error)
+                self._verdict = found
         return self.verdict
 
     @property
     def verdict(self) -> Verdict:
         """What can be said now."""
-        found = Verdict("wait", len(self._pairs.seen), self._pairs.violations, error=self.error)
-        return self._verdict or found
+        return self._verdict or self._pairs.waiting(self.error)
 
 
 def student(share: float, freedom: int) -> float:

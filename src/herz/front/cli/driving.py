@@ -13,103 +13,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from herz import app, builtin
-from herz.checking import check_start
-from herz.commit.audit.entry import Check
 from herz.commit.audit.journaled import Journaled
 from herz.commit.audit.unresolved import Unresolved, resolved
-from herz.config import Configuration, Policies, Policy
-from herz.errors import ConfigError
 from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.comparing import comparable
+from herz.front.cli.deciding import Deciding
 from herz.front.cli.metering import Metering, metering_source
 from herz.front.cli.operating import Operations
 from herz.front.cli.options import Garbage
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
-from herz.journaling import ORIGIN, continued, last_time, trials_judged
+from herz.journaling import ORIGIN, Change, continued, last_time
 from herz.ports import Machine
 from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
-from herz.world.kube.limits import Limits
+from herz.world.kube.standby import Kept, Standby
 from herz.world.kube.transport import Transport
+from herz.world.memory import keep_large_apart
 from herz.world.prometheus.client import Settings as MetricsSettings
 from herz.world.store.where import Where, beside
 
 ResultT = TypeVar("ResultT")
-SCHEDULER_NAME: Final = "herz"
-"""Whose pods are decided where nobody says: to be beside kube-scheduler is the safe beginning."""
-_EVENTS_IN_FLIGHT: Final = 8
 _READ_SECONDS: Final = 0.005
 
 _log = logging.getLogger("herz.garbage")
-
-
-@dataclass(frozen=True, slots=True)
-class Deciding:
-    """What decides, and about whose pods.
-
-    Args:
-        policy: one, or one by scheduler name.
-        names: the scheduler names.
-        check: what was tried of the policy before the start.
-        rate: of writes a second, of binds and of events each; 0: as many as the server takes.
-        burst: how many may come at once.
-        configuration: kube-scheduler's, where that was given.
-    """
-
-    policy: Policy | Policies
-    names: tuple[str, ...]
-    check: Check
-    rate: float = 0
-    burst: int = 1
-    configuration: Configuration | None = None
-
-    @property
-    def limits(self) -> Limits:
-        """Of binds, patches and deletions."""
-        return Limits(self.rate, self.burst)
-
-    @property
-    def event_limits(self) -> Limits:
-        """Of events."""
-        return Limits(self.rate, self.burst, _EVENTS_IN_FLIGHT)
-
-
-def deciding(config: str | None, names: tuple[str, ...]) -> Deciding:
-    """What a file says, for the scheduler names that were given, or for its own.
-
-    Args:
-        config: a built-in policy, a policy file or kube-scheduler's configuration.
-        names: given on the command line; none: the file's, or `SCHEDULER_NAME`.
-
-    Raises:
-        ConfigError: something in the file is not allowed, or has no profile of a name; a
-            comparator or a rule breaks its contract.
-    """
-    loaded = app.load_policies(config or "default")
-    settings = _configuration(config)
-    own = () if settings is None else tuple(one.scheduler_name for one in settings.profiles)
-    unknown = [name for name in names if own and name not in own]
-    if isinstance(loaded, Policies) and unknown:
-        fix = f"name one of {', '.join(own)}, or give it a profile"
-        where = "--scheduler-name"
-        raise ConfigError("no profile of that name", where=where, value=unknown[0], fix=fix)
-    chosen = names or own or (SCHEDULER_NAME,)
-    check = check_start(loaded)
-    if settings is None:
-        return Deciding(loaded, chosen, check)
-    return Deciding(loaded, chosen, check, settings.client.qps, settings.client.burst, settings)
-
-
-def _configuration(config: str | None) -> Configuration | None:
-    if config is None or config in builtin.BUILT_IN:
-        return None
-    settings = app.load_settings(Path(config.partition("#")[0]))
-    return settings if isinstance(settings, Configuration) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +51,7 @@ class Live:
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
         journal: where it is.
+        change: who starts it, and why.
         waits: whether a server that cannot be reached is waited for.
         tell: shows a person what happens.
         started: told once, when it schedules.
@@ -135,6 +66,7 @@ class Live:
     kubeconfig: Path | None
     context: str | None
     journal: Where
+    change: Change
     waits: bool
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
@@ -168,6 +100,9 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             paths = ", ".join(kind.path for kind in absent)
             settings.tell(f"the server has no {paths}: pods that need them are refused")
         await discovery.permitted(transport, kinds)
+        kept: tuple[Kept, ...] = ()
+        if operations.guarded is not None:
+            kept = await stack.enter_async_context(Standby(transport, kinds).running())
         term = await _until(operations.leading(), end)
         if term is None:
             return
@@ -177,6 +112,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             prover = Prover(settings.proving, settings.tell)
         with continued(
             settings.journal,
+            change=settings.change,
             origin=ORIGIN if settings.proving is None else settings.proving.signer.origin,
             notary=None if prover is None else prover.notary,
             term=term,
@@ -193,7 +129,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             guarded = None
             if prover is not None:
                 guarded = prover.guarded(machine, last_time(settings.journal))
-            driver = _driver(settings, transport, kinds, guarded or machine, asked)
+            driver = _driver(settings, transport, (kinds, kept), guarded or machine, asked)
             operations.watch(driver, guarded)
             async with AsyncExitStack() as running:
                 if prover is not None and guarded is not None:
@@ -217,9 +153,9 @@ def _meter(
     server, source = metering_source(asked)
     running.push_async_callback(server.close)
     settings.operations.also(source.counters, observer.counters)
-    judged = trials_judged(settings.journal)
     metering = Metering(
-        *(source, driver, machine, observer), *(settings.what.policy, judged, settings.tell)
+        *(source, driver, machine, observer),
+        *(settings.what.policy, settings.journal, settings.tell),
     )
     work = metering.run(asked.every_seconds)
     running.push_async_callback(_ended, asyncio.ensure_future(work))
@@ -235,7 +171,7 @@ async def _ended(task: asyncio.Future[None]) -> None:
 def _driver(
     settings: Live,
     transport: Transport,
-    kinds: tuple[Watched, ...],
+    seen: tuple[tuple[Watched, ...], tuple[Kept, ...]],
     machine: Machine,
     asked: list[Unresolved],
 ) -> Driver:
@@ -243,12 +179,13 @@ def _driver(
     return Driver(
         machine,
         transport,
-        kinds,
+        seen[0],
         Settings(what.names, what.limits, what.event_limits, what.names[0]),
         settings.operations.guarded,
         settings.operations.metrics,
         partial(resolved, asked),
         collector(settings.garbage),
+        seen[1],
     )
 
 
@@ -274,9 +211,13 @@ async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event)
 
 
 def collector(mode: Garbage) -> GarbageCollector:
-    """What decides when Python collects garbage; full collections are in the log."""
+    """What decides when Python collects garbage; full collections are in the log.
+
+    Asked before anything is loaded: what is loaded is to lie where it can be given back.
+    """
     if mode is Garbage.DEFAULT:
         return Automatic(freezes=True)
+    keep_large_apart()
     return BetweenSteps(told=_tell_full)
 
 
