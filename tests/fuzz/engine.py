@@ -77,7 +77,7 @@ def work(order: Order) -> None:
     from tests.fuzz.words import dictionary
 
     # By name: atheris puts another function there as it begins.
-    begin(atheris._reserve_counter, lambda edge: atheris._trace_branch(edge))
+    begin(atheris._reserve_counter, lambda edge: atheris._trace_branch(edge))  # noqa: PLW0108
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("herz.kube").disabled = True
     if order.is_planted:
