@@ -110,7 +110,7 @@ bench-runtime: setup ## Measure the task runtime beside its peers and a floor in
 	$(RUN) -m bench.runtime
 
 bench-sla: setup ## The closed loop: what becomes of promises under each policy, 20 seeds
-	$(RUN) -m bench.sla $(foreach file,$(MODEL),--model $(file))
+	$(RUN) -m bench.sla $(foreach file,$(MODEL),--model $(file)) $(if $(CURVES),--curves $(CURVES))
 
 bench-live: setup ## Pods created to bound on a live cluster, beside a loop that decides nothing
 	$(RUN) -m bench.live

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
+from herz.world.memory import give_back
+
 OLDEST: Final = 2
 
 PAUSE_NS: Final = 1_000_000
@@ -95,7 +97,8 @@ class BetweenSteps:
     collection comes when enough objects were made that are still there, and how many are enough
     follows from what the last ones took; those who survive two of them are old. All are looked at
     where nothing is to be done and memory in use has grown by `IDLE_PERCENT`, or anyway once it
-    has grown by `FORCED_PERCENT`; what is left is frozen again.
+    has grown by `FORCED_PERCENT`; what is left is frozen again. Where nobody waits, free memory
+    goes back to the system then.
 
     Args:
         is_loaded: whether what was loaded left garbage that must go first: costs a full collection.
@@ -169,6 +172,8 @@ class BetweenSteps:
         gc.unfreeze()
         found = gc.collect()
         self._keep()
+        if why != "growth":
+            give_back()
         self._told(Full(why, self._clock() - began, found, percent))
 
     def _keep(self) -> None:

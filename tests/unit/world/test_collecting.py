@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from herz import app
+from herz.world import collecting
 from herz.world.collecting import (
     BUCKETS,
     LOOKED_MAX,
@@ -137,10 +138,14 @@ def grown(told: list[Full], percent: int, *, is_idle: bool) -> None:
     ],
 )
 def test_all_is_looked_at_when_idle_or_when_memory_has_grown(
-    percent: int, is_idle: bool, why: list[str]
+    percent: int, is_idle: bool, why: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Full] = []
+    given_back: list[int] = []
+    monkeypatch.setattr(collecting, "give_back", lambda: given_back.append(len(told)))
     grown(told, percent, is_idle=is_idle)
+    # Free memory goes back where nobody waits for a decision.
+    assert given_back == [0, 1][: 1 + why.count("idle")]
     assert [full.why for full in told] == ["start", *why]
     assert all(full.took_ns > 0 for full in told)
     assert all(full.percent >= 5 for full in told[1:])

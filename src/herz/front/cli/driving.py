@@ -24,7 +24,7 @@ from herz.front.cli.operating import Operations
 from herz.front.cli.options import Garbage
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
-from herz.journaling import ORIGIN, continued, last_time, trials_judged
+from herz.journaling import ORIGIN, Change, continued, last_time
 from herz.ports import Machine
 from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
@@ -33,6 +33,7 @@ from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.standby import Kept, Standby
 from herz.world.kube.transport import Transport
+from herz.world.memory import keep_large_apart
 from herz.world.prometheus.client import Settings as MetricsSettings
 from herz.world.store.where import Where, beside
 
@@ -54,6 +55,7 @@ class Live:
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
         journal: where it is.
+        change: who starts it, and why.
         waits: whether a server that cannot be reached is waited for.
         tell: shows a person what happens.
         started: told once, when it schedules.
@@ -69,6 +71,7 @@ class Live:
     kubeconfig: Path | None
     context: str | None
     journal: Where
+    change: Change
     waits: bool
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
@@ -117,6 +120,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             prover = Prover(settings.proving, settings.tell)
         with continued(
             settings.journal,
+            change=settings.change,
             origin=ORIGIN if settings.proving is None else settings.proving.signer.origin,
             notary=None if prover is None else prover.notary,
             term=term,
@@ -165,10 +169,9 @@ def _meter(
     server, source = metering_source(asked)
     running.push_async_callback(server.close)
     settings.operations.also(source.counters, observer.counters)
-    judged = trials_judged(settings.journal)
     metering = Metering(
         *(source, driver, machine, observer),
-        *(settings.what.policy, judged, settings.tell),
+        *(settings.what.policy, settings.journal, settings.tell),
         nullcontext if settings.spans is None else settings.spans.adjusting,
     )
     work = metering.run(asked.every_seconds)
@@ -227,9 +230,13 @@ async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event)
 
 
 def collector(mode: Garbage) -> GarbageCollector:
-    """What decides when Python collects garbage; full collections are in the log."""
+    """What decides when Python collects garbage; full collections are in the log.
+
+    Asked before anything is loaded: what is loaded is to lie where it can be given back.
+    """
     if mode is Garbage.DEFAULT:
         return Automatic(freezes=True)
+    keep_large_apart()
     return BetweenSteps(told=_tell_full)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import typer
-
 from herz.front.cli import run_options as options
+from herz.front.cli.declared import Option
 from herz.front.cli.journals import journal_at
-from herz.front.cli.options import Garbage, Output, checked_name, parsed_integer
+from herz.front.cli.options import Garbage, Output, OutputOption, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
     from herz.config import Configuration
     from herz.front.cli.deciding import Deciding
+    from herz.journaling import Change
     from herz.world.kube.driver import Driver
     from herz.world.kube.endpoints import Serving
     from herz.world.kube.guard import Guarded
@@ -47,6 +50,8 @@ def run(
     trust: options.Trust = None,
     proof_mode: options.ProofMode = None,
     metrics: options.Metrics = None,
+    actor: options.Actor = None,
+    reason: options.Reason = None,
     no_wait: options.NoWait = False,
     shadow: options.Shadow = False,
     pods: options.Pods = None,
@@ -64,8 +69,8 @@ def run(
     logging_format: options.LoggingFormat = "text",
     otlp_endpoint: options.OtlpEndpoint = None,
     collector: options.Collector = Garbage.BETWEEN_STEPS,
-    while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    while_open: Annotated[str | None, Option(is_hidden=True)] = None,
+    output: OutputOption = Output.TABLE,
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
     chosen = None if config is None else checked_name(config, option="--config")
@@ -93,7 +98,7 @@ def run(
     if election is not None and guard is None:
         return guarding.run_guard(guarding.Guarding(election, served, *where, kept, not no_wait))
     more = _More((key, passphrase_file, trust, proof_mode), metrics, otlp_endpoint, collector)
-    place = (*where, kept, not no_wait)
+    place = (*where, kept, _change(actor, reason), not no_wait)
     return _schedule((chosen, names), place, (guard, served), more, _held(while_open), output)
 
 
@@ -108,7 +113,7 @@ class _More(NamedTuple):
 
 def _schedule(
     decides: tuple[str | None, tuple[str, ...]],
-    place: tuple[Path | None, str | None, Where, bool],
+    place: tuple[Path | None, str | None, Where, Change, bool],
     shown: tuple[Guarded | None, Serving | None],
     more: _More,
     held: int | None,
@@ -143,6 +148,20 @@ def _configuration(chosen: str | None) -> Configuration | None:
     from herz.front.cli import deciding  # noqa: PLC0415
 
     return deciding.configuration(chosen)
+
+
+def _change(actor: str | None, reason: str | None) -> Change:
+    """Who starts it: as told, or the user of this process."""
+    from herz.journaling import Change  # noqa: PLC0415
+
+    if actor is None:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # A container's user has no name.
+            user = str(os.getuid())
+        actor = f"{user}@{platform.node()}"
+    why = "started with it" if reason is None else checked_name(reason, option="--reason")
+    return Change(checked_name(actor, option="--actor"), why, time.time_ns())
 
 
 def _held(text: str | None) -> int | None:
@@ -180,8 +199,3 @@ def live_journal(text: str | None) -> Where:
         return where.absolute() if isinstance(where, Path) else where
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "herz" / "journal"
-
-
-def add_to(herz: typer.Typer) -> None:
-    """See `herz.front.cli.commands`."""
-    herz.command("run", epilog=EXAMPLE)(run)
