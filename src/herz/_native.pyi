@@ -518,7 +518,7 @@ class IntegerForest:
 
     Raises:
         ValueError: the lists make no trees, a number leaves 31 bits, a weight is of no column, or
-            there are less than two knots.
+            there are less than two knots, or one is negative or leaves 32 bits.
     """
 
     def __new__(
@@ -536,17 +536,17 @@ class IntegerForest:
         """The sum of the leaves of each row put into the ranges, and whether it is within reach.
 
         Args:
-            rows: (n, columns), contiguous; the least integer is missing.
+            rows: (n, columns), one after the other; the least integer is missing.
             shared: the last column's value.
 
         Raises:
-            ValueError: rows of another width.
+            ValueError: rows of another width, or not one after the other.
         """
     def share(
         self, rows: npt.NDArray[np.int64], shared: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """What the table has for leaves and line, rounded half up; and as `answer` does, the rest.
+        """What the table has for leaves and line, rounded half up; else as `answer` does.
 
         Raises:
-            ValueError: rows of another width.
+            ValueError: as `answer` does.
         """

@@ -11,7 +11,7 @@ const WEIGHT_BITS: u32 = 16;
 const STEP_BITS: u32 = 14;
 
 /// Parts of an answer's quantum in the table.
-const FINE: i64 = 10_000;
+const FINE: u32 = 10_000;
 
 /// The straight part of a sum.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ pub struct Odds {
     bias: i64,
     shared: i64,
     first: i64,
-    knots: Vec<i32>,
+    knots: Vec<u32>,
     anchors: Vec<Anchor>,
 }
 
@@ -60,13 +60,10 @@ impl Odds {
         if line.weights.iter().any(|&(column, _)| column >= columns) {
             return Err("a weight of no column");
         }
-        let knots: Result<Vec<_>, _> = table
-            .knots
-            .iter()
-            .map(|&knot| i32::try_from(knot))
-            .collect();
-        let Ok(knots) = knots else {
-            return Err("a knot leaves 31 bits");
+        // Room is left for rounding.
+        let within = |&knot: &i64| u32::try_from(knot).ok().filter(|&k| k <= u32::MAX - FINE);
+        let Some(knots) = table.knots.iter().map(within).collect::<Option<Vec<_>>>() else {
+            return Err("a knot leaves 32 bits");
         };
         if knots.len() < 2 {
             return Err("a table of less than two knots");
@@ -142,8 +139,9 @@ impl Odds {
         let knot = last.min((place >> STEP_BITS) as usize);
         let rest = place - ((knot as i64) << STEP_BITS);
         let (low, high) = (i64::from(self.knots[knot]), i64::from(self.knots[knot + 1]));
-        let fine = low + (((high - low) * rest) >> STEP_BITS);
-        (fine + FINE / 2).div_euclid(FINE)
+        // Between two knots: not negative, and within their bits.
+        let fine = (low + (((high - low) * rest) >> STEP_BITS)) as u32;
+        i64::from((fine + FINE / 2) / FINE)
     }
 }
 
@@ -190,7 +188,7 @@ mod tests {
         let odds = made(line, table()).expect("it fits");
         let (mut answers, mut known) = ([0; 5], [true; 5]);
         odds.answer(&[0, 4, 9, 50, MISSING], 1, &mut answers, &mut known);
-        // A step below the second knot and half a step on; at the end; the middle is 4.
+        // The second knot, half a step on, the end; what is missing counts as 4, the middle.
         assert_eq!(answers, [1, 2, 3, 3, 2]);
         assert_eq!(known, [true, true, true, false, false]);
         odds.answer(&[0; 5], -(1 << 40), &mut answers, &mut known);
@@ -210,6 +208,7 @@ mod tests {
         assert!(made(line(0), table()).is_ok());
         assert!(made(line(1), table()).is_err());
         assert!(made(line(0), knots(&[1])).is_err());
-        assert!(made(line(0), knots(&[1, 1 << 31])).is_err());
+        assert!(made(line(0), knots(&[1, 1 << 32])).is_err());
+        assert!(made(line(0), knots(&[-1, 1])).is_err());
     }
 }

@@ -101,6 +101,9 @@ impl IntegerForest {
         if width != self.0.forest().columns() {
             return Err(PyValueError::new_err("rows of another width"));
         }
+        if !rows.is_c_contiguous() {
+            return Err(PyValueError::new_err("rows not one after the other"));
+        }
         let (mut numbers, mut known) = (vec![0; count], vec![false; count]);
         answer(rows.as_slice()?, &mut numbers, &mut known);
         Ok((numbers.into_pyarray(py), known.into_pyarray(py)))

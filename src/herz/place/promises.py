@@ -64,6 +64,7 @@ MACHINE_LABEL: Final = "node.kubernetes.io/instance-type"
 MACHINE: Final = "machine_type"
 """What is told to be beyond the model's training then."""
 
+_ALL: Final = list(range(len(FEATURES)))
 _MS_NS: Final = 1_000_000
 _US_NS: Final = 1_000
 
@@ -158,7 +159,8 @@ class Asked(NamedTuple):
 
     def rows(self, state: Int64s, service: Service) -> Int64s:
         """The model's rows for the service, of nodes in this state."""
-        return np.ascontiguousarray(with_service(state, service.traits)[:, self.columns])
+        found = with_service(state, service.traits)
+        return found if self.columns == _ALL else found[:, self.columns]
 
 
 class Risks:
@@ -182,7 +184,7 @@ class Risks:
         trial = _loaded(candidate)
         self._candidate = None if isinstance(trial, str) else trial
         # Memory only. Bound: LATEST_MAX.
-        self._latest: dict[tuple[str, bytes, int], Answer] = {}
+        self._latest: dict[tuple[object, ...], Answer] = {}
 
     def question(self, pod: PodInfo, own: tuple[str, SLAClassSpec] | None, view: View) -> Question:
         """The pod and the services around it, by the profiles and classes as they are now."""
@@ -293,13 +295,14 @@ class Risks:
             careful = np.maximum(WHOLE - 2 * _excess(state), 0)
             # No promise is said to hold beyond what nobody has learned.
             return Answer(np.minimum(careful, _least(service)), np.zeros(len(state), np.int64))
-        rows = asks.rows(state, service)
         # Filter, score and record ask the same of one pod, one after the other.
-        key = (asks.model.digest, rows.tobytes(), asks.ratio)
+        traits = tuple(sorted(service.traits.items()))
+        key = (asks.model.digest, asks.ratio, traits, state.shape, state.T.tobytes())
         known = self._latest.get(key)
         if known is None:
             if len(self._latest) >= LATEST_MAX:
                 self._latest.clear()
+            rows = asks.rows(state, service)
             known = self._latest[key] = _decided(asks.model, rows, asks.ratio)
         return _careful(asks.model, known, machines)
 

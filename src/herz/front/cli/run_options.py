@@ -89,7 +89,9 @@ TokenFile = Annotated[
 ]
 OtlpEndpoint = Annotated[
     _Text,
-    Option("--otlp-endpoint", metavar="URL", help="A collector of OpenTelemetry: spans of pods."),
+    Option(
+        "--otlp-endpoint", metavar="URL", help="A collector of OpenTelemetry, for spans of pods."
+    ),
 ]
 Collector = Annotated[Garbage, Option(help="When Python collects garbage.")]
 LoggingFormat = Annotated[str, Option(metavar="text|json", help="Form of the log.")]

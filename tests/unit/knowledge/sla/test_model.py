@@ -138,6 +138,15 @@ def test_native_forest_goes_the_way_of_each_row(data: st.DataObject) -> None:
     assert (seen == known).all()
 
 
+def test_native_forest_takes_whole_rows_one_after_the_other() -> None:
+    rows = np.asfortranarray(DATA.rows)
+    assert (MODEL.predict(rows, RATIO) == MODEL.predict(DATA.rows, RATIO)).all()
+    with pytest.raises(ValueError, match="one after the other"):
+        MODEL._forest.share(rows, RATIO)
+    with pytest.raises(ValueError, match="width"):
+        MODEL._forest.answer(rows[:, 1:], RATIO)
+
+
 def test_model_abstains_beyond_what_it_has_seen() -> None:
     row = DATA.rows[:1].copy()
     assert MODEL.predict(row, RATIO) != ABSTAINS
