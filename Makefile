@@ -138,6 +138,7 @@ lock: ## Resolve requirements/*.lock anew
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra sla --output-file requirements/sla.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra tpm --output-file requirements/tpm.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra postgres --output-file requirements/postgres.lock
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra otel --output-file requirements/otel.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra fuzz --output-file requirements/fuzz.lock
 
 # Universal: one file for every platform and for Python 3.11 and later. No addresses, no paths.

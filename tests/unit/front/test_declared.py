@@ -210,7 +210,7 @@ def test_a_scheduler_loads_nothing_of_other_commands() -> None:
     assert {"herz.cycle", "herz.world.kube.driver"} <= ours
     others = ("explain", "simulate", "audit", "fuzz", "up")
     assert not ours & {f"herz.front.cli.{name}" for name in others}
-    assert not ours & {"herz.front.exporting", "pyarrow", "xgboost", "kubernetes"}
+    assert not ours & {"herz.front.exporting", "pyarrow", "xgboost", "kubernetes", "opentelemetry"}
 
 
 def test_a_guard_loads_nothing_that_decides() -> None:

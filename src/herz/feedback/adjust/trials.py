@@ -20,6 +20,7 @@ likely it was.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -34,6 +35,12 @@ CLUSTERS_MIN: Final = 30
 ERROR: Final = 0.05
 LOOK_EVERY: Final = 250
 LOOKS: Final = 4
+LOOK_WINDOWS: Final = 10
+"""Look k is at the first outcome with which there are `LOOK_EVERY` times k, of `CLUSTERS_MIN` pods,
+in `CLUSTERS_MIN` windows and so many more for each look before."""
+WINDOW_MAX: Final = 1_000
+"""Bound: of more outcomes in a window, the first count. A class of many pods must not fill a trial
+with a few windows: nothing could be said of the variance between them."""
 OUTCOMES_MAX: Final = 200_000
 """Bound: a trial that has not ended by then ends without a promotion."""
 WHOLE: Final = 10_000
@@ -81,7 +88,7 @@ class _Pairs:
         self.seen: list[_Compared] = []
         self.violations = 0
         self._pods: set[str] = set()
-        self._windows: set[int] = set()
+        self._windows: Counter[int] = Counter()
 
     def add(self, outcome: PlacementOutcome) -> bool:
         """Whether the outcome counts."""
@@ -90,14 +97,21 @@ class _Pairs:
             return False
         if placed.probability < 0 or placed.shadow < 0 or len(self.seen) >= OUTCOMES_MAX:
             return False
+        if self._windows[outcome.window] >= WINDOW_MAX:
+            return False
         kept = float(outcome.is_kept)
         ours, theirs = ((p / WHOLE - kept) ** 2 for p in (placed.probability, placed.shadow))
         share = PARTS if placed.propensity < 0 else max(placed.propensity, 1)
         self.seen.append(_Compared(ours - theirs, PARTS / share, outcome.uid, outcome.window))
         self.violations += not outcome.is_kept
         self._pods.add(outcome.uid)
-        self._windows.add(outcome.window)
+        self._windows[outcome.window] += 1
         return True
+
+    def has(self, outcomes: int, windows: int) -> bool:
+        """Whether there are so many, of enough pods."""
+        is_wide = len(self._pods) >= CLUSTERS_MIN and len(self._windows) >= windows
+        return is_wide and len(self.seen) >= outcomes
 
     @property
     def clusters(self) -> int:
@@ -173,6 +187,7 @@ class Watch:
     def __init__(self, policy: str, cut_window: int = -1) -> None:
         self.error: float = ERROR / LOOKS
         self._pairs = _Pairs(policy, cut_window)
+        self._looks = 0
         self._verdict: Verdict | None = None
 
     def add(self, outcome: PlacementOutcome) -> Verdict:
@@ -180,12 +195,14 @@ class Watch:
         pairs = self._pairs
         if self._verdict is not None or not pairs.add(outcome):
             return self.verdict
-        count = len(pairs.seen)
-        if count % LOOK_EVERY == 0:
+        is_full = len(pairs.seen) >= OUTCOMES_MAX
+        windows = CLUSTERS_MIN + LOOK_WINDOWS * self._looks
+        if is_full or pairs.has(LOOK_EVERY * (self._looks + 1), windows):
+            self._looks += 1
             found = pairs.verdict("settled", self.error)
             if found.low is not None and found.low > 0:
                 self._verdict = replace(found, says="roll-back")
-            elif count >= LOOK_EVERY * LOOKS:
+            elif is_full or self._looks == LOOKS:
                 self._verdict = found
         return self.verdict
 

@@ -7,14 +7,15 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from herz.commit.audit.journaled import Journaled
 from herz.commit.audit.unresolved import Unresolved, resolved
+from herz.cycle import Cycle
 from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.comparing import comparable
 from herz.front.cli.deciding import Deciding
@@ -35,6 +36,9 @@ from herz.world.kube.transport import Transport
 from herz.world.memory import keep_large_apart
 from herz.world.prometheus.client import Settings as MetricsSettings
 from herz.world.store.where import Where, beside
+
+if TYPE_CHECKING:
+    from herz.world.spans import Spans
 
 ResultT = TypeVar("ResultT")
 _READ_SECONDS: Final = 0.005
@@ -60,6 +64,7 @@ class Live:
         proving: who signs its journal; None: nobody does.
         kinds: what is watched, if the server has it.
         metrics: where nodes are measured; None: they are not.
+        spans: of pods; None: there are none.
     """
 
     what: Deciding
@@ -75,6 +80,7 @@ class Live:
     proving: Proving | None = None
     kinds: tuple[Watched, ...] = field(default=WATCHED)
     metrics: MetricsSettings | None = None
+    spans: Spans | None = None
 
 
 async def live(settings: Live, end: asyncio.Event) -> None:
@@ -87,7 +93,9 @@ async def live(settings: Live, end: asyncio.Event) -> None:
     transport = Transport(Access(settings.kubeconfig, settings.context))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(transport.closed)
-        operations = settings.operations
+        operations, spans = settings.operations, settings.spans
+        if spans is not None:
+            stack.push_async_callback(asyncio.to_thread, spans.close)
         await stack.enter_async_context(operations.served())
         stack.enter_context(operations.pauses.watched())
         version = await _until(
@@ -116,8 +124,8 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             origin=ORIGIN if settings.proving is None else settings.proving.signer.origin,
             notary=None if prover is None else prover.notary,
             term=term,
-            sinks=(operations.metrics, observer),
-            made_known=operations.see,
+            sinks=(operations.metrics, observer, *(() if spans is None else (spans,))),
+            made_known=partial(_seen, operations, spans),
             left=asked.extend,
         ) as make:
             making = patiently(
@@ -141,6 +149,14 @@ async def live(settings: Live, end: asyncio.Event) -> None:
                     await _run(settings, driver, version, end)
 
 
+def _seen(operations: Operations, spans: Spans | None, machine: Machine) -> None:
+    """The machine is made: its counters are shown, and its verbs have spans."""
+    operations.see(machine)
+    if spans is not None:
+        assert isinstance(machine, Cycle), "it was made by the app"
+        machine.watch = spans.entered
+
+
 def _meter(
     settings: Live,
     asked: MetricsSettings,
@@ -156,6 +172,7 @@ def _meter(
     metering = Metering(
         *(source, driver, machine, observer),
         *(settings.what.policy, settings.journal, settings.tell),
+        nullcontext if settings.spans is None else settings.spans.adjusting,
     )
     work = metering.run(asked.every_seconds)
     running.push_async_callback(_ended, asyncio.ensure_future(work))
@@ -176,6 +193,8 @@ def _driver(
     asked: list[Unresolved],
 ) -> Driver:
     what = settings.what
+    if settings.spans is not None:
+        machine = settings.spans.around(machine)
     return Driver(
         machine,
         transport,
@@ -239,6 +258,12 @@ async def _until(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> Resu
         task.cancel()
         ending.cancel()
         await asyncio.gather(task, ending, return_exceptions=True)
+
+
+def run(settings: Live, held: int | None) -> int:
+    """Schedule until a signal ends it, or who holds the other end of the pipe; the exit code."""
+    until_signal(lambda end: live(settings, end), held)
+    return 0
 
 
 def until_signal(run: Callable[[asyncio.Event], object], held: int | None = None) -> None:

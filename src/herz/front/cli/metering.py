@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +83,7 @@ class Metering:
         policy: names the classes that are no objects.
         journal: where that is.
         tell: shows a person what happens.
+        adjusting: lasts while a model is put in force.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Metering:
         policy: Policy | Policies,
         journal: Where,
         tell: Callable[[str], None],
+        adjusting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self._adjusting = adjusting
         self._source, self._driver, self._machine = source, driver, machine
         self._observer, self._tell = observer, tell
         self._known = _classes(policy)
@@ -136,14 +140,14 @@ class Metering:
             self._consider(outcome)
 
     def _decisions(self) -> dict[str, int]:
-        """By uid, the record that a pod names which was placed before we began."""
+        """By uid, the record that a pod with a promise names which was placed before we began."""
         found = {}
+        promised = {one.uid for pods in self._pods().values() for one in pods}
         for pod in self._driver.known(Pod):
-            meta = pod.metadata
-            number = meta.annotations.get(DECISION_ANNOTATION, "")
+            uid, number = pod.metadata.uid, pod.metadata.annotations.get(DECISION_ANNOTATION, "")
             is_number = number.isascii() and number.isdigit() and len(number) <= _DIGITS_MAX
-            if pod.is_assigned and is_number and not self._observer.knows(meta.uid):
-                found[meta.uid] = int(number)
+            if is_number and uid in promised and not self._observer.knows(uid):
+                found[uid] = int(number)
         return found
 
     async def round(self, now_s: float) -> None:
@@ -234,7 +238,8 @@ class Metering:
 
     def _enter(self, data: bytes, name: str, reason: str) -> None:
         now_ns = self._driver.now_ns()
-        self._machine.promote(data, name=name, actor=ACTOR, reason=reason, time_ns=now_ns)
+        with self._adjusting():
+            self._machine.promote(data, name=name, actor=ACTOR, reason=reason, time_ns=now_ns)
 
     def _begin(self) -> None:
         force = self._machine.force

@@ -11,6 +11,7 @@ import msgspec
 from herz.commit.audit.guarded import Guarded as AuditGuarded
 from herz.config import Configuration, Policies, Policy
 from herz.cycle import Cycle
+from herz.front.cli.deciding import Deciding
 from herz.front.cli.guarding import tell_port
 from herz.front.cli.proving import shown
 from herz.model.objects import Pod
@@ -168,6 +169,11 @@ class Operations:
             "pods": self._driver.counted("pods"),
             "assumed_pods": self._machine.assumed,
         }
+
+
+def operations(guard: Guarded | None, serving: Serving | None, what: Deciding) -> Operations:
+    """What is shown of a scheduler that decides by this."""
+    return Operations(guard, serving, configz(what.configuration, what.policy))
 
 
 def configz(configuration: Configuration | None, policy: Policy | Policies) -> dict[str, object]:

@@ -66,10 +66,8 @@ def _print_table(
     rights = [head == "value" for head in heads]
     lines = [f"{bold}{printable(title)}{plain}"]
     if kept:
-        lines += [
-            f"{bold}{_line(heads, widths, rights)}{plain}",
-            "─" * (sum(widths) + 2 * len(widths)),
-        ]
+        lines += [f"{bold}{line}{plain}" for line in _folded(heads, widths, rights)]
+        lines.append("─" * (sum(widths) + 2 * len(widths)))
         lines += [line for row in cells for line in _folded(row, widths, rights)]
     lines += ["", *map(printable, after)]
     sys.stdout.write("\n".join(lines) + "\n")

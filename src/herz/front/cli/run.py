@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from herz.front.cli import run_options as options
 from herz.front.cli.declared import Option
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from herz.front.cli.deciding import Deciding
     from herz.journaling import Change
     from herz.world.kube.driver import Driver
+    from herz.world.kube.endpoints import Serving
+    from herz.world.kube.guard import Guarded
     from herz.world.store.where import Where
 
 EXAMPLE = """Examples:
@@ -65,6 +67,7 @@ def run(
     tls_private_key_file: options.KeyFile = "",
     metrics_token_file: options.TokenFile = "",
     logging_format: options.LoggingFormat = "text",
+    otlp_endpoint: options.OtlpEndpoint = None,
     collector: options.Collector = Garbage.BETWEEN_STEPS,
     while_open: Annotated[str | None, Option(is_hidden=True)] = None,
     output: OutputOption = Output.TABLE,
@@ -94,20 +97,49 @@ def run(
     guarding.log_as(logging_format)
     if election is not None and guard is None:
         return guarding.run_guard(guarding.Guarding(election, served, *where, kept, not no_wait))
-    from herz.front.cli import deciding, driving, metering, operating, proving  # noqa: PLC0415
+    more = _More((key, passphrase_file, trust, proof_mode), metrics, otlp_endpoint, collector)
+    place = (*where, kept, _change(actor, reason), not no_wait)
+    return _schedule((chosen, names), place, (guard, served), more, _held(while_open), output)
 
-    what = deciding.deciding(chosen, names)
-    shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
-    settings = driving.Live(
-        *(what, *where, kept, _change(actor, reason), not no_wait, guarding.tell),
-        started=lambda driver, version: _started(driver, version, what, kept, output),
-        operations=shown,
-        garbage=collector,
-        proving=proving.proving(key, passphrase_file, trust, proof_mode),
-        metrics=metering.metrics_settings(metrics),
+
+class _More(NamedTuple):
+    """What a scheduler may have beside its work, as it was typed."""
+
+    proving: tuple[str | None, str | None, str | None, str | None]
+    metrics: str | None
+    otlp_endpoint: str | None
+    collector: Garbage
+
+
+def _schedule(
+    decides: tuple[str | None, tuple[str, ...]],
+    place: tuple[Path | None, str | None, Where, Change, bool],
+    shown: tuple[Guarded | None, Serving | None],
+    more: _More,
+    held: int | None,
+    output: Output,
+) -> int:
+    from herz.front.cli import (  # noqa: PLC0415
+        deciding,
+        driving,
+        guarding,
+        metering,
+        operating,
+        proving,
+        tracing,
     )
-    driving.until_signal(lambda end: driving.live(settings, end), _held(while_open))
-    return 0
+
+    what = deciding.deciding(*decides)
+    settings = driving.Live(
+        *(what, *place, guarding.tell),
+        started=lambda driver, version: _started(driver, version, what, place[2], output),
+        operations=operating.operations(*shown, what),
+        garbage=more.collector,
+        proving=proving.proving(*more.proving),
+        metrics=metering.metrics_settings(more.metrics),
+        spans=tracing.spans(more.otlp_endpoint),
+    )
+    return driving.run(settings, held)
 
 
 def _configuration(chosen: str | None) -> Configuration | None:

@@ -87,5 +87,11 @@ KeyFile = Annotated[str, Option("--tls-private-key-file", metavar="FILE", help="
 TokenFile = Annotated[
     str, Option(metavar="FILE", help="What clients of /metrics and /configz must bear.")
 ]
+OtlpEndpoint = Annotated[
+    _Text,
+    Option(
+        "--otlp-endpoint", metavar="URL", help="A collector of OpenTelemetry, for spans of pods."
+    ),
+]
 Collector = Annotated[Garbage, Option(help="When Python collects garbage.")]
 LoggingFormat = Annotated[str, Option(metavar="text|json", help="Form of the log.")]

@@ -73,7 +73,8 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         services: whose outcomes it has seen; other services are extrapolated.
-        machines: the machine types that it has seen.
+        machines: the machine types that it has seen; an empty name is that of machines that the
+            data does not name, and of nodes that tell none.
         ratio_low: least logarithm of target over quiet indicator that it was taught.
         ratio_high: the greatest.
         lows: by feature the least value seen.

@@ -314,15 +314,22 @@ class Driver:
             while not self._pods.is_synced:
                 self._synced_some.clear()
                 await self._synced_some.wait()
-            found = {
-                one.metadata.uid: one for one in self._pods.objects.values() if isinstance(one, Pod)
-            }
-            for event in self._first(found, self.now_ns()):
-                self._apply(event)
+            self._tell_first()
             self._garbage.begin()
             _log.info("synced: %s", self._inventory())
             self.synced.set()
             self._turn.set()
+
+    def _tell_first(self) -> None:
+        """What is to be told of the pods that are there.
+
+        Whoever calls it waits for as long as the driver lives, and must not hold them.
+        """
+        found = {
+            one.metadata.uid: one for one in self._pods.objects.values() if isinstance(one, Pod)
+        }
+        for event in self._first(found, self.now_ns()):
+            self._apply(event)
 
     def _inventory(self) -> str:
         counts = [(one.watched.plural, len(one.objects)) for one in self.informers]
