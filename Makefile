@@ -110,7 +110,7 @@ bench-runtime: setup ## Measure the task runtime beside its peers and a floor in
 	$(RUN) -m bench.runtime
 
 bench-sla: setup ## The closed loop: what becomes of promises under each policy, 20 seeds
-	$(RUN) -m bench.sla $(foreach file,$(MODEL),--model $(file))
+	$(RUN) -m bench.sla $(foreach file,$(MODEL),--model $(file)) $(if $(CURVES),--curves $(CURVES))
 
 bench-live: setup ## Pods created to bound on a live cluster, beside a loop that decides nothing
 	$(RUN) -m bench.live
@@ -137,6 +137,7 @@ lock: ## Resolve requirements/*.lock anew
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra sla --output-file requirements/sla.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra tpm --output-file requirements/tpm.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra postgres --output-file requirements/postgres.lock
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra otel --output-file requirements/otel.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra fuzz --output-file requirements/fuzz.lock
 
 # Universal: one file for every platform and for Python 3.11 and later. No addresses, no paths.

@@ -12,7 +12,10 @@ import json
 import random
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final
+
+import yaml
 
 from herz.commit.audit import entry
 from herz.errors import AuditError
@@ -40,8 +43,13 @@ NASTY: Final[tuple[Any, ...]] = (
     ),
     *("2006-01-02T15:04:05Z", "10m", "1h", [], {}, [[]], {"a": {}}, [None], {"": ""}, ["a", "a"]),
 )
+YAML: Final = ("manifests", "configuration")
+"""Surfaces whose text may be YAML."""
 PREFIXED: Final = ("selectors", "journals", "proofs", "watches", "requests", "servers")
 """Surfaces whose first byte says who reads the rest."""
+WILD: Final = {"journals": 0.15, "proofs": 0.2, "watches": 0.2, "scenarios": 0.2}
+"""Shares of libFuzzer's own mutations, where nearly all of them are refused."""
+KINDS: Final = tuple(Kind)
 _WORD: Final = re.compile(rb"[A-Za-z0-9_./+-]+")
 _NUMBER: Final = re.compile(rb"-?[0-9]+")
 
@@ -63,7 +71,7 @@ class Mutator:
     def __call__(self, data: bytes, size_max: int, seed: int) -> bytes:
         """Another input, made from this one."""
         self._dice = dice = random.Random(seed)
-        if dice.random() < 0.35:
+        if dice.random() < WILD.get(self._surface, 0.35):
             return self._of_bytes(data)[:size_max]
         head, rest = (data[:1], data[1:]) if self._surface in PREFIXED else (b"", data)
         for _ in range(dice.choice((1, 1, 1, 2, 3, 5))):
@@ -76,7 +84,9 @@ class Mutator:
         if self._surface == "servers":
             return self._http(rest)
         if self._surface == "journals":
-            return self._payload(rest) if head < b"\x80" else self._segment(rest)
+            if head < b"\x80":
+                return self._payload(kind_of(head), rest)
+            return self._segment(rest)
         if self._surface == "watches" and head < b"\x80":
             return self._some_line(rest)
         if self._surface == "watches":
@@ -84,12 +94,25 @@ class Mutator:
         return self._text(rest)
 
     def _text(self, data: bytes) -> bytes:
-        changed = self._json(data) if data.lstrip()[:1] in (b"{", b"[") else None
+        changed = None
+        if data.lstrip()[:1] in (b"{", b"["):
+            changed = self._json(data)
+        elif self._surface in YAML and self._dice.random() < 0.3:
+            changed = self._yaml(data)
         return self._lines(data) if changed is None else changed
+
+    def _yaml(self, data: bytes) -> bytes | None:
+        """The same YAML with one thing changed; None: it is none, or more than one document."""
+        try:
+            content = yaml.load(data, yaml.CSafeLoader)
+            text = yaml.dump(self._tree(content), Dumper=yaml.CSafeDumper, sort_keys=False)
+        except (ValueError, TypeError, RecursionError, yaml.YAMLError):
+            return None
+        return text.encode("utf-8", "replace")
 
     # ---- JSON -------------------------------------------------------------------------------
 
-    def _json(self, data: bytes, *, is_canonical: bool = False) -> bytes | None:
+    def _json(self, data: bytes) -> bytes | None:
         """The same JSON with one thing changed; None: it is none."""
         try:
             content = json.loads(data)
@@ -97,12 +120,7 @@ class Mutator:
             return None
         content = self._tree(content)
         try:
-            if is_canonical:
-                text = json.dumps(
-                    content, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-                )
-            else:
-                text = json.dumps(content, ensure_ascii=self._dice.random() < 0.5)
+            text = json.dumps(content, ensure_ascii=self._dice.random() < 0.5)
         except (ValueError, RecursionError):
             return None
         return text.encode("utf-8", "replace")
@@ -137,10 +155,15 @@ class Mutator:
 
     def _grow(self, node: Any, places: list[tuple[Any, Any]]) -> None:
         """Put one thing more into a list or an object."""
-        value = self._value("a")
-        if self._dice.random() < 0.5:
+        way = self._dice.random()
+        value: Any = {}
+        if node and isinstance(node, list) and way < 0.6:
+            value = json.loads(json.dumps(self._dice.choice(node)))
+        elif way < 0.8:
             other, at = self._dice.choice(places)
             value = json.loads(json.dumps(other[at])) if at is not None else {}
+        else:
+            value = self._value("a")
         if isinstance(node, dict):
             node[self._dice.choice(self._words)] = value
         else:
@@ -149,17 +172,21 @@ class Mutator:
     def _value(self, value: Any) -> Any:
         dice = self._dice
         way = dice.random()
-        if way < 0.3:
+        if way < 0.15:
             return json.loads(json.dumps(dice.choice(NASTY)))
-        if way < 0.55:
+        if way < 0.25:
             return dice.choice(self._words)
         if isinstance(value, bool):
             return not value
         if isinstance(value, int):
-            return value + dice.choice((-1, 1, 2, -value, value, dice.randrange(100)))
+            return self._whole(value)
+        if isinstance(value, str) and way < 0.5:
+            return dice.choice([one for one in NASTY if isinstance(one, str)])
+        if isinstance(value, str) and way < 0.8:
+            return dice.choice(self._words)
         if isinstance(value, str):
             return self._of_bytes(value.encode("utf-8", "replace")).decode("utf-8", "replace")
-        return [value] if way < 0.8 else {dice.choice(self._words): value}
+        return [value] if way < 0.6 else {dice.choice(self._words): value}
 
     # ---- lines ------------------------------------------------------------------------------
 
@@ -173,10 +200,15 @@ class Mutator:
             lines.insert(dice.randint(0, len(lines)), lines[at])
         elif way < 0.2:
             del lines[at]
-        elif way < 0.3:
+        elif way < 0.26:
             to = dice.randrange(len(lines))
             lines[at], lines[to] = lines[to], lines[at]
         elif way < 0.4:
+            some = self._block(lines, at)
+            lines[at:at] = some
+            changed = dice.randrange(at, at + len(some))
+            lines[changed] = self._line(lines[changed])
+        elif way < 0.48:
             name, value = dice.choice(self._words), json.dumps(dice.choice(NASTY))
             sign = ": " if self._surface == "manifests" else " = "
             indent = re.match(rb"[ -]*", lines[at])
@@ -186,15 +218,33 @@ class Mutator:
             lines[at] = self._line(lines[at])
         return b"\n".join(lines)
 
+    def _block(self, lines: list[bytes], at: int) -> list[bytes]:
+        """The lines from this one to where a table, an item or a paragraph like it begins."""
+        dice = self._dice
+        if dice.random() < 0.3:
+            return lines[at : at + dice.randint(1, 6)]
+        indent = len(lines[at]) - len(lines[at].lstrip(b" "))
+        starts = (b"[", b"-") if lines[at].lstrip()[:1] in (b"[", b"-") else (b"",)
+        for end in range(at + 1, len(lines)):
+            inner = len(lines[end]) - len(lines[end].lstrip(b" "))
+            if inner <= indent and lines[end].lstrip().startswith(starts):
+                return lines[at:end]
+        return lines[at:]
+
     def _line(self, line: bytes) -> bytes:
         dice = self._dice
         found = list(_WORD.finditer(line))
         if not found:
             return line + dice.choice(self._words).encode()
         match = dice.choice(found)
-        word = match[0]
+        begin, end = match.span()
+        while end < len(line) and line[end : end + 1] == b"=" and (end - begin) % 4:
+            end += 1  # the padding of Base 64
+        word = line[begin:end]
         opened = _opened(word)
-        if opened is not None and dice.random() < 0.7:
+        if word.count(b"+") >= 2 and dice.random() < 0.7:
+            new = self._key(word)
+        elif opened is not None and dice.random() < 0.7:
             new = base64.b64encode(self._of_bytes(opened))
         elif _NUMBER.fullmatch(word) and dice.random() < 0.7:
             new = b"%d" % self._whole(int(word[:400]))
@@ -204,7 +254,20 @@ class Mutator:
             new = self._of_bytes(word)
         if dice.random() < 0.2:
             new = word + new
-        return line[: match.start()] + new + line[match.end() :]
+        return line[:begin] + new + line[end:]
+
+    def _key(self, word: bytes) -> bytes:
+        """A verifier key with another name or key, under the id that is then its own."""
+        name, _, rest = word.partition(b"+")
+        opened = _opened(rest.partition(b"+")[2])
+        if opened is None:
+            return self._of_bytes(word)
+        if self._dice.random() < 0.3:
+            name = self._dice.choice(self._words).encode()
+        else:
+            opened = self._of_bytes(opened)
+        key_id = sha256(name + b"\n" + opened).hexdigest()[:8].encode()
+        return name + b"+" + key_id + b"+" + base64.b64encode(opened)
 
     def _whole(self, number: int) -> int:
         dice = self._dice
@@ -244,8 +307,8 @@ class Mutator:
         if dice.random() < 0.75:
             headers = [h for h in headers if h[:15].lower() != b"content-length:"]
             headers = [h for h in headers if h[:18].lower() != b"transfer-encoding:"]
-            if body and dice.random() < 0.2:
-                size = dice.choice((1, 7, len(body)))
+            if dice.random() < (0.2 if body else 0.1):
+                size = dice.choice((1, 7, len(body) or 1))
                 parts = [body[at : at + size] for at in range(0, len(body), size)]
                 chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
                 return b"\r\n".join(
@@ -298,9 +361,19 @@ class Mutator:
 
     # ---- journals ---------------------------------------------------------------------------
 
-    def _payload(self, data: bytes) -> bytes:
-        changed = self._json(data, is_canonical=True)
-        return self._of_bytes(data) if changed is None else changed
+    def _payload(self, kind: Kind, data: bytes) -> bytes:
+        """The payload with one thing changed, most often in its canonical form."""
+        dice = self._dice
+        changed = self._json(data)
+        if changed is None or dice.random() < 0.1:
+            return self._of_bytes(data)
+        try:
+            return entry.encode(entry._DECODERS[kind](changed))
+        except (ValueError, RecursionError):
+            # It is none of that kind; as JSON it may be told what is wrong.
+            content = json.loads(changed)
+            text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            return text.encode("utf-8", "replace")
 
     def _segment(self, data: bytes) -> bytes:
         """A segment whose entries are changed, and sealed and framed again."""
@@ -312,8 +385,8 @@ class Mutator:
         way = dice.random()
         leaf, salt, payload = entries[at]
         if way < 0.5:
-            kind = dice.choice(list(Kind)) if dice.random() < 0.2 else entry.leaf_kind(leaf)
-            entries[at] = entry.seal(kind, self._payload(payload), salt)
+            kind = dice.choice(KINDS) if dice.random() < 0.1 else entry.leaf_kind(leaf)
+            entries[at] = entry.seal(kind, self._payload(kind, payload), salt)
         elif way < 0.65:
             entries.insert(dice.randint(0, len(entries)), entries[at])
         elif way < 0.75:
@@ -325,6 +398,11 @@ class Mutator:
             at = min(at, len(frame) - 1)
             frame[at] = frames.erased(frame[at])
         return _framed(frame, term, dice)
+
+
+def kind_of(head: bytes) -> Kind:
+    """The kind whose payload follows this byte."""
+    return KINDS[(head or b"\0")[0] % len(KINDS)]
 
 
 def _opened(word: bytes) -> bytes | None:

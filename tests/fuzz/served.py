@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import re
 import unittest.mock
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,11 +29,14 @@ from herz.world.apiserver.store import store as store_module
 from herz.world.apiserver.store.database import Database, Row
 from herz.world.apiserver.system import make_system_objects
 from herz.world.kube.endpoints import Health, make_app
+from tests.fuzz.shapes import saw
 
 TOKEN: Final = "t"
 QUIET_ROUNDS: Final = 6
 ROUNDS_MAX: Final = 400
 """Turns of the loop without a word from the server, after which it waits for more; and in all."""
+_REASON: Final = re.compile(rb'"reason":"(\w+)"')
+_VERB: Final = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) /[a-z]*")
 _LOGGERS: Final = ("herz", "aiohttp", "asyncio")
 
 
@@ -176,6 +180,11 @@ async def _exchange(server: Any, data: bytes) -> None:
     protocol.connection_lost(None)
     for _ in range(QUIET_ROUNDS):
         await asyncio.sleep(0)
+    for answer in wire.sent:
+        told = _REASON.search(answer)
+        asked = _VERB.match(data)
+        words = (asked and asked[0], answer[9:12], told and told[1])
+        saw(repr(words), len(wire.sent))
     for answer in () if _is_for_aiohttp(data) else wire.sent:
         assert not answer.startswith(b"HTTP/1.1 500"), answer[:500]
 

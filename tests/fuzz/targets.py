@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 from herz import app
 from herz.commit.audit import entry, proof
@@ -23,14 +24,15 @@ from herz.config import files, policies
 from herz.config.profiles import Rules
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import decode, labels, manifest, quantity, selector_text
-from herz.model.journal import Kind
 from herz.model.meta import LabelSelector, NodeSelector
 from herz.world.apiserver.http import parameters, paths, protobuf
 from herz.world.apiserver.objects import patches
 from herz.world.apiserver.refusal import RefusedError
-from herz.world.sim import catalogue
+from herz.world.sim import catalogue, expand
 from herz.world.store import frames
+from tests.fuzz.mutate import kind_of
 from tests.fuzz.served import servers
+from tests.fuzz.shapes import refused, saw
 from tests.fuzz.watched import watches
 
 Target = Callable[[bytes], None]
@@ -42,7 +44,7 @@ _FOLDER = tempfile.TemporaryDirectory(
 )
 _NAMED_NANO = 10**30
 """Beyond E there is no suffix, and Kubernetes writes the number without one; so do we."""
-_KINDS = list(Kind)
+NODES_MAX: Final = 10_000
 _BATCHES_MAX = 64
 
 
@@ -58,6 +60,7 @@ def quantities(data: bytes) -> None:
     """Two quantities, by lines: read, compared, added, and written and read."""
     one, _, two = data.decode("utf-8", "replace").partition("\n")
     read = quantity.parse_quantity(one)
+    saw("quantity", read)
     quantity.quantity_milli(one)
     quantity.quantity_nano(one)
     quantity.quantity_value(one)
@@ -75,9 +78,13 @@ def selectors(data: bytes) -> None:
     if first <= b"\x55":
         selector_text.parse_selector(rest.decode("utf-8", "replace")).matches({"a": "b"})
     elif first <= b"\xaa":
-        labels.compile_selector(decode.decode(LabelSelector, rest)).matches({"a": "1"})
+        wanted = decode.decode(LabelSelector, rest)
+        saw("labels", wanted)
+        labels.compile_selector(wanted).matches({"a": "1"})
     else:
-        labels.compile_node_selector(decode.decode(NodeSelector, rest)).matches("n", {"a": "1"})
+        given = decode.decode(NodeSelector, rest)
+        saw("nodes", given)
+        labels.compile_node_selector(given).matches("n", {"a": "1"})
 
 
 def configuration(data: bytes) -> None:
@@ -86,7 +93,9 @@ def configuration(data: bytes) -> None:
     suffix = ".json" if start == b"{" else ".toml" if b" = " in data else ".yaml"
     file = Path(_FOLDER.name, f"settings{suffix}")
     file.write_bytes(data)
-    found = files.pick_policies(files.read_settings(file, _rules()), "fuzz", "")
+    settings = files.read_settings(file, _rules())
+    saw("settings", settings)
+    found = files.pick_policies(settings, "fuzz", "")
     policies.policy_of(policies.canonical_policy(found), found.digest)
 
 
@@ -106,15 +115,17 @@ def _rules() -> Rules:
 
 
 def scenarios(data: bytes) -> None:
+    """A scenario file of fewer nodes than are allowed: each takes its 10 us to make."""
     file = Path(_FOLDER.name, "s.toml")
     file.write_bytes(data)
-    catalogue.load_scenario(str(file))
+    with mock.patch.object(expand, "NODES_MAX", NODES_MAX):
+        saw("scenario", catalogue.load_scenario(str(file)))
 
 
 def journals(data: bytes) -> None:
     """A segment file, or the payload of an entry."""
     if data[:1] < b"\x80":
-        entry.decode(_KINDS[data[0] % len(_KINDS)] if data else Kind.START, data[1:])
+        saw("payload", entry.decode(kind_of(data[:1]), data[1:]))
         return
     data = frames.segment_header(0) + data[1:]
     frames.check_segment(data, 0)
@@ -131,7 +142,7 @@ def journals(data: bytes) -> None:
             raise
         assert len(list(frames.frames_of(data, batch))) == len(sealed)
         for one in sealed:
-            entry.opened(one)
+            saw("entry", entry.opened(one)[1])
         offset, index = batch.end, index + batch.entries
 
 
@@ -140,12 +151,14 @@ def proofs(data: bytes) -> None:
     if first < b"\x40":
         read = proof.parse_proof(rest)
         assert proof.parse_proof(read.data) == read, "what is read is written and read"
-        parse_note(read.note)
+        saw("proof", read)
+        saw("note", parse_note(read.note))
     elif first < b"\x80":
         note = parse_note(rest)
         assert parse_note(note.data) == note, "what is read is written and read"
+        saw("note", note)
     elif first < b"\xc0":
-        parse_trust(rest)
+        saw("trust", parse_trust(rest))
     else:
         key = parse_key(rest.decode("utf-8", "replace"))
         assert parse_key(key.text) == key, "what is read is written and read"
@@ -192,11 +205,12 @@ def run(surface: str, data: bytes) -> None:
     began = time.thread_time_ns()
     try:
         SURFACES[surface](data)
-    except (ConfigError, AuditError, WorldError):
-        pass
-    except RefusedError as refused:
-        if refused.code >= 500:
+    except (ConfigError, AuditError, WorldError) as error:
+        refused(error)
+    except RefusedError as error:
+        if error.code >= 500:
             raise
+        refused(error)
     taken = time.thread_time_ns() - began
     if taken > CPU_NS_MAX:
         raise SlowError(f"{surface}: {taken / 1e9:.1f} s of CPU time for {len(data)} bytes")

@@ -12,6 +12,7 @@ from herz.world.kube.informer import Informer
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access, Endpoint
 from herz.world.kube.transport import Transport, _Connection
+from tests.fuzz.shapes import saw
 
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _CUTS: Final = 3
@@ -27,9 +28,11 @@ class _Sink:
     def applied(self, thing: KubernetesObject, unlisted: tuple[str, ...]) -> None:
         written = decode.encode(thing)
         assert decode.decode(type(thing), written) == thing, "what is read is written and read"
+        saw(f"applied, known {thing.metadata.key in self.known}, of", len(self.known))
         self.known[thing.metadata.key] = thing
 
     def deleted(self, thing: KubernetesObject) -> None:
+        saw(f"deleted, known {thing.metadata.key in self.known}, of", len(self.known))
         self.known.pop(thing.metadata.key, None)
 
     def freshness_changed(self) -> None:
@@ -106,6 +109,7 @@ async def _informed(watched: Watched, answer: bytes, *, is_list: bool) -> None:
     try:
         await (informer.relist() if is_list else informer._watch())
     finally:
+        saw(f"known, with a version {bool(informer._version)}", len(informer.objects))
         assert sink.known == informer.objects, "what was told is what is known"
 
 

@@ -25,9 +25,10 @@ LOOKED_MIN: Final = 1_000
 LOOKED_MAX: Final = 100_000
 """Bounds of how many objects a collection between steps looks at, about 10 MB of them."""
 IDLE_PERCENT: Final = 5
-FORCED_PERCENT: Final = 25
+FORCED_PERCENT: Final = 100
 """How much more memory may be in use than after the last full collection, before another one
-is made where there is nothing to do, or whatever there is to do; the latter is CPython's own."""
+is made where there is nothing to do, or whatever there is to do: it stops everything for 0.1 s and
+more, finds next to nothing, and pods that come are memory, too."""
 BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 """Upper bounds of `Pauses`, in seconds."""
 

@@ -111,6 +111,15 @@ class Guarded(Deferring):
         self.tend(now_ns)
         return effects, sync
 
+    def rest(self) -> None:
+        """See `herz.ports.Deferring`.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        if self._deferring is not None:
+            self._deferring.rest()
+
     def _refuses(self, now_ns: int) -> bool:
         self.tend(now_ns)
         self.refusal = self._mode.refusal(self.exposure, now_ns, has_witnesses=self._has_witnesses)

@@ -16,6 +16,7 @@ from herz.errors import ConfigError, WorldError
 from herz.model.effects import Bind, DeletePod, Effect, EmitEvent
 from herz.model.events import BindFinished, Event, ObjectApplied, RemovalRefused
 from herz.model.objects import Node, Pod
+from herz.ports import Sync
 from herz.world.kube import discovery, staleness
 from herz.world.kube import driver as module
 from herz.world.kube import informer as informer_module
@@ -32,6 +33,7 @@ Content = dict[str, Any]
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer_module, "BACKOFF_SECONDS", (0.001, 0.002))
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.004)
 
 
 class Plain:
@@ -117,9 +119,14 @@ class Garbage:
 class Scene:
     """A driver, its machine, and a scripted server."""
 
-    def __init__(self, pods: list[Content], kinds: Sequence[Watched] = KINDS) -> None:
+    def __init__(
+        self,
+        pods: list[Content],
+        kinds: Sequence[Watched] = KINDS,
+        machine: Plain | None = None,
+    ) -> None:
         self.pods = pods
-        self.machine = Plain()
+        self.machine = machine or Plain()
         self.hold: asyncio.Event | None = None
         self.api = FakeApi(self._answer)
         self.left: list[Unresolved] = []
@@ -150,6 +157,18 @@ class Scene:
     def binds(self) -> list[str]:
         return [one.path.split("/")[-2] for one in self.api.of("POST") if "/binding" in one.path]
 
+    def hold_binds(self) -> asyncio.Event:
+        """No bind is answered before the event is set."""
+        answered, ask = asyncio.Event(), self.api.request
+
+        async def held(method: str, path: str, **more: Any) -> Reply:
+            if path.endswith("/binding"):
+                await answered.wait()
+            return await ask(method, path, **more)
+
+        self.api.request = held  # type: ignore[method-assign]
+        return answered
+
     def notes(self) -> list[str]:
         return [one.content["note"] for one in self.api.of("POST") if "/events" in one.path]
 
@@ -163,10 +182,13 @@ def pending(name: str, scheduler: str = "herz") -> Content:
 
 
 def play(
-    work: Callable[[Scene], Awaitable[None]], *pods: Content, kinds: Sequence[Watched] = KINDS
+    work: Callable[[Scene], Awaitable[None]],
+    *pods: Content,
+    kinds: Sequence[Watched] = KINDS,
+    machine: Plain | None = None,
 ) -> None:
     async def main() -> None:
-        scene = Scene(list(pods), kinds)
+        scene = Scene(list(pods), kinds, machine)
         running = asyncio.ensure_future(scene.driver.run())
         try:
             await asyncio.wait_for(work(scene), 20)
@@ -192,19 +214,54 @@ def test_12_nothing_is_decided_before_every_first_list_was_told() -> None:
     play(work, pending("a"), pending("b"))
 
 
+class Resting(Plain):
+    """One whose effects leave when a sync has returned; it notes when nobody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syncs = 0
+        self.rests: list[int] = []
+
+    def decide(self, now_ns: int, limit: int) -> tuple[list[Effect], Sync | None]:
+        effects = self.step(now_ns, limit)
+
+        def sync() -> None:
+            self.syncs += 1
+
+        return effects, sync if effects else None
+
+    def rest(self) -> None:
+        self.rests.append(self.syncs)
+
+
+def test_what_takes_long_is_done_where_nothing_was_decided_for_a_moment() -> None:
+    machine = Resting()
+
+    async def work(scene: Scene) -> None:
+        answered = scene.hold_binds()
+        for _ in range(2):
+            scene.feed()
+        while not machine.syncs:
+            await asyncio.sleep(0)
+        end = asyncio.get_running_loop().time() + 20 * module.QUIET_SECONDS
+        while asyncio.get_running_loop().time() < end:  # A bind is under way.
+            await asyncio.sleep(0)
+        assert machine.rests == []
+        answered.set()
+        while not machine.rests:
+            await asyncio.sleep(0)
+        # Its event was decided, too, before anybody rested.
+        assert (machine.rests[0], scene.driver.writer.pending) == (2, 0)
+
+    play(work, pending("a"), machine=machine)
+
+
 def test_garbage_is_collected_after_the_first_lists_and_between_steps() -> None:
     scenes: list[Scene] = []
 
     async def work(scene: Scene) -> None:
         scenes.append(scene)
-        answered, ask = asyncio.Event(), scene.api.request
-
-        async def held(method: str, path: str, **more: Any) -> Reply:
-            if path.endswith("/binding"):
-                await answered.wait()
-            return await ask(method, path, **more)
-
-        scene.api.request = held  # type: ignore[method-assign]
+        answered = scene.hold_binds()
         for _ in range(2):
             scene.feed()
         while "busy" not in scene.garbage.moments:  # Binds are under way.

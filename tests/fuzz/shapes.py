@@ -1,0 +1,103 @@
+"""What coverage of Python cannot see: what readers written in C have read, and why they refused.
+
+Most formats are decoded by msgspec: a segment of a journal with a hold on two ranges takes the same
+branches of our code as one with none. So a surface shows what it has read, and each field with
+what kind of value it holds is an edge like others, as is each way in which an input was refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+EDGES_MAX: Final = 4096
+"""Bound: of one surface; further ones are not told apart."""
+PARTS_MAX: Final = 400
+"""Bound: what is looked at of one input."""
+MANY: Final = 4
+"""Lengths and numbers from here on are alike."""
+_VALUES: Final = re.compile(
+    r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)|unknown field `[^`]*`", re.DOTALL
+)
+REFUSAL_MAX: Final = 100
+
+
+class _Edges:
+    """An edge for each shape, as they come.
+
+    Args:
+        reserve: makes an edge.
+        reach: says that one was reached.
+    """
+
+    def __init__(self, reserve: Callable[[], int], reach: Callable[[int], None]) -> None:
+        self._edges = [reserve() for _ in range(EDGES_MAX)]
+        self._known: dict[str, int] = {}
+        self._reach = reach
+
+    def reach(self, text: str) -> None:
+        """This shape was seen."""
+        at = self._known.setdefault(text, len(self._known))
+        self._reach(self._edges[min(at, EDGES_MAX - 1)])
+
+
+_engines: list[_Edges] = []
+"""The engine that is told; none outside it."""
+
+
+def begin(reserve: Callable[[], int], reach: Callable[[int], None]) -> None:
+    """From now on, the engine of this process is told."""
+    _engines.append(_Edges(reserve, reach))
+
+
+def saw(name: str, value: object) -> None:
+    """A surface has read this."""
+    for engine in _engines:
+        for text in itertools.islice(shapes(name, value), PARTS_MAX):
+            engine.reach(text)
+
+
+def refused(error: Exception) -> None:
+    """An input was refused, for this reason."""
+    for engine in _engines:
+        what = _VALUES.sub("", str(getattr(error, "what", error)))[:REFUSAL_MAX]
+        engine.reach(f"{type(error).__name__} {what}")
+
+
+def shapes(name: str, value: object) -> Iterator[str]:
+    """Each field below this value with what kind of value it holds."""
+    waiting: list[tuple[str, Any]] = [(name, value)]
+    while waiting:
+        at, part = waiting.pop()
+        yield f"{at} {_kind(part)}"
+        if isinstance(part, Mapping):
+            waiting += [(f"{at}{{}}", item) for item in part.values()]
+        elif isinstance(part, tuple | list | set | frozenset):
+            waiting += [(f"{at}[]", item) for item in part]
+        elif isinstance(part, msgspec.Struct):
+            kind = type(part)
+            fields = kind.__struct_fields__
+            waiting += [(f"{kind.__name__}.{field}", getattr(part, field)) for field in fields]
+        elif hasattr(type(part), "__dataclass_fields__"):
+            kind = type(part)
+            fields = tuple(kind.__dataclass_fields__)
+            waiting += [(f"{kind.__name__}.{field}", getattr(part, field)) for field in fields]
+
+
+def _kind(value: Any) -> str:
+    """Few kinds of value: small numbers and lengths, the sign of others, empty texts."""
+    if value is None or isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int | float):
+        if 0 <= value < MANY and value == int(value):
+            return str(int(value))
+        return "-" if value < 0 else "+" if value < 1 << 31 else "++"
+    if isinstance(value, str | bytes):
+        return "text" if value else "empty"
+    if isinstance(value, tuple | list | set | frozenset | Mapping):
+        return f"of {min(len(value), MANY)}"
+    return type(value).__name__
