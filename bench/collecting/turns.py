@@ -104,7 +104,8 @@ class OneByOne(Pace):
 
     def took(self, took_ns: int, decided: int) -> None:
         """See `Pace`."""
-        del took_ns, decided
+        super().took(took_ns, decided)
+        self.limit = 1
 
 
 class Turns:

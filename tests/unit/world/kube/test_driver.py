@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -45,7 +44,6 @@ class Plain:
         self._waiting: list[Pod] = []
         self._effects: list[Effect] = []
         self.fails: Exception | None = None
-        self.held_asked = 0
 
     def wants(self, effect: Effect) -> None:
         """Have the next step give it."""
@@ -57,7 +55,6 @@ class Plain:
 
     @property
     def held(self) -> Mapping[str, str]:
-        self.held_asked += 1
         return {}
 
     def apply(self, event: Event) -> None:
@@ -451,40 +448,6 @@ def test_what_came_during_a_step_is_applied_before_the_next() -> None:
 
     with mine, theirs:
         play(work, *(pending(f"p{number:02}") for number in range(20)))
-
-
-def test_the_pods_of_the_first_list_are_not_held_for_as_long_as_the_driver_lives() -> None:
-    told: list[Mapping[str, Pod]] = []
-
-    def first(pods: Mapping[str, Pod], now_ns: int) -> tuple[()]:
-        del now_ns
-        told.append(pods)
-        return ()
-
-    async def main() -> None:
-        scene = Scene([pending("a")])
-        scene.driver._first = first
-        scene.feed(), scene.feed()
-        running = asyncio.ensure_future(scene.driver.run())
-        await scene.driver.synced.wait()
-        assert list(told[0]) == ["uid-a"]
-        count = sys.getrefcount(told[0])
-        assert count == 2, "by this list, and by the call that asks"
-        scene.driver.stop()
-        await asyncio.wait_for(running, 20)
-
-    asyncio.run(main())
-
-
-def test_a_step_does_not_count_the_pods_that_are_there() -> None:
-    async def work(scene: Scene) -> None:
-        scene.feed(), scene.feed()
-        asked = scene.machine.held_asked
-        await scene.api.until(lambda: len(scene.notes()) == 2)
-        assert len(scene.machine.limits) > 1
-        assert scene.machine.held_asked == asked
-
-    play(work, pending("a"), pending("b"))
 
 
 def test_a_failure_of_the_machine_ends_the_driver() -> None:
