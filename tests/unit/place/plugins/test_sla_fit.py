@@ -320,7 +320,7 @@ def test_remembered_answers_are_about_that_state_and_that_service() -> None:
         for nodes in (state, state.T, state[1:]):
             for traits, quiet_us in ((web, 25_000), (far, 25_000), (web, 50_000)):
                 service = promises.Service("online", DEFAULTS["online"], traits, quiet_us, None)
-                machines = promises.Machines(np.zeros(len(nodes), np.int32), len)
+                machines = promises.Machines(np.ones(len(nodes), np.int32), lambda _: 1)
                 known = remembering._answer(service, nodes, machines)
                 anew = promises.Risks([data])._answer(service, nodes, machines)
                 assert [each.tolist() for each in known] == [each.tolist() for each in anew]
