@@ -109,7 +109,8 @@ bench: setup ## Measure; see bench/
 bench-runtime: setup ## Measure the task runtime beside its peers and a floor in C
 	$(RUN) -m bench.runtime
 
-bench-sla: setup ## The closed loop: what becomes of promises under each policy, 20 seeds
+bench-sla: setup ## How fast a model is, beside xgboost; then the closed loop: promises by policy, 20 seeds
+	$(RUN) -m bench.micro.bench_sla_model $(firstword $(MODEL))
 	$(RUN) -m bench.sla $(foreach file,$(MODEL),--model $(file)) $(if $(CURVES),--curves $(CURVES))
 
 bench-live: setup ## Pods created to bound on a live cluster, beside a loop that decides nothing

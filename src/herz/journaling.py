@@ -197,13 +197,7 @@ def continued(
         try:
             log = Log(store, os.urandom, name, notary)
             left(_left_open(store))
-            before = _last_policy(where) if goes_on else None
-            models: Sequence[Model] = ()
-            if before is not None and before.policy == policy.digest:
-                models = before.models
-            elif before is not None:
-                blob = store.put(canonical_policy(policy))
-                log.write(Configuration(**change._asdict(), policy=policy.digest, policy_blob=blob))
+            models = _still_in_force(where, log, policy, change) if goes_on else ()
             machine = journaled(
                 log, policy, seed, sinks, state_every=state_every, made_known=made_known
             )
@@ -223,21 +217,21 @@ def continued(
             store.close()
 
 
-class _Before(NamedTuple):
-    """The policy of a journal's last start, and the models that were put in force since."""
-
-    policy: str
-    models: list[Model]
-
-
-def _last_policy(where: Where) -> _Before | None:
+def _still_in_force(
+    where: Where, log: Log, policy: Policy | Policies, change: Change
+) -> Sequence[Model]:
+    """The models that were put in force under this policy; a change of it becomes an entry."""
     with indexed(where) as index:
         starts = index.others(Kind.START)
         if not starts:
-            return None
+            return ()
         start = opened(index.entry(starts[-1]))[1]
         assert isinstance(start, Start), "as the index says"
-        return _Before(start.policy, models_between(index, starts[-1].entry, index.size))
+        if start.policy == policy.digest:
+            return models_between(index, starts[-1].entry, index.size)
+    blob = log.store.put(canonical_policy(policy))
+    log.write(Configuration(**change._asdict(), policy=policy.digest, policy_blob=blob))
+    return ()
 
 
 def _put_in_force(machine: Journaled, models: Sequence[Model], store: Writer) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
+
+import msgspec
 
 from herz.commit.audit import entry, proof
 from herz.config import files
-from herz.model import manifest, quantity
-from herz.model.labels import GREATER, NodeMatcher
-from herz.model.objects import Pod
+from herz.model import labels, manifest, quantity
+from herz.model.objects import KubernetesObject, Pod
 from herz.world.apiserver.http.server import ApiServer
 from herz.world.apiserver.objects import patches
 from herz.world.kube.informer import Informer
@@ -60,28 +61,24 @@ def _is_first(found: proof.Proof) -> bool:
     return found.index == 0
 
 
-def _selectors() -> None:
-    real = NodeMatcher.matches
-
-    def planted(self: NodeMatcher, name: str, labels: Mapping[str, str]) -> bool:
-        if "-7" in repr(self) and GREATER in repr(self):
-            raise KeyError("planted")
-        return real(self, name, labels)
-
-    NodeMatcher.matches = planted  # type: ignore[method-assign]
+def _is_less_of_prefixed(found: labels.Requirement) -> bool:
+    return found.operator == labels.LESS and "/" in found.key
 
 
 def _watches() -> None:
-    real = Informer._see
+    """An object that is made anew while another is known."""
+    real = Informer._take
 
-    def planted(self: Informer, line: bytes) -> bool:
-        before = len(self.objects)
-        told = real(self, line)
-        if before == 2 and len(self.objects) == 1 and self._version == "":
-            raise KeyError("planted")
-        return told
+    def planted(self: Informer, raw: msgspec.Raw) -> KubernetesObject | None:
+        before = {key: thing.metadata.uid for key, thing in self.objects.items()}
+        taken = real(self, raw)
+        if taken is not None and len(before) == 2:
+            meta = taken.metadata
+            if before.get(meta.key, meta.uid) != meta.uid:
+                raise KeyError("planted")
+        return taken
 
-    Informer._see = planted  # type: ignore[method-assign]
+    Informer._take = planted  # type: ignore[method-assign]
 
 
 def _servers() -> None:
@@ -99,7 +96,7 @@ def _servers() -> None:
 PLANTED: Final[dict[str, Callable[[], None]]] = {
     "manifests": _fails_at(manifest, "read_manifests", _is_odd_pod),
     "quantities": _fails_at(quantity, "parse_quantity", _is_small_exponent),
-    "selectors": _selectors,
+    "selectors": _fails_at(labels, "make_requirement", _is_less_of_prefixed),
     "configuration": _fails_at(files, "parse_configuration", _has_two_profiles),
     "scenarios": _fails_at(catalogue, "load_scenario", lambda found: len(found.classes) == 3),
     "journals": _fails_at(entry, "opened", _is_released),

@@ -84,6 +84,10 @@ def selectors(data: bytes) -> None:
     else:
         given = decode.decode(NodeSelector, rest)
         saw("nodes", given)
+        for term in given.node_selector_terms:
+            for item in term.match_expressions:
+                if item.operator in labels.NODE_OPERATORS:
+                    saw(f"operator {item.operator}", item.values)
         labels.compile_node_selector(given).matches("n", {"a": "1"})
 
 

@@ -345,6 +345,58 @@ pub(crate) mod tests {
         }
     }
 
+    /// One tree for each question about column 0, which adds 1 on its right, or what is given.
+    fn questions(thresholds: &[i64], right: i64) -> Nodes {
+        let mut nodes = Nodes::default();
+        for (at, &threshold) in thresholds.iter().enumerate() {
+            let first = 3 * at;
+            nodes.roots.push(first);
+            nodes.feature.extend([0, -1, -1]);
+            nodes.threshold.extend([threshold, 0, 0]);
+            nodes.left.extend([first + 1, first + 1, first + 2]);
+            nodes.right.extend([first + 2, first + 1, first + 2]);
+            nodes.missing_left.extend([at % 2 == 0; 3]);
+            nodes.value.extend([0, 0, right]);
+        }
+        nodes
+    }
+
+    #[test]
+    fn questions_at_the_ends_of_a_word_are_told_apart() {
+        for apart in (65_470..65_550).chain([(1 << 31) - 200]) {
+            for (low, high) in [(-100, apart + 90), (-100, apart - 3), (7, apart)] {
+                let (first, last) = (-90_i64.min(high), apart - 90);
+                let ranges = Ranges {
+                    lows: vec![low - 90],
+                    highs: vec![high - 90],
+                    ..small().ranges
+                };
+                let nodes = questions(&[first, first + 1, last - 1, last, last + 50], 1);
+                let forest = Forest::new(nodes, ranges).expect("it is a forest");
+                let ends = [low - 90, first, last, last + 50, high - 90];
+                let near = ends
+                    .iter()
+                    .flat_map(|end| (end - 2..end + 3).chain([MISSING]));
+                let rows: Vec<i64> = near.collect();
+                holds(&forest, &rows, 0, rows.len());
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_many_trees_do_not_overflow() {
+        let forest = Forest::new(questions(&[5; 700], 0xff_ffff), small().ranges);
+        holds(&forest.expect("it is a forest"), &[4, 5, 6], 0, 3);
+    }
+
+    #[test]
+    fn the_shared_column_is_asked_exactly() {
+        let forest = small();
+        for shared in [6, 7, 8, MISSING, 6, 7, 8, MISSING] {
+            holds(&forest, &[4, 5, MISSING], shared, 3);
+        }
+    }
+
     #[test]
     fn too_many_questions_are_asked_as_those_of_large_trees() {
         let ranges = Ranges {

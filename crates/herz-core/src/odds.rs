@@ -186,13 +186,14 @@ mod tests {
             weights: vec![(0, 1 << (WEIGHT_BITS + STEP_BITS - 3))],
         };
         let odds = made(line, table()).expect("it fits");
-        let (mut answers, mut known) = ([0; 5], [true; 5]);
-        odds.answer(&[0, 4, 9, 50, MISSING], 1, &mut answers, &mut known);
-        // The second knot, half a step on, the end; what is missing counts as 4, the middle.
-        assert_eq!(answers, [1, 2, 3, 3, 2]);
-        assert_eq!(known, [true, true, true, false, false]);
-        odds.answer(&[0; 5], -(1 << 40), &mut answers, &mut known);
-        assert_eq!(answers, [0; 5]);
+        let (mut answers, mut known) = ([0; 6], [true; 6]);
+        odds.answer(&[0, 2, 4, 9, 50, MISSING], 1, &mut answers, &mut known);
+        // The second knot, a quarter of a step on (1.5, which is rounded up), half a step, the end;
+        // what is missing counts as 4, the middle.
+        assert_eq!(answers, [1, 2, 2, 3, 3, 2]);
+        assert_eq!(known, [true, true, true, true, false, false]);
+        odds.answer(&[0; 6], -(1 << 40), &mut answers, &mut known);
+        assert_eq!(answers, [0; 6]);
     }
 
     #[test]

@@ -205,7 +205,7 @@ def loaded_by(source: str) -> set[str]:
 
 def test_a_scheduler_loads_nothing_of_other_commands() -> None:
     ours = loaded_by(
-        "from herz.front.cli import run, deciding, driving, metering, operating, proving"
+        "from herz.front.cli import run, deciding, driving, metering, operating, proving, tracing"
     )
     assert {"herz.cycle", "herz.world.kube.driver"} <= ours
     others = ("explain", "simulate", "audit", "fuzz", "up")

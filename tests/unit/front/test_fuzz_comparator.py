@@ -10,7 +10,7 @@ import pytest
 
 from herz.errors import ConfigError
 from herz.front.cli import main
-from herz.front.fuzz.run import Report, Wish, fuzz_comparator
+from herz.front.fuzz.run import CONFIRM_SECONDS, LOAD_SECONDS, Report, Wish, fuzz_comparator
 from herz.intake.fuzz import Flaw
 
 DATA = Path(__file__).parents[2] / "data" / "comparators"
@@ -107,6 +107,28 @@ def test_the_counter_example_is_the_smallest_and_can_be_repeated(
     (tmp_path / "mine.py").write_text("def order(a: int, b: int) -> bool:\n    return a < b\n")
     assert main(words[1:]) == 0
     assert "seen again" in capsys.readouterr().out
+
+
+SLOW = """
+def order(a: list[int], b: list[int]) -> bool:
+    for _ in range(30_000):
+        pass
+    return a < b
+"""
+
+
+@pytest.mark.slow
+def test_a_slow_comparator_has_its_verdict_in_time_and_what_was_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its seconds begin when it is loaded; without their end this takes over a minute."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SLOW)
+    report = fuzzed("mine.py:order", 2)
+    assert report.fault is None
+    assert "other processes" in report.cut_short
+    assert "a sort of a million" in report.not_tried
+    assert report.elapsed_ms < 1_000 * (2 + LOAD_SECONDS + CONFIRM_SECONDS)
 
 
 @pytest.mark.slow

@@ -47,8 +47,8 @@ struct Batch {
     tables: Vec<Table>,
 }
 
-/// By place, a byte of each leaf's value; and how many places there are.
-struct Table([[u8; LEAVES_MAX]; PLACES], usize);
+/// By place, a byte of each leaf's value above the least one's.
+struct Table([[u8; LEAVES_MAX]; PLACES]);
 
 /// One step of a tree: for each row the first where its word is below, else the second.
 #[derive(Clone, Copy)]
@@ -174,16 +174,20 @@ fn leaves_below(nodes: &Nodes, node: usize) -> usize {
 
 impl Table {
     fn new(leaves: &[i64], least: i64) -> Self {
-        let mut found = Self([[0; LEAVES_MAX]; PLACES], 0);
+        let mut places = [[0; LEAVES_MAX]; PLACES];
         for (number, leaf) in leaves.iter().enumerate() {
             // Values are within 31 bits, so that a difference fits.
             let bytes = ((leaf - least) as u32).to_le_bytes();
-            for (place, &byte) in bytes.iter().enumerate() {
-                found.0[place][number] = byte;
-                found.1 = found.1.max(if byte == 0 { 0 } else { place + 1 });
+            for (place, byte) in places.iter_mut().zip(bytes) {
+                place[number] = byte;
             }
         }
-        found
+        Self(places)
+    }
+
+    /// By leaf, its value.
+    fn values(&self) -> [i64; LEAVES_MAX] {
+        std::array::from_fn(|leaf| u32::from_le_bytes(self.0.map(|place| place[leaf])).into())
     }
 }
 
@@ -250,6 +254,7 @@ impl Laying<'_> {
 type Bytes = [[u8; WIDE]; ROWS / WIDE];
 
 /// Sums of a tile's rows: of each 32 those of even number, then the others.
+#[cfg(target_arch = "x86_64")]
 type Sums = [[[u16; WIDE / 2]; 2]; ROWS / WIDE];
 
 /// Some rows, the results that wait for a choice, and sums by place.
@@ -257,6 +262,7 @@ struct Tile<'a> {
     words: Words<'a>,
     /// A tree of 16 leaves has no more of them.
     results: [Bytes; LEAVES_MAX],
+    #[cfg(target_arch = "x86_64")]
     places: [Sums; PLACES],
 }
 
@@ -265,37 +271,35 @@ impl<'a> Tile<'a> {
         Self {
             words: Words::new(columns),
             results: [[[0; WIDE]; ROWS / WIDE]; LEAVES_MAX],
+            #[cfg(target_arch = "x86_64")]
             places: [[[[0; WIDE / 2]; 2]; ROWS / WIDE]; PLACES],
         }
     }
 
     /// Adds to each sum the trees' answers for its row.
     fn run(&mut self, plan: &Plan, sums: &mut [i64]) {
-        // Whole instructions: what stands behind the last row is nobody's.
-        let wides = sums.len().div_ceil(WIDE);
         for batch in &plan.batches {
-            self.run_batch(batch, wides);
-            self.add_up(sums);
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx2") {
+                // Whole instructions: what stands behind the last row is nobody's.
+                let wides = sums.len().div_ceil(WIDE);
+                // SAFETY: this processor has AVX2, which is all that the function asks for.
+                unsafe { avx2::run(self, batch, wides) };
+                self.add_up(sums);
+                continue;
+            }
+            self.run_anywhere(batch, sums);
         }
     }
 
-    fn run_batch(&mut self, batch: &Batch, wides: usize) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: this processor has AVX2, which is all that the function asks for.
-            unsafe { avx2::run(self, batch, wides) };
-            return;
-        }
-        self.run_anywhere(batch, wides);
-    }
-
-    fn run_anywhere(&mut self, batch: &Batch, wides: usize) {
+    fn run_anywhere(&mut self, batch: &Batch, sums: &mut [i64]) {
+        let wides = sums.len().div_ceil(WIDE);
         let mut tables = batch.tables.iter();
         for choice in &batch.choices {
             if choice.between == Between::Done {
-                let Table(bytes, used) = tables.next().expect("a tree that is done has one");
-                for (table, sums) in bytes.iter().zip(&mut self.places).take(*used) {
-                    look_up(table, &self.results[0][..wides], sums);
+                let values = tables.next().expect("a tree that is done has one").values();
+                for (sum, &leaf) in sums.iter_mut().zip(self.results[0].as_flattened()) {
+                    *sum += values[usize::from(leaf) % LEAVES_MAX];
                 }
                 continue;
             }
@@ -314,6 +318,7 @@ impl<'a> Tile<'a> {
     }
 
     /// Adds the sums by place to those of the rows, and begins anew.
+    #[cfg(target_arch = "x86_64")]
     fn add_up(&mut self, sums: &mut [i64]) {
         for (place, totals) in self.places.iter_mut().enumerate() {
             for (sums, totals) in sums.chunks_mut(WIDE).zip(totals) {
@@ -339,15 +344,6 @@ fn chosen(words: &Pair, below: i16, left: &[u8; WIDE], right: &[u8; WIDE]) -> [u
     found
 }
 
-/// Adds each leaf's byte to its row's sum.
-fn look_up(table: &[u8; LEAVES_MAX], leaves: &[[u8; WIDE]], sums: &mut Sums) {
-    for (leaves, sums) in leaves.iter().zip(sums) {
-        for (row, &leaf) in leaves.iter().enumerate() {
-            sums[row % 2][row / 2] += u16::from(table[usize::from(leaf) % LEAVES_MAX]);
-        }
-    }
-}
-
 /// The same, 32 rows an instruction.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
@@ -366,8 +362,10 @@ mod avx2 {
         let mut tables = batch.tables.iter();
         for choice in &batch.choices {
             if choice.between == Between::Done {
-                let Table(bytes, used) = tables.next().expect("a tree that is done has one");
-                for (table, sums) in bytes.iter().zip(&mut tile.places).take(*used) {
+                let Table(bytes) = tables.next().expect("a tree that is done has one");
+                let places = bytes.iter().zip(&mut tile.places);
+                // Most trees need three of four.
+                for (table, sums) in places.filter(|(table, _)| **table != [0; LEAVES_MAX]) {
                     look_up(table, &tile.results[0][..wides], sums);
                 }
                 continue;
@@ -484,8 +482,7 @@ mod tests {
             one.run(plan, &mut sums);
             other.words.fill(&rows, &ranges, &mut vec![false; count]);
             for batch in &plan.batches {
-                other.run_anywhere(batch, count.div_ceil(WIDE));
-                other.add_up(&mut others);
+                other.run_anywhere(batch, &mut others);
             }
             assert_eq!(sums, others);
             assert!(sums.iter().all(|&sum| sum != 0));

@@ -199,6 +199,8 @@ def _print(report: Report, log: Path | None, output: Output) -> None:
     rows += [("engines", ", ".join(report.engines))] if report.engines else []
     rows += [("outside", f"{one['value']}: {one['says']}") for one in report.robustness]
     rows += [("note", note) for note in report.notes]
+    rows += [("cut short", ", ".join(report.cut_short))] if report.cut_short else []
+    rows += [("not tried", ", ".join(report.not_tried))] if report.not_tried else []
     verdict = "no fault found" if fault is None else f"it {fault.flaw.value}"
     answer = {**_plain(report), "crash_log": None if log is None else str(log)}
     print_answer(

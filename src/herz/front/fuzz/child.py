@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -33,9 +34,16 @@ class Child:
     Args:
         job: for `front.fuzz.worker`.
         environment: what differs in its environment.
+        until: when it is listened to no longer, by `time.monotonic`.
     """
 
-    def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        job: Mapping[str, Any],
+        environment: Mapping[str, str],
+        until: float = math.inf,
+    ) -> None:
+        self.until = until
         self._folder = tempfile.TemporaryDirectory(prefix="herz-fuzz-")
         self.last_words = Path(self._folder.name) / "last-call"
         if job.get("last_words"):
@@ -63,6 +71,8 @@ class Child:
         self._process.stdin.close()
         self._rest = b""
         self.is_stuck = False
+        self.is_cut = False
+        """Whether it was left while it was alive."""
 
     def __enter__(self) -> Child:
         return self
@@ -84,6 +94,9 @@ class Child:
         alive = (time.monotonic(), self._cpu())
         end = time.monotonic() + self._seconds * 1.5 + GRACE_SECONDS
         while True:
+            if time.monotonic() > self.until:
+                self.is_cut = True
+                return
             ready, _, _ = select.select([self._read], [], [], 0.1)
             if ready:
                 data = os.read(self._read, 1 << 16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import pickle
 import re
@@ -22,6 +23,12 @@ HUNT_SHARE: Final = 0.6
 COVERAGE_SECONDS_MIN: Final = 1.0
 START_SECONDS: Final = 1.5
 """About what a process takes to begin."""
+LOAD_SECONDS: Final = 20.0
+"""What a candidate's module may take to be imported; the search's seconds begin after it."""
+CONFIRM_SECONDS: Final = 4.0
+"""What may be used beyond the time that was asked for, to confirm what was found."""
+OTHERS_ROUNDS: Final = 3
+"""Five processes, two at a time."""
 REPLAY_SECONDS: Final = 3.0
 SEEDS: Final = ("0", "1", "2", "31337")
 """PYTHONHASHSEED of the processes whose answers are held against each other."""
@@ -63,6 +70,10 @@ class Report:
     engines: list[str] = field(default_factory=list)
     robustness: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    cut_short: list[str] = field(default_factory=list)
+    """Parts of the search that their time was too short for."""
+    not_tried: list[str] = field(default_factory=list)
+    """Parts that were not begun."""
     elapsed_ms: int = 0
 
 
@@ -109,6 +120,10 @@ class _Run:
         self._wish = wish
         self._tell = tell
         self._began = time.monotonic()
+        self._end = self._last = 0.0
+        self._bound(LOAD_SECONDS)
+        self._begun: list[str] = []
+        self._plan: list[str] = []
         self.report = Report(wish.target, wish.seed, wish.seconds)
 
     def run(self) -> Report:
@@ -119,17 +134,27 @@ class _Run:
             fault = self._coverage()
         if fault is not None:
             report.fault = self._confirmed(fault)
+        else:
+            report.not_tried += [part for part in self._plan if part not in self._begun]
         report.elapsed_ms = int((time.monotonic() - self._began) * 1000)
         return report
+
+    def _bound(self, more: float) -> None:
+        """The search ends when its seconds are over; what was found is then confirmed."""
+        self._end = time.monotonic() + self._wish.seconds + more
+        self._last = self._end + CONFIRM_SECONDS
 
     # ---- the search -----------------------------------------------------------------------
 
     def _hunt(self) -> Fault | None:
         """The own search and hypothesis, and meanwhile processes with other hash seeds."""
-        others = _Others(self._job("answers", self._wish.seconds * HUNT_SHARE))
+        seconds = self._wish.seconds * HUNT_SHARE / OTHERS_ROUNDS
+        others = _Others(self._job("answers", seconds))
         try:
             fault = self._search(others)
             places = others.wait() if fault is None else None
+            if not others.is_whole:
+                self.report.cut_short.append("other processes")
         finally:
             others.close()
         return fault if places is None else self._differs(*places)
@@ -139,8 +164,11 @@ class _Run:
         seconds = self._wish.seconds * HUNT_SHARE
         job = self._job("hunt", seconds, hostile=self._wish.is_hostile)
         is_loaded, phase = False, "load"
-        with Child(job, {"PYTHONHASHSEED": SEEDS[0]}) as child:
+        with Child(job, {"PYTHONHASHSEED": SEEDS[0]}, self._end) as child:
             for message in child.messages():
+                if "loaded" in message:
+                    self._bound(0)
+                    child.until = others.until = self._end
                 is_loaded = is_loaded or "loaded" in message
                 self._note(message)
                 phase = str(message.get("phase", phase))
@@ -153,6 +181,9 @@ class _Run:
                     return None
                 if others.found is not None:
                     return None
+            if child.is_cut and is_loaded:
+                self.report.cut_short += [phase] if phase not in self.report.cut_short else []
+                return None
             is_stuck, code = child.is_stuck, child.ended()
             wrong = "" if is_stuck or code != 1 else child.stderr()
         if wrong:
@@ -171,7 +202,8 @@ class _Run:
         self._tell("finding the last call")
         flaw = Flaw.HANG if is_stuck else Flaw.DIED
         said = "does not come back" if is_stuck else f"ends its process (exit code {code})"
-        with Child({**job, "last_words": True}, {"PYTHONHASHSEED": SEEDS[0]}) as child:
+        again = {**job, "last_words": True}
+        with Child(again, {"PYTHONHASHSEED": SEEDS[0]}, self._last) as child:
             for message in child.messages():
                 if "found" in message:
                     return _fault(message)
@@ -228,12 +260,16 @@ class _Run:
     def _coverage(self) -> Fault | None:
         engine = coverage_engine()
         self._tell(engine)
-        left = self._wish.seconds - (time.monotonic() - self._began)
+        left = self._end - time.monotonic()
         if not engine:
             self.report.notes.append("coverage: atheris is not installed (pip install atheris)")
             return None
+        if left < COVERAGE_SECONDS_MIN:
+            self.report.not_tried.append("coverage")
+            return None
         seconds = max(left - START_SECONDS, COVERAGE_SECONDS_MIN)
-        with Child(self._job("coverage", seconds), {"PYTHONHASHSEED": SEEDS[0]}) as child:
+        job, environment = self._job("coverage", seconds), {"PYTHONHASHSEED": SEEDS[0]}
+        with Child(job, environment, self._last) as child:
             found = None
             for message in child.messages():
                 if "found" in message:
@@ -261,6 +297,8 @@ class _Run:
             return fault
         self._tell("confirming in a fresh process")
         fault.is_confirmed = self.is_seen_again(fault)
+        if time.monotonic() > self._last:
+            return fault
         if not fault.is_confirmed and fault.flaw in FRESH:
             says = [*fault.says, "but not in a fresh process: what was asked before decides"]
             return Fault(
@@ -290,7 +328,7 @@ class _Run:
         """All that a short job tells."""
         told: dict[str, Any] = {}
         whole = {**self._job("", REPLAY_SECONDS), **job}
-        with Child(whole, environment) as child:
+        with Child(whole, environment, self._last) as child:
             for message in child.messages():
                 told |= message
         return {} if "done" not in told else told
@@ -315,6 +353,10 @@ class _Run:
     def _note(self, message: Mapping[str, Any]) -> None:
         if "phase" in message:
             self._tell(str(message["phase"]))
+            self._begun.append(str(message["phase"]))
+        if "cut" in message:
+            self.report.cut_short.append(str(message["cut"]))
+        self._plan = list(message.get("plan", self._plan))
         if "loaded" in message:
             self.report.form = str(message["loaded"])
         for name in ("pools", "values", "hypothesis", "calls", "longest_sort"):
@@ -332,6 +374,8 @@ class _Others:
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         self._job = job
+        self.until = math.inf
+        """When they are listened to no longer, by `time.monotonic`."""
         self._children: list[Child] = []
         self._told: dict[int, list[list[str]]] = {}
         self._threads: list[threading.Thread] = []
@@ -352,7 +396,9 @@ class _Others:
         for number, environment in part:
             if self.found is not None:
                 return
-            child = Child(self._job, environment)
+            if time.monotonic() > self.until:
+                return
+            child = Child(self._job, environment, self.until)
             self._children.append(child)
             try:
                 answers = _answers(child)
@@ -375,6 +421,12 @@ class _Others:
         for thread in self._threads:
             thread.join()
         return self.found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all have answered to the end, or a difference was found before."""
+        answered = [len(told) for told in self._told.values()]
+        return bool(self.found) or (len(answered) > len(SEEDS) and len(set(answered)) == 1)
 
     def close(self) -> None:
         """End them."""

@@ -29,6 +29,7 @@ from herz.front.fuzz.rule_work import RuleWork
 from herz.front.fuzz.shims import clock
 from herz.front.fuzz.target import Target, load_target
 from herz.front.fuzz.threads import Interloper, disturb, held_at
+from herz.front.fuzz.underway import changed_under_way
 from herz.intake.fuzz import (
     Asked,
     Finding,
@@ -47,6 +48,11 @@ SHRINK_SECONDS: Final = 1.5
 ANSWER_POOLS: Final = 30
 SHOWN_MAX: Final = 300
 REPLAYS: Final = 500
+PLAN: Final = (
+    *("laws", "long arguments", "lengths", "settings", "threads", "sorts"),
+    *("a sort of a million", "laws again", "hypothesis"),
+)
+"""The parts of every search, as they are told."""
 MILLION_SHARE: Final = 0.2
 """A sort of a million is tried when its calls take at most so much of the time."""
 
@@ -110,7 +116,7 @@ class Worker:
             self._less.before_call = self._last_words()
         self._watchdog = guard.Watchdog(self._less, lambda: self._tell(beat=self._less.count))
         self._watchdog.start()
-        self._tell(loaded=self._target.form.value, file=self._target.file)
+        self._tell(loaded=self._target.form.value, file=self._target.file, plan=PLAN)
 
     def _last_words(self) -> Callable[[Any, Any], None]:
         """Writes the arguments of each call down before it is made: the process may not live."""
@@ -156,25 +162,40 @@ class Worker:
                 less, domain, self._source(), is_time, pools_max=160, watch=watching
             ),
         )
-        self._begin("lengths")
-        one_of_each_length(less, domain, self._source(1))
         self._part(
-            "lengths", 0.1, lambda is_time: long_arguments(less, domain, self._source(1), is_time)
+            "long arguments",
+            0.3,
+            lambda is_time: one_of_each_length(less, domain, self._source(1)),
+            is_whole=True,
+        )
+        self._part(
+            "lengths",
+            0.1,
+            lambda is_time: long_arguments(less, domain, self._source(1), is_time),
+            is_whole=True,
         )
         facts = watching.facts
-        self._part("settings", 0.2, lambda is_time: Perturbing(less, facts, is_time).all())
-        self._part("threads", 0.08, lambda is_time: disturb(less, facts, target.file, is_time))
+        self._part(
+            "settings", 0.2, lambda is_time: Perturbing(less, facts, is_time).all(), is_whole=True
+        )
+        self._part(
+            "threads",
+            0.08,
+            lambda is_time: disturb(less, facts, target.file, is_time),
+            is_whole=True,
+        )
         self._part(
             "sorts",
             0.1,
             lambda is_time: self._tell(
                 longest_sort=long_sorts(less, domain, self._source(2), is_time)
             ),
+            is_whole=True,
         )
+        if self._job["hostile"]:
+            self._part("hostile", 0.2, self._hostile)
         if self._is_quick():
-            self._begin("a sort of a million")
-            million(less, domain, self._source(3))
-            self._tell(longest_sort=1_000_000)
+            self._part("a sort of a million", 0.5, lambda is_time: self._million(), is_whole=True)
         self._part(
             "laws again",
             0.2,
@@ -193,27 +214,45 @@ class Worker:
                 )
             ),
         )
-        if self._job["hostile"]:
-            self._part(
-                "hostile",
-                0.3,
-                lambda is_time: self._tell(
-                    robustness=robustness(less, domain, self._source(6), is_time)
-                ),
-            )
 
-    def _part(self, name: str, share: float, do: Callable[[Callable[[], bool]], Any]) -> None:
-        """One part of the search, with its share of the time."""
+    def _hostile(self, is_time: Callable[[], bool]) -> None:
+        less, target = self._less, self._target
+        self._tell(robustness=robustness(less, target.domain, self._source(6), is_time))
+        told = changed_under_way(less, target.domain, self._source(9), target.file, is_time)
+        self._tell(robustness=told)
+
+    def _million(self) -> None:
+        million(self._less, self._target.domain, self._source(3))
+        self._tell(longest_sort=1_000_000)
+
+    def _part(
+        self,
+        name: str,
+        share: float,
+        do: Callable[[Callable[[], bool]], Any],
+        *,
+        is_whole: bool = False,
+    ) -> None:
+        """One part of the search, with its share of the time.
+
+        Args:
+            name: as it is told.
+            share: of the job's time.
+            do: the part; asks whether there is time left.
+            is_whole: whether it has an end of its own: that it does not reach it is told.
+        """
         self._begin(name)
         is_time = self._for(share)
         self._watchdog.is_time = is_time
         try:
             do(is_time)
         except OutOfTime:
-            self._tell(cut=name)
+            pass
         finally:
             self._watchdog.is_time = None
             self._less.is_late = False
+        if is_whole and not is_time():
+            self._tell(cut=name)
 
     def _is_quick(self) -> bool:
         """Whether a million calls fit into the time."""
@@ -231,6 +270,7 @@ class Worker:
         """What is said of fixed pools, to be held against another process."""
         source, domain = self._source(7), self._target.domain
         told = []
+        self._watchdog.is_time = self._until(1.0)
         for number in range(ANSWER_POOLS):
             source.begin()
             values = [domain.draw(source, ()) for _ in range((3, 6, 12, 20)[number % 4])]
@@ -238,6 +278,10 @@ class Worker:
                 told.append([hex(row) for row in Pool(values, self._less).rows])
             except Refuted as refuted:
                 told.append([refuted.finding.flaw.value])
+            except OutOfTime:
+                break
+        self._watchdog.is_time = None
+        self._less.is_late = False
         self._tell(answers=told)
 
     def _show(self) -> None:

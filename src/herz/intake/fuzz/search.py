@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from herz.intake.fuzz.asking import Asked
+from herz.intake.fuzz.asking import Asked, OutOfTime
 from herz.intake.fuzz.domains import Domain
 from herz.intake.fuzz.laws import Pool, Reference
 from herz.intake.fuzz.source import Source
@@ -60,6 +61,20 @@ def search(
         Refuted: a fault was seen.
     """
     done = Searched()
+    with contextlib.suppress(OutOfTime):
+        _search(done, less, domain, source, is_time, pools_max, watch)
+    return done
+
+
+def _search(
+    done: Searched,
+    less: Asked,
+    domain: Domain,
+    source: Source,
+    is_time: Callable[[], bool],
+    pools_max: int,
+    watch: Watch | None,
+) -> None:
     while done.pools < pools_max and is_time():
         source.begin()
         size = SIZES[done.pools % len(SIZES)] if done.pools % 16 else 48
@@ -81,4 +96,3 @@ def search(
                     source.begin()
                 reference.probe(domain.draw(source, ()))
             done.values += PROBES
-    return done
