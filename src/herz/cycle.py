@@ -115,7 +115,7 @@ class Cycle:
     @property
     def ready(self) -> int:
         """Pods in the active queue."""
-        return self._queue.counts().active
+        return len(self._queue.active)
 
     @property
     def queue(self) -> SchedulingQueue:
