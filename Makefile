@@ -109,8 +109,9 @@ bench: setup ## Measure; see bench/
 bench-runtime: setup ## Measure the task runtime beside its peers and a floor in C
 	$(RUN) -m bench.runtime
 
-bench-sla: setup ## The closed loop: what becomes of promises under each policy, 20 seeds
-	$(RUN) -m bench.sla $(foreach file,$(MODEL),--model $(file))
+bench-sla: setup ## How fast a model is, beside xgboost; then the closed loop: promises by policy, 20 seeds
+	$(RUN) -m bench.micro.bench_sla_model $(firstword $(MODEL))
+	$(RUN) -m bench.sla $(foreach file,$(MODEL),--model $(file)) $(if $(CURVES),--curves $(CURVES))
 
 bench-live: setup ## Pods created to bound on a live cluster, beside a loop that decides nothing
 	$(RUN) -m bench.live
@@ -137,6 +138,7 @@ lock: ## Resolve requirements/*.lock anew
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra sla --output-file requirements/sla.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra tpm --output-file requirements/tpm.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra postgres --output-file requirements/postgres.lock
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra otel --output-file requirements/otel.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra fuzz --output-file requirements/fuzz.lock
 
 # Universal: one file for every platform and for Python 3.11 and later. No addresses, no paths.

@@ -27,6 +27,7 @@ from herz.app import ALIASES, build_machine, load_policy
 from herz.commit.audit.entry import opened
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log
+from herz.commit.audit.signing import LogSigner
 from herz.front import recorded as recorded_of
 from herz.front.explain import rows
 from herz.model.effects import Bind
@@ -35,14 +36,17 @@ from herz.model.journal import Kind, Sealed
 from herz.model.record import Record
 from herz.ports import Machine
 from herz.state import frozen, thawed
+from herz.world.signer.keyfile import SoftKey
 from herz.world.store.files import FileStore, Reader
 from herz.world.store.index import Index
+from herz.world.store.where import indexed
 
 BATCH = 256
 NODES = 5_000
 PODS = 10_000
 ROUNDS = 5
 LOOKUPS = 500
+COMMANDS = 200
 
 
 @contextmanager
@@ -297,14 +301,16 @@ def explaining(every: int = STATE_EVERY) -> dict[str, float]:
 
 
 def looking_up(pods: int = 1_000_000) -> dict[str, float]:
-    """One decision of many from the record, each time by an index opened anew.
+    """One decision of many from the record: as commands, and in this process by a new index.
 
-    The journal holds the record of one decision time and again, under other numbers and pods.
+    The journal holds the record of one decision time and again, under other numbers and pods, and
+    is signed every 1,000 entries.
     """
     with folder() as path:
         record = _one_record()
         store = FileStore.open(path)
-        log = Log(store, os.urandom, journaling.ORIGIN)
+        signer = LogSigner("bench.example/log", [SoftKey("ed25519", bytes(32))])
+        log = Log(store, os.urandom, signer.origin, lambda one: signer.sign(one.text).data)
         for first in range(0, pods, BATCH):
             for number in range(first, min(first + BATCH, pods)):
                 pod = msgspec.structs.replace(record.pod, name=f"pod-{number}")
@@ -319,18 +325,49 @@ def looking_up(pods: int = 1_000_000) -> dict[str, float]:
         for _ in range(LOOKUPS):
             number = chance.randrange(pods)
             started = time.perf_counter()
-            with journaling.indexed(path) as index:
+            with indexed(path) as index:
                 _, (told,) = recorded_of.of_pod(index, f"bench/pod-{number}")
             rows([told.record])
             times.append(time.perf_counter() - started)
         times.sort()
+        commands = _commands(path, pods, signer)
     return {
         "decisions": float(pods),
+        **commands,
         "index_seconds": indexing,
         "lookup_milliseconds_p50": 1e3 * times[LOOKUPS // 2],
         "lookup_milliseconds_p99": 1e3 * times[LOOKUPS * 99 // 100],
         "microseconds_a_decision": 1e6 * times[LOOKUPS // 2],
     }
+
+
+def _commands(journal: Path, pods: int, signer: LogSigner) -> dict[str, float]:
+    """Each command in a process of its own, in turn, beside a Python that does nothing."""
+    trust, proof = journal.parent / "trust.toml", journal.parent / "proof"
+    key = f'[[log]]\nkey = "{signer.keys[0].text}"\n'
+    trust.write_text(f'format = "herz-trust/1"\nquorum = 0\n{key}')
+    herz, at = [sys.executable, "-m", "herz.front.cli"], ["--journal", str(journal)]
+    trusting = ["--trust", str(trust)]
+    taken: dict[str, list[float]] = {}
+    chance = random.Random(2)
+    for _ in range(COMMANDS):
+        number = chance.randrange(pods)
+        for name, command in {
+            "python": [sys.executable, "-c", "pass"],
+            "show": [*herz, "audit", "show", str(number + 1), *at],
+            "explain": [*herz, "explain", f"bench/pod-{number}", *at],
+            "prove": [*herz, "audit", "prove", str(number + 1), *at, *trusting, "--to", str(proof)],
+            "check": [*herz, "audit", "check", str(proof), *trusting],
+        }.items():
+            started = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            taken.setdefault(name, []).append(1e3 * (time.perf_counter() - started))
+    told: dict[str, float] = {}
+    for name, times in taken.items():
+        times.sort()
+        told[f"{name}_milliseconds_p50"] = times[COMMANDS // 2]
+        told[f"{name}_milliseconds_p99"] = times[COMMANDS * 99 // 100]
+    return told
 
 
 def _one_record() -> Record:

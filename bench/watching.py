@@ -11,6 +11,9 @@ It is no shorter than the time from readable to applied.
 
 The scheduler runs under its guard, elected as leader; renewals are seen by a watch of the Lease.
 The loop that decides nothing (`bench.live`) is measured in the same way, in turn.
+
+A *callback* is what the loop runs without a break: nothing else is read meanwhile. Its CPU time
+does not depend on what else the machine does, as the delays do; the longest is named by its task.
 """
 
 from __future__ import annotations
@@ -25,12 +28,13 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from asyncio import events
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from bench import live
-from herz.front.cli import operating
+from herz.front.cli import guarding
 from herz.front.cli.entry import main as herz
 from herz.world.apiserver.http import watches
 from herz.world.kube.driver import Pace
@@ -42,6 +46,8 @@ from herz.world.kube.transport import Transport
 KEPT: Final = "HERZ_BENCH_DELAYS"
 """The variable that says where a measured process leaves what it saw."""
 LEASE: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+CALLBACK_NS: Final = 1_000_000
+LONG_NS: Final = 5_000_000
 _MARK: Final = b',"at":'
 
 
@@ -54,12 +60,16 @@ class Delays:
         steps: how long each step took, with its time.
         collections: how long each collection of garbage took, with its time.
         renewals: the gaps between renewals of the lease, in seconds.
+        callbacks: the CPU time of each callback of the loop above `CALLBACK_NS`, with its time.
+        names: what these callbacks ran.
     """
 
     delays: list[tuple[int, int]]
     steps: list[tuple[int, int]]
     collections: list[tuple[int, int]]
     renewals: list[float]
+    callbacks: list[tuple[int, int]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
     def during(self, began_ns: int, ended_ns: int) -> Delays:
         """Of the load alone, without what came before and after it."""
@@ -67,8 +77,11 @@ class Delays:
         def within(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
             return [one for one in found if began_ns <= one[0] <= ended_ns]
 
+        named = zip(self.callbacks, self.names, strict=True)
+        kept = [(one, name) for one, name in named if began_ns <= one[0] <= ended_ns]
         return Delays(
-            within(self.delays), within(self.steps), within(self.collections), self.renewals
+            *(within(self.delays), within(self.steps), within(self.collections), self.renewals),
+            *([one for one, _ in kept], [name for _, name in kept]),
         )
 
     def __str__(self) -> str:
@@ -82,6 +95,10 @@ class Delays:
         shown += [f"p{share:g} {quantile(delays, share) / 1e6:.1f}" for share in (50, 99, 99.9)]
         shown += [f"max {delays[-1] / 1e6:.1f} ms", f"longest step {rest[0] / 1e6:.1f} ms"]
         shown += [f"longest collection {rest[1] / 1e6:.1f} ms"]
+        if self.callbacks:
+            over = sum(took > LONG_NS for _, took in self.callbacks)
+            took, name = max(zip((took for _, took in self.callbacks), self.names, strict=True))
+            shown += [f"longest callback {took / 1e6:.1f} ms of CPU ({name}), {over} above 5 ms"]
         if self.renewals:
             shown += [f"renewals at most {max(self.renewals):.2f} s apart"]
         return "  ".join(shown)
@@ -129,15 +146,34 @@ def attach() -> None:
             found.collections.append((now, now - begun[0]))
         begun[0] = now
 
+    run = events.Handle._run
+
+    def ran(handle: Any) -> None:
+        began = time.thread_time_ns()
+        run(handle)
+        took = time.thread_time_ns() - began
+        if took > CALLBACK_NS:
+            found.callbacks.append((time.monotonic_ns(), took))
+            found.names.append(_named(handle._callback))
+
     def leave() -> None:
-        told = (found.delays, found.steps, found.collections)
+        told = (found.delays, found.steps, found.collections, found.callbacks, found.names)
         Path(os.environ[KEPT]).write_text(json.dumps(told), encoding="utf-8")
 
     patches: list[tuple[type, str, Any]] = [(Informer, "_see", seen), (Pace, "took", stepped)]
+    patches += [(events.Handle, "_run", ran)]
     for kind, name, patched in patches:
         setattr(kind, name, patched)
     gc.callbacks.append(collected)
     atexit.register(leave)
+
+
+def _named(callback: Any) -> str:
+    """The coroutine of the task that the callback goes on with, or its own name."""
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        callback = owner.get_coro()
+    return str(getattr(callback, "__qualname__", type(callback).__name__))
 
 
 def serve(arguments: list[str]) -> int:
@@ -156,7 +192,7 @@ def schedule(arguments: list[str]) -> int:
     def planned(command: list[str], *rest: Any) -> Plan:
         return Plan([*module, *command[4:]], *rest)
 
-    vars(operating)["Plan"] = planned
+    vars(guarding)["Plan"] = planned
     sys.argv = ["herz", "run", *arguments]
     return herz()
 
@@ -211,8 +247,8 @@ def one_round(who: str, nodes: int, pods: int) -> tuple[live.Found, Delays]:
             with live.process(*command) as said:
                 process_id = int(said.get("process", said["pid"]))
                 found, gaps = asyncio.run(_measure(Path(config), pods, process_id, who))
-        delays, steps, collections = json.loads(left.read_text(encoding="utf-8"))
-    return found, Delays(delays, steps, collections, gaps).during(*found.span_ns)
+        delays, steps, collections, *ran = json.loads(left.read_text(encoding="utf-8"))
+    return found, Delays(delays, steps, collections, gaps, *ran).during(*found.span_ns)
 
 
 async def _measure(

@@ -17,8 +17,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.collecting.turns import Turns
+from bench.collecting.turns import Took, Turns, resident
+from herz.model.decode import decode_pod
+from herz.model.events import ObjectApplied
 from herz.world.collecting import Automatic, BetweenSteps, GarbageCollector
+from herz.world.memory import keep_large_apart
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,11 +43,45 @@ OFF, POLICY = "off", "between-steps"
 
 
 class Pause(NamedTuple):
-    """A collection: its generation, how long it took, what it found."""
+    """A collection.
+
+    Args:
+        generation: the oldest that it looked at.
+        took_ns: how long.
+        found: objects in cycles that nothing referred to.
+        is_deciding: whether it ran in the middle of a decision.
+    """
 
     generation: int
     took_ns: int
     found: int
+    is_deciding: bool
+
+
+class Growth(NamedTuple):
+    """The process' memory under the policy, in bytes.
+
+    Args:
+        loaded: when all was loaded.
+        warm: decisions from then to the first of `found`.
+        decisions: from the first to the last of `found`.
+        found: before, now and then, and after.
+    """
+
+    loaded: int
+    warm: int
+    decisions: int
+    found: list[int]
+
+    @property
+    def percent(self) -> float:
+        """How much more there is after the run than before it."""
+        return 100 * (self.found[-1] / self.found[0] - 1)
+
+    @property
+    def cold_percent(self) -> float:
+        """The same from when all was loaded."""
+        return 100 * (self.found[-1] / self.loaded - 1)
 
 
 class Profile(NamedTuple):
@@ -67,7 +104,7 @@ class Profile(NamedTuple):
 
 @contextmanager
 def process(turns: Turns, mode: str) -> Iterator[Connection]:
-    """A process that does what it is sent: (name of a method of `_Worker`, its argument)."""
+    """A process that does what it is sent: (name of a method of `_Worker`, its arguments)."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     worker = context.Process(target=_serve, args=(there, turns, mode), daemon=True)
@@ -82,9 +119,9 @@ def process(turns: Turns, mode: str) -> Iterator[Connection]:
         worker.join()
 
 
-def ask(worker: Connection, what: str, argument: int) -> Any:
+def ask(worker: Connection, what: str, *arguments: int) -> Any:
     """Have it done; the answer."""
-    worker.send((what, argument))
+    worker.send((what, arguments))
     return worker.recv()
 
 
@@ -94,16 +131,18 @@ def _serve(connection: Connection, turns: Turns, mode: str) -> None:
     gc.enable()
     worker = _Worker(turns, MODES[mode]())
     while (asked := connection.recv()) is not None:
-        what, argument = asked
-        connection.send(getattr(worker, what)(argument))
+        what, arguments = asked
+        connection.send(getattr(worker, what)(*arguments))
 
 
 class _Worker:
     def __init__(self, turns: Turns, garbage: GarbageCollector) -> None:
-        self._turns, self._garbage = turns, garbage
+        self._turns = turns
         self._pauses: list[Pause] = []
         self._began_ns = 0
+        turns.garbage = garbage
         garbage.begin()
+        self._loaded, self._decided = resident(), 0
         gc.callbacks.append(self._see)
 
     def _see(self, phase: str, info: dict[str, int]) -> None:
@@ -111,27 +150,31 @@ class _Worker:
             self._began_ns = time.perf_counter_ns()
             return
         took_ns = time.perf_counter_ns() - self._began_ns
-        self._pauses.append(Pause(info["generation"], took_ns, info["collected"]))
+        is_deciding = self._turns.machine.is_deciding
+        self._pauses.append(Pause(info["generation"], took_ns, info["collected"], is_deciding))
 
     def warm(self, count: int) -> None:
-        self._turns.block(count, self._garbage)
+        self.block(count)
         self._pauses.clear()
 
-    def block(self, count: int) -> Any:
-        return self._turns.block(count, self._garbage)
+    def block(self, count: int) -> Took:
+        self._decided += count
+        return self._turns.block(count)
 
-    def pauses(self, _: int) -> list[Pause]:
+    def pauses(self) -> list[Pause]:
         return self._pauses
 
-    def grow(self, count: int) -> tuple[int, int]:
-        return self._turns.grow(count, self._garbage)
+    def grow(self, warm: int, count: int) -> Growth:
+        self._turns.grow(max(warm - self._decided, 0), _tell)
+        warm = max(warm, self._decided)
+        return Growth(self._loaded, warm, count, self._turns.grow(count, _tell))
 
     def profile(self, count: int) -> Profile:
         """Steps by themselves, all that they make held until the end. For a process of its own."""
-        turns = self._turns
-        coming = [turns.come() for _ in range(count)]
-        for pod in coming:
-            turns.arrive(pod)
+        machine, now_ns = self._turns.machine.inner, time.time_ns()
+        for _ in range(count):
+            pod, unlisted = decode_pod(self._turns.cluster.coming())
+            machine.apply(ObjectApplied(time_ns=now_ns, object=pod, unlisted=unlisted))
         gc.disable()
         gc.collect()
         gc.freeze()
@@ -140,7 +183,7 @@ class _Worker:
         for _ in range(count):
             used = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
-            effects.append(turns.decide())
+            effects.append(machine.step(now_ns, 1))
             peaks += tracemalloc.get_traced_memory()[1] - used
         tracked = Counter(_where(thing) for thing in gc.get_objects())
         after = tracemalloc.take_snapshot()
@@ -152,12 +195,13 @@ class _Worker:
         }
         lines = [(tracked[at] / count, size / count, at) for at, size in sizes.items()]
         lines.sort(key=lambda line: -line[1])
-        turns.carry_out(
-            [one for some in effects for one in some], {one.metadata.uid: one for one in coming}
-        )
         effects.clear()
         kept = sum(sizes.values()) / count
         return Profile(peaks / count, kept, lines, gc.collect(), count)
+
+
+def _tell(decided: int, memory: int) -> None:
+    print(f"{decided:,} decisions: {memory / 1e6:.1f} MB", file=sys.stderr, flush=True)
 
 
 def _where(thing: object) -> str:
@@ -169,10 +213,18 @@ def _short(file: str, line: int) -> str:
     return f"{file.removeprefix(f'{ROOT}/')}:{line}"
 
 
-def loaded(nodes: int, pods: int) -> Turns:
-    """The cluster, and nothing that a collection would find."""
+@contextmanager
+def loaded(nodes: int, pods: int) -> Iterator[Turns]:
+    """The cluster, and nothing that a collection would find.
+
+    Large memory is kept apart as in `herz run`, for all settings: they differ in collections alone.
+    """
     gc.disable()
+    keep_large_apart()
     turns = Turns(nodes, pods)
     gc.collect()
     print(f"loaded {nodes} nodes and {pods} pods", file=sys.stderr, flush=True)
-    return turns
+    try:
+        yield turns
+    finally:
+        turns.close()

@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.collecting.processes import OFF, POLICY, Pause, Profile
+from bench.collecting.processes import OFF, POLICY, Growth, Pause, Profile
 from bench.collecting.turns import Took
+from herz.world.collecting import OLDEST
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "gc.md"
 BEGIN = "<!-- Made by make bench-gc. -->"
 END = "<!-- End of what make bench-gc makes. -->"
 DRAWS = 1_000
 SHOWN = 10
-HEAD = 2
 LEVELS = (50.0, 99.0, 99.9, 100.0)
 
 
@@ -28,6 +28,9 @@ class Ratio(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
 
 class Found(NamedTuple):
     """What was measured.
@@ -36,14 +39,14 @@ class Found(NamedTuple):
         took: by setting, its blocks.
         pauses: by setting, its collections.
         profile: what a decision allocates.
-        growth: under the policy: decisions, and bytes before and after.
+        growth: what memory does under the policy.
         title: of which cluster.
     """
 
     took: Mapping[str, Sequence[Took]]
     pauses: Mapping[str, Sequence[Pause]]
     profile: Profile
-    growth: tuple[int, int, int]
+    growth: Growth
     title: str
 
 
@@ -66,15 +69,16 @@ def _at(values: NDArray[np.int64], level: float) -> float:
     return float(np.partition(flat, rank)[rank])
 
 
-def growth_percent(found: Found) -> float:
-    """How much more memory there is after the run than before it."""
-    _, before, after = found.growth
-    return 100 * (after - before) / before
-
-
 def text(found: Found) -> str:
     """All tables, as Markdown."""
-    return "\n".join([found.title, "", *_latencies(found), "", *_pauses(found), *_profile(found)])
+    parts = (
+        [found.title],
+        _latencies(found),
+        _pauses(found),
+        _growth(found.growth),
+        _profile(found.profile),
+    )
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
 def _latencies(found: Found) -> list[str]:
@@ -92,39 +96,44 @@ def _latencies(found: Found) -> list[str]:
         for mode, blocks in found.took.items():
             values = np.concatenate([getattr(one, part) for one in blocks])
             shown = " | ".join(f"{_at(values, level) / 1e3:,.0f}" for level in LEVELS)
-            one = ratio(found, part, mode=mode)
-            told = "1" if mode == OFF else f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+            told = "1" if mode == OFF else str(ratio(found, part, mode=mode))
             lines.append(f"| {name} | {mode} | {shown} | {told} |")
-    count, before, after = found.growth
-    lines += [
-        "",
-        f"Memory over {count:,} further decisions with `{POLICY}`: {before / 1e6:,.1f} MB before, "
-        f"{after / 1e6:,.1f} MB after, {growth_percent(found):+.2f} %.",
-    ]
     return lines
+
+
+def _growth(grown: Growth) -> list[str]:
+    megabytes = [f"{bytes_ / 1e6:,.1f}" for bytes_ in (grown.loaded, *grown.found)]
+    return [
+        f"Memory with `{POLICY}`: {megabytes[0]} MB when all was loaded. {grown.warm:,} decisions "
+        f"later each pod that was loaded had been replaced, and over {grown.decisions:,} decisions "
+        f"from there it went from {megabytes[1]} MB to "
+        f"{megabytes[-1]} MB: **{grown.percent:+.2f} %** (from cold {grown.cold_percent:+.2f} %). "
+        f"In between, MB: {', '.join(megabytes[1:])}.",
+    ]
 
 
 def _pauses(found: Found) -> list[str]:
     lines = [
-        "| setting | generation | collections | p50 ms | p99 ms | longest ms | sum ms | found |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| setting | generation | collections | in a decision | p50 ms | p99 ms | longest ms "
+        "| sum ms | objects found |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for mode, pauses in found.pauses.items():
-        for generation in range(3):
+        for generation in range(OLDEST + 1):
             mine = [one for one in pauses if one.generation == generation]
-            if mine:
-                took = np.array([one.took_ns for one in mine])
-                shown = [_at(took, 50), _at(took, 99), took.max(), took.sum()]
-                figures = " | ".join(f"{one / 1e6:.2f}" for one in shown)
-                objects = sum(one.found for one in mine)
-                lines.append(f"| {mode} | {generation} | {len(mine)} | {figures} | {objects} |")
-    return lines if len(lines) > HEAD else ["No collection ran."]
+            inside = sum(one.is_deciding for one in mine)
+            took = np.array([one.took_ns for one in mine] or [0])
+            shown = [_at(took, 50), _at(took, 99), took.max(), took.sum()]
+            figures = " | ".join(f"{one / 1e6:,.2f}" for one in shown)
+            objects = sum(one.found for one in mine)
+            lines.append(
+                f"| {mode} | {generation} | {len(mine):,} | {inside:,} | {figures} | {objects:,} |"
+            )
+    return lines
 
 
-def _profile(found: Found) -> list[str]:
-    one = found.profile
+def _profile(one: Profile) -> list[str]:
     return [
-        "",
         f"A decision has {one.peak:,.0f} bytes at its height and leaves {one.kept:,.0f}, its "
         f"effects among them; after {one.decisions:,} decisions without a collection one found "
         f"{one.found} objects. What it leaves, by line:",

@@ -1,137 +1,201 @@
-"""A cluster that stays as full as it is: each turn a pod comes, is bound, and another one goes."""
+"""A live scheduler on a cluster that stays as full as it is: pods come in bursts, and others go."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import selectors
 import time
-from collections import deque
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from bench import worlds
+from bench.collecting.cluster import KINDS, Cluster
 from herz.app import build_machine, load_policy
 from herz.model.effects import Bind, Effect
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
-from herz.model.objects import Pod
-from herz.world.collecting import GarbageCollector
+from herz.model.events import Event
+from herz.ports import Machine
+from herz.world.collecting import Automatic, GarbageCollector
+from herz.world.kube.driver import Driver, Pace, Settings
 
-SIGNATURES = 20
-SHAPE = 24
-"""16 cores and 96 GiB: 20 pods a node leave room everywhere."""
-BATCH = 64
-"""Pods a step under load, as the live driver's most."""
+BURST: Final = 500
+"""Pods that come at once: a Deployment of that size is rolled out, or a batch of jobs begins."""
+SAMPLE: Final = 100_000
+"""Decisions from one look at the process' memory to the next."""
 
 
 class Took(NamedTuple):
-    """Nanoseconds by turn.
+    """Nanoseconds by decision.
 
     Args:
         step: of the step that decides, as a clock on the wall has it.
         step_cpu: the same of the processor's time, which others' work does not lengthen.
-        turn: of arrival, step, bind, deletion, and what is collected after them.
+        turn: from the end of the decision before, in the same burst, to the end of this one.
         turn_cpu: the same of the processor's time.
+        bind: a number for what was decided: which pod, which node.
     """
 
     step: NDArray[np.int64]
     step_cpu: NDArray[np.int64]
     turn: NDArray[np.int64]
     turn_cpu: NDArray[np.int64]
+    bind: NDArray[np.int64]
+
+
+class Timed:
+    """The machine; each step of one pod is timed while somebody wants to know."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.inner = machine
+        self.is_deciding = False
+        self._took: Took | None = None
+        self._at = 0
+        self._ended = self._ended_cpu = 0
+
+    def measure(self, count: int) -> Took:
+        """Where the times of so many decisions will be, from now on."""
+        self._took, self._at = Took(*np.zeros((5, count), np.int64)), 0
+        return self._took
+
+    def rest(self) -> None:
+        """What was decided before is no part of the next turn."""
+        self._ended, self._ended_cpu = time.perf_counter_ns(), time.thread_time_ns()
+
+    @property
+    def ready(self) -> int:
+        """See `Machine`."""
+        return self.inner.ready
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """See `Machine`."""
+        return self.inner.held
+
+    def apply(self, event: Event) -> None:
+        """See `Machine`."""
+        self.inner.apply(event)
+
+    def step(self, now_ns: int, limit: int) -> list[Effect]:
+        """See `Machine`."""
+        took, at = self._took, self._at
+        if took is None or at == len(took.step) or not self.inner.ready or not limit:
+            return self.inner.step(now_ns, limit)
+        assert limit == 1, "a step is a decision"
+        wall, cpu = time.perf_counter_ns, time.thread_time_ns
+        self.is_deciding = True
+        began, began_cpu = wall(), cpu()
+        effects = self.inner.step(now_ns, limit)
+        ended_cpu, ended = cpu(), wall()
+        self.is_deciding = False
+        took.step[at], took.step_cpu[at] = ended - began, ended_cpu - began_cpu
+        took.turn[at], took.turn_cpu[at] = ended - self._ended, ended_cpu - self._ended_cpu
+        took.bind[at] = _number(effects)
+        self._at = at + 1
+        self.rest()
+        return effects
+
+
+class OneByOne(Pace):
+    """Each step decides one pod."""
+
+    def took(self, took_ns: int, decided: int) -> None:
+        """See `Pace`."""
+        super().took(took_ns, decided)
+        self.limit = 1
 
 
 class Turns:
-    """The machine, and the pods that are on its nodes."""
+    """The scheduler, loaded, and what it may do about garbage.
+
+    Its loop waits for nothing outside the process, so that a fork may go on with it.
+    """
 
     def __init__(self, nodes: int, pods: int) -> None:
-        self._machine = build_machine(load_policy("default"), 1, [])
-        for number in range(nodes):
-            node = worlds.node(number, shape=SHAPE)
-            self._machine.apply(ObjectApplied(time_ns=0, object=node))
-        self._number = pods
-        self._now_ns = 0
-        self._live: deque[Pod] = deque()
-        for number in range(pods):
-            self._bound(self._pod(number), f"node-{number % nodes:05d}")
+        self.garbage: GarbageCollector = Automatic()
+        self._loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+        self.cluster = Cluster(nodes, pods)
+        self.machine = Timed(build_machine(load_policy("default"), 1, []))
+        self._driver = Driver(
+            self.machine, self.cluster, KINDS, Settings({"herz"}), garbage=_Told(self)
+        )
+        self._running = self._loop.create_task(self._driver.run())
+        self._loop.run_until_complete(self._driver.synced.wait())
 
-    def _pod(self, number: int) -> Pod:
-        return worlds.pod(number, signature=number % SIGNATURES)
+    def close(self) -> None:
+        """End it."""
+        self._driver.stop()
+        self._loop.run_until_complete(self._running)
+        self._loop.close()
 
-    def _bound(self, pod: Pod, node: str) -> None:
-        """The watch shows the pod on its node."""
-        there = replace(pod, spec=replace(pod.spec, node_name=node))
-        self._machine.apply(ObjectApplied(time_ns=self._now_ns, object=there))
-        self._live.append(there)
-
-    def come(self) -> Pod:
-        """The next pod, not yet told of."""
-        self._number += 1
-        self._now_ns += 1_000_000
-        return self._pod(self._number)
-
-    def arrive(self, pod: Pod) -> None:
-        """The watch shows the pod."""
-        self._machine.apply(ObjectApplied(time_ns=self._now_ns, object=pod))
-
-    def decide(self, limit: int = 1) -> list[Effect]:
-        """One step."""
-        return self._machine.step(self._now_ns, limit)
-
-    def carry_out(self, effects: list[Effect], pods: dict[str, Pod]) -> None:
-        """The binds land, and as many of the oldest pods go."""
-        for effect in effects:
-            if isinstance(effect, Bind):
-                bound = BindOutcome.BOUND
-                self._machine.apply(
-                    BindFinished(
-                        time_ns=self._now_ns,
-                        uid=effect.uid,
-                        decision=effect.decision,
-                        outcome=bound,
-                    )
-                )
-                self._bound(pods.pop(effect.uid), effect.node)
-                gone = self._live.popleft()
-                self._machine.apply(ObjectDeleted(time_ns=self._now_ns, object=gone))
-        assert not pods, "the cluster has room"
-
-    def block(self, count: int, garbage: GarbageCollector) -> Took:
-        """So many turns, timed."""
-        wall, cpu = time.perf_counter_ns, time.thread_time_ns
-        took = Took(*np.zeros((4, count), np.int64))
-        for at in range(count):
-            pod = self.come()
-            pods = {pod.metadata.uid: pod}
-            began, began_cpu = wall(), cpu()
-            self.arrive(pod)
-            before, before_cpu = wall(), cpu()
-            effects = self.decide()
-            took.step_cpu[at], took.step[at] = cpu() - before_cpu, wall() - before
-            self.carry_out(effects, pods)
-            garbage.between()
-            took.turn_cpu[at], took.turn[at] = cpu() - began_cpu, wall() - began
+    def block(self, count: int) -> Took:
+        """So many decisions, timed, one a step."""
+        self._driver.pace = OneByOne(limit=1)
+        took = self.machine.measure(count)
+        self._play(count)
+        assert took.bind.all(), "each was a bind"
         return took
 
-    def grow(self, count: int, garbage: GarbageCollector) -> tuple[int, int]:
-        """So many decisions in steps of `BATCH`: the process' memory before and after, in bytes.
+    def grow(self, count: int, told: Callable[[int, int], None]) -> list[int]:
+        """So many decisions, as many a step as the driver chooses.
 
-        Each pod that was there is replaced before: one that was decided keeps more than one that
-        was loaded on its node.
+        Args:
+            count: how many.
+            told: told how many there were, and the process' memory in bytes.
+
+        Returns:
+            The process' memory in bytes: before, now and then, and after.
         """
-        self._batches(len(self._live) // BATCH + 1, garbage)
-        before = resident()
-        self._batches(count // BATCH, garbage)
-        return before, resident()
+        self._driver.pace = Pace()
+        self.machine.measure(0)
+        found = [resident()]
+        for first in range(0, count, SAMPLE):
+            some = min(SAMPLE, count - first)
+            self._play(some)
+            found.append(resident())
+            told(first + some, found[-1])
+        return found
 
-    def _batches(self, count: int, garbage: GarbageCollector) -> None:
-        for _ in range(count):
-            pods = {pod.metadata.uid: pod for pod in (self.come() for _ in range(BATCH))}
-            for pod in pods.values():
-                self.arrive(pod)
-            self.carry_out(self.decide(BATCH), pods)
-            garbage.between()
+    def _play(self, count: int) -> None:
+        """So many pods come; what ends the driver ends the bench."""
+        work = self._loop.create_task(self._bursts(count))
+        both = asyncio.wait((work, self._running), return_when=asyncio.FIRST_COMPLETED)
+        for task in self._loop.run_until_complete(both)[0]:
+            task.result()
+
+    async def _bursts(self, count: int) -> None:
+        for first in range(0, count, BURST):
+            self.machine.rest()
+            await self.cluster.burst(min(BURST, count - first))
+            await self._driver.writer.idle.wait()
+            await self._driver.posting.idle.wait()
+
+
+class _Told:
+    """What the driver tells of garbage reaches whoever is chosen after the fork."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def begin(self) -> None:
+        """Whoever is chosen begins by itself."""
+
+    def between(self, *, is_idle: bool = False) -> None:
+        """See `GarbageCollector`."""
+        self._turns.garbage.between(is_idle=is_idle)
+
+    def end(self) -> None:
+        """Nobody goes on after the bench."""
+
+
+def _number(effects: list[Effect]) -> int:
+    for effect in effects:
+        if isinstance(effect, Bind):
+            return zlib.crc32(f"{effect.uid} {effect.node}".encode())
+    return 0
 
 
 def resident() -> int:

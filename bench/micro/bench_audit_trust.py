@@ -26,7 +26,7 @@ from herz.commit.audit.entry import Step, encode, seal
 from herz.commit.audit.proof import check_proof, covering, make_proof
 from herz.commit.audit.tree import Nodes, Tree, inclusion_proof, leaf_hash, root_of
 from herz.commit.audit.trust import parse_trust
-from herz.front.trusting import checkpoint_of, hashes_of
+from herz.front.vouched import checkpoint_of, hashes_of
 from herz.model.journal import Kind
 from herz.world.signer.tpm import HANDLE_DEFAULT, Tpm
 from herz.world.store.files import Reader

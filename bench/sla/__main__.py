@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from bench.sla.loop import EVALUATION, FROZEN, SCENARIOS, frozen, run
+from bench.sla.loop import EVALUATION, FROZEN, FROZEN_MEASURED, SCENARIOS, frozen, run
+from bench.sla.measured import maker, measured
 from bench.sla.policies import policies
 from bench.sla.table import Line, lines
+from herz.world.sim.promises.truth import Truth
 from herz.world.sim.result import PromiseResult
 
 HEAD = (
@@ -28,10 +31,19 @@ def main() -> int:
         "--model", type=Path, action="append", help="of the learned policy; one a kind of promise"
     )
     parser.add_argument("--frozen", action="store_true", help="only print the digest")
+    parser.add_argument(
+        "--curves", type=Path, metavar="FILE", help="load tests whose curves are the truth's"
+    )
     given = parser.parse_args()
-    print(f"frozen: {frozen()}")
-    if frozen() != FROZEN:
-        print(f"but {FROZEN} was frozen: scenarios, truth or seeds have changed", file=sys.stderr)
+    digest, expected = frozen(), FROZEN
+    make_truth: Callable[..., Truth] = Truth
+    if given.curves is not None:
+        curves, digest = measured(given.curves)
+        expected, make_truth = FROZEN_MEASURED, maker(curves)
+        print(f"curves of {len(curves)} sessions: {', '.join(sorted(curves))}")
+    print(f"frozen: {digest}")
+    if digest != expected:
+        print(f"but {expected} was frozen: scenarios, truth or seeds have changed", file=sys.stderr)
         return 1
     if given.frozen:
         return 0
@@ -40,7 +52,7 @@ def main() -> int:
         runs: dict[str, list[PromiseResult]] = {name: [] for name in chosen}
         for seed in EVALUATION[: given.seeds]:
             for name, policy in chosen.items():
-                result = run(scenario, policy, seed)[0]
+                result = run(scenario, policy, seed, make_truth=make_truth)[0]
                 runs[name].append(result)
                 told = f"{scenario} {seed} {name}: {result.broken} of {result.windows} broken"
                 print(told, msgspec.json.encode(result).decode(), file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from bench.sla.policies import policies
 from herz.knowledge.sla.classes import DEFAULTS
 from herz.knowledge.sla.rows import completion_of, head_line, latency_of, row_line
 from herz.knowledge.sla.state import WHOLE
+from herz.world.sim.expand import SIMULATED
 from herz.world.sim.promises.monitor import Outcome
 
 POLICIES: Final = ("default", "least-allocated", "load-aware")
@@ -68,7 +69,7 @@ def _line(one: Outcome, scenario: str, session: str) -> bytes:
         service=one.class_name,
         session=session,
         family=scenario,
-        machine="simulated",
+        machine=SIMULATED,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from herz.world.sim.checkers import DecisionSink
 from herz.world.sim.collect import VerdictSink
 from herz.world.sim.driver import Driver
 from herz.world.sim.promises.monitor import Outcome
+from herz.world.sim.promises.truth import Truth
 from herz.world.sim.result import DigestSink, PromiseResult
 
 SCENARIOS: Final = ("sla-shop", "sla-dense", "sla-mix")
@@ -23,10 +25,17 @@ LEARNING: Final = tuple(range(12))
 """The seeds that models learn from."""
 FROZEN: Final = "sha256:366286dc903199f3952405061a45f6c72b53e620600062273e810e82eaf751af"
 """What `frozen` gave before any learned policy ran."""
+FROZEN_MEASURED: Final = "sha256:c25b4976b48a1a966be428d36bc8caa85160e8fefa738bfa564441207109bb29"
+"""The same of the variant with measured curves (`bench.sla.measured`), with its file."""
 
 
 def run(
-    scenario: str, policy: Policy, seed: int, *, is_collecting: bool = False
+    scenario: str,
+    policy: Policy,
+    seed: int,
+    *,
+    is_collecting: bool = False,
+    make_truth: Callable[..., Truth] = Truth,
 ) -> tuple[PromiseResult, list[Outcome], str]:
     """What became of the promises, training rows where asked for, and the decisions' digest."""
     sinks = (DigestSink(), VerdictSink(), DecisionSink())
@@ -37,6 +46,7 @@ def run(
     driver = Driver(load_scenario(scenario), seed, machine, sinks)
     drivers.append(driver)
     driver.is_collecting = is_collecting
+    driver.make_truth = make_truth
     driver.run()
     assert driver.monitor is not None, f"{scenario} has no [truth]"
     outcomes = [*driver.monitor.outcomes, *driver.monitor.job_outcomes()]

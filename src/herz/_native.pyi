@@ -502,7 +502,10 @@ def measure_switches(rounds: int) -> list[float]: ...
 
 @final
 class IntegerForest:
-    """A forest of decision trees over integer columns; the last column is one for all rows.
+    """A forest of decision trees over integer columns, a line beside it and a table behind it.
+
+    The last column is one for all rows. Leaves and line add up to log-odds in 1/2^20, the line
+    after it is rounded down from 1/2^36; the table has a knot each 1/64.
 
     Args:
         roots: the first node of each tree.
@@ -510,9 +513,12 @@ class IntegerForest:
             behind its parent, and a leaf's feature is negative.
         ranges: (low, high, is strict, is required) of each column but the last.
         reach: how far a row may lie beyond the ranges, in 1/1024 of each, all columns together.
+        line: at all columns 0, for a quantum of the last column, (column, for a quantum) each.
+        table: the sum at the first knot, and the knots, rising, in 1/10,000 of what is answered.
 
     Raises:
-        ValueError: the lists make no trees, or a number leaves 31 bits.
+        ValueError: the lists make no trees, a number leaves 31 bits, a weight is of no column, or
+            there are less than two knots, or one is negative or leaves 32 bits.
     """
 
     def __new__(
@@ -521,6 +527,8 @@ class IntegerForest:
         nodes: Sequence[tuple[int, int, int, int, bool, int]],
         ranges: Sequence[tuple[int, int, bool, bool]],
         reach: int,
+        line: tuple[int, int, Sequence[tuple[int, int]]],
+        table: tuple[int, Sequence[int]],
     ) -> Self: ...
     def answer(
         self, rows: npt.NDArray[np.int64], shared: int
@@ -528,9 +536,17 @@ class IntegerForest:
         """The sum of the leaves of each row put into the ranges, and whether it is within reach.
 
         Args:
-            rows: (n, columns), contiguous; the least integer is missing.
+            rows: (n, columns), one after the other; the least integer is missing.
             shared: the last column's value.
 
         Raises:
-            ValueError: rows of another width.
+            ValueError: rows of another width, or not one after the other.
+        """
+    def share(
+        self, rows: npt.NDArray[np.int64], shared: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """What the table has for leaves and line, rounded half up; else as `answer` does.
+
+        Raises:
+            ValueError: as `answer` does.
         """

@@ -11,7 +11,7 @@ here, beside the step that failed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from herz import signals
@@ -52,6 +52,7 @@ from herz.place.snapshot import SnapshotDigest
 from herz.place.starvation import NEVER_KEPT, Starvation, StarvationTerms
 from herz.place.volumes.binder import Outcome, VolumeBinder
 from herz.plugin import Change, EventKind, Kind
+from herz.ports import Watch
 from herz.preempting import Preempting
 from herz.promising import promised
 
@@ -105,7 +106,7 @@ class Cycle:
         self.counters: Counter[str] = Counter()
         self._batches = Orders(parts.queue.active, parts.chain, self.counters)
         self._order = self._batches.of_batch
-        self.watch: Callable[[PodInfo], None] | None = None  # Told whose turn has come.
+        self.watch: Watch | None = None
         wired = (parts.preemptions, parts.queue, parts.cluster, self.counters, self._advice)
         self._preempting = Preempting(*wired)
 
@@ -162,8 +163,10 @@ class Cycle:
                 break
             snapshot = snapshot or self._digest()
             if self.watch is not None:
-                self.watch(_info(queued))
+                self.watch("filter", _info(queued))
             self._decide(queued, snapshot, now_ns)
+        if self.watch is not None and snapshot:
+            self.watch("prove", None)
         self._chain.seal()
         wake_ns = earliest(
             self._queue.next_wake_ns(),
@@ -186,10 +189,12 @@ class Cycle:
             self._decide_gang(queued, pod, gang, snapshot, now_ns)
             return
         framework = self._frameworks[pod.profile]
-        found = framework.decide(pod)
+        found = framework.decide(pod, self.watch)
         if isinstance(found, NoFit):
             found = self._advice.again(pod, found, now_ns)
         if isinstance(found, Choice):
+            if self.watch is not None:
+                self.watch("reserve", pod)
             devices = framework.choose_devices(pod, found.row)
             if isinstance(devices, NoFit):
                 found = devices

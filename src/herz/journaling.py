@@ -7,13 +7,23 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import NamedTuple
 
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.crossed import Crossing, Part, changed_parts, crossing
-from herz.commit.audit.entry import Check, Engine, Mode, Model, Start, State, Step, opened
+from herz.commit.audit.entry import (
+    Check,
+    Configuration,
+    Engine,
+    Mode,
+    Model,
+    Start,
+    State,
+    Step,
+    opened,
+)
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
 from herz.commit.audit.otherwise import Otherwise, Pair
@@ -34,7 +44,7 @@ from herz.state import frozen, is_quiet, settle, thawed, uncollected
 from herz.world.store.clockless import clockless
 from herz.world.store.evidence import Evidence
 from herz.world.store.index import Index
-from herz.world.store.where import Where, Writer, exists, reader_of, writer_of
+from herz.world.store.where import Where, Writer, exists, indexed, reader_of, writer_of
 
 ORIGIN = "herz.dev/journal"
 """The name of a log that was given none."""
@@ -120,10 +130,25 @@ def written(
         Index(reader_of(where)).close()  # Readers find it made.
 
 
+class Change(NamedTuple):
+    """Who starts a scheduler; entered where its policy is another one than before.
+
+    Args:
+        actor: who.
+        reason: why.
+        time_ns: when, since 1970.
+    """
+
+    actor: str
+    reason: str
+    time_ns: int
+
+
 @contextmanager
 def continued(
     where: Where,
     *,
+    change: Change,
     origin: str = ORIGIN,
     notary: Notary | None = None,
     term: int = 0,
@@ -139,6 +164,7 @@ def continued(
 
     Args:
         where: a folder or a database; made where it is not there.
+        change: who starts it.
         origin: the log's name, where it is new.
         notary: signs its checkpoints; None: there are none.
         term: the leader's; not below the last writer's.
@@ -171,7 +197,7 @@ def continued(
         try:
             log = Log(store, os.urandom, name, notary)
             left(_left_open(store))
-            models = _in_force(where, policy) if goes_on else []
+            models = _still_in_force(where, log, policy, change) if goes_on else ()
             machine = journaled(
                 log, policy, seed, sinks, state_every=state_every, made_known=made_known
             )
@@ -191,17 +217,21 @@ def continued(
             store.close()
 
 
-def _in_force(where: Where, policy: Policy | Policies) -> list[Model]:
-    """The models that were put in force since the journal's last start, if it had this policy."""
+def _still_in_force(
+    where: Where, log: Log, policy: Policy | Policies, change: Change
+) -> Sequence[Model]:
+    """The models that were put in force under this policy; a change of it becomes an entry."""
     with indexed(where) as index:
         starts = index.others(Kind.START)
         if not starts:
-            return []
+            return ()
         start = opened(index.entry(starts[-1]))[1]
         assert isinstance(start, Start), "as the index says"
-        if start.policy != policy.digest:
-            return []
-        return models_between(index, starts[-1].entry, index.size)
+        if start.policy == policy.digest:
+            return models_between(index, starts[-1].entry, index.size)
+    blob = log.store.put(canonical_policy(policy))
+    log.write(Configuration(**change._asdict(), policy=policy.digest, policy_blob=blob))
+    return ()
 
 
 def _put_in_force(machine: Journaled, models: Sequence[Model], store: Writer) -> None:
@@ -214,23 +244,6 @@ def _put_in_force(machine: Journaled, models: Sequence[Model], store: Writer) ->
             reason="it was in force before the restart",
             time_ns=model.time_ns,
         )
-
-
-TRIAL: Final = "trial"
-"""How the reasons of entries begin that say how a trial ended."""
-
-
-def trials_judged(where: Where) -> int:
-    """How many trials of models were judged in a journal; 0 where there is none.
-
-    Raises:
-        AuditError: an entry is damaged.
-        WorldError: it cannot be read.
-    """
-    if not exists(where):
-        return 0
-    with indexed(where) as index:
-        return sum(one.reason.startswith(TRIAL) for one in models_between(index, -1, index.size))
 
 
 def _first_start(store: Writer) -> Start | None:
@@ -260,21 +273,6 @@ def verified(
     verification = Verification(reader, first=first, end=end, since=since, judge=judge)
     with uncollected():
         return verification.run()
-
-
-@contextmanager
-def indexed(where: Where) -> Iterator[Index]:
-    """The index of a journal, brought up to its end.
-
-    Raises:
-        ConfigError: there is no journal.
-        WorldError: the index cannot be written.
-    """
-    index = Index(reader_of(where))
-    try:
-        yield index
-    finally:
-        index.close()
 
 
 def replayed(where: Where, *, first: int | None = None) -> Replayed:

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 from herz.model.effects import Effect
 from herz.model.events import Event
 from herz.model.journal import Batch, Sealed
+from herz.model.podinfo import PodInfo
 from herz.model.record import Record
 
 
@@ -76,6 +77,19 @@ class Deferring(Machine, Protocol):
             WorldError: the journal cannot be written; the sync may raise it, too.
         """
         ...
+
+    def rest(self) -> None:
+        """Nobody waits for a decision: what is due and takes long may be done.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        ...
+
+
+Watch = Callable[[str, PodInfo | None], None]
+"""Told which verb begins, for which pod of a step; None with `prove`, which is all its pods'. It
+is asked nothing."""
 
 
 class RecordSink(Protocol):

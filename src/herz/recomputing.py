@@ -84,7 +84,9 @@ def _asked(machine: Cycle, step: Step, record: Record, node: str) -> About | Non
     answers: list[About | None] = []
     cluster, groups = machine._cluster, _group_of(machine, record)
 
-    def watch(pod: PodInfo) -> None:
+    def watch(verb: str, pod: PodInfo | None) -> None:
+        if verb != "filter" or pod is None:
+            return
         is_its_turn = pod.uid == record.pod.uid or (groups and pod.pod_group == groups)
         if not is_its_turn or machine._chain.sequence >= record.sequence:
             return

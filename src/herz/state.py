@@ -44,7 +44,7 @@ _WIRING: Final[dict[str, frozenset[str]]] = {
         "ActiveQueue": "_settings _comparator",
         "Rooms": "_settings _hints _events _counters active cause incoming",
         "InFlightEvents": "_limit",
-        "Chain": "_engine _policies _sinks _term",
+        "Chain": "_buffer _engine _policies _sinks _term",
         "Orders": "_active _chain _counters",
         "Gangs": "_cluster _frameworks _advice",
         "Starvation": "_cluster _frameworks _terms _scratch",

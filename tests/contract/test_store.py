@@ -12,11 +12,11 @@ from herz import app
 from herz.commit.audit.log import Log
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.front.cli import main
-from herz.journaling import Resumption, indexed, journaled, replayed, verified, written
+from herz.journaling import Resumption, journaled, replayed, verified, written
 from herz.world.store.database import Database
 from herz.world.store.evidence import BusyWriterError, StaleWriterError
 from herz.world.store.frames import framed
-from herz.world.store.where import Where, exists, reader_of, where_of, writer_of
+from herz.world.store.where import Where, exists, indexed, reader_of, where_of, writer_of
 from tests.support import postgres
 from tests.support.adversaries import SIGNER
 from tests.support.journal import SMALL

@@ -22,9 +22,9 @@ from herz.world.kube import discovery
 from herz.world.kube.kinds import WATCHED
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.shadow import Shadow
-from herz.world.kube.transport import Transport
 from tests.support.cluster import Client, running
 from tests.support.live import PODS, command, node_of, pod, until
+from tests.support.recording import Recording
 
 pytestmark = pytest.mark.slow
 
@@ -33,20 +33,6 @@ pytestmark = pytest.mark.slow
 def cluster(tmp_path: Path) -> Iterator[Embedded]:
     with running(Settings(tmp_path / "cluster", nodes=Shape(3, cpu="8"))) as embedded:
         yield embedded
-
-
-class Recording(Transport):
-    """Remembers the verbs of all requests."""
-
-    def __init__(self, access: Access) -> None:
-        super().__init__(access)
-        self.asked: list[tuple[str, str]] = []
-
-    def _head(self, *given: Any) -> bytes:
-        head = super()._head(*given)
-        method, target = head.split(b" ")[:2]
-        self.asked.append((method.decode(), target.decode()))
-        return head
 
 
 def bind(api: Client, name: str, node: str) -> None:

@@ -37,6 +37,8 @@ class Process:
         self.name = name
         self.log = folder / f"{name}.log"
         self._command = [sys.executable, "-m", "herz.front.cli", *arguments]
+        # As where Herz is installed: a start reads the bytecode of the one before it.
+        self._bytecode = folder / "bytecode"
         self._process: subprocess.Popen[bytes] | None = None
         self._file: IO[bytes] | None = None
         self.starts = 0
@@ -44,12 +46,15 @@ class Process:
     def start(self) -> None:
         self.stop()
         self._file = self.log.open("ab")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["PYTHONPYCACHEPREFIX"] = str(self._bytecode)
         self._process = subprocess.Popen(
             self._command,
             stdout=self._file,
             stderr=self._file,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=environment,
         )
         self.starts += 1
 

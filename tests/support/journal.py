@@ -47,11 +47,13 @@ class Written:
         policy: Policy | None = None,
         sinks: Sequence[RecordSink] = (),
         notary: Notary | None = None,
+        state_every: int = STATE_EVERY,
     ) -> None:
         self.folder = folder
         self.store = FileStore.open(folder, term)
         self.log = Log(self.store, os.urandom, ORIGIN, notary)
-        self.machine: Journaled = journaled(self.log, policy or load_policy("default"), 1, sinks)
+        chosen = policy or load_policy("default")
+        self.machine: Journaled = journaled(self.log, chosen, 1, sinks, state_every=state_every)
         self.now = 0
 
     def apply(self, *things: KubernetesObject) -> None:

@@ -28,7 +28,7 @@ def made_model(**changes: Any) -> Model:
         features=FEATURES,
         scope=Scope(
             services=("online", "streaming"),
-            machines=("simulated",),
+            machines=("", "simulated"),
             ratio_low=0,
             ratio_high=4_000,
             lows=(0,) * width,

@@ -1,20 +1,20 @@
 //! A forest of decision trees over integer columns, evaluated for many rows at once.
 //!
-//! Rows are taken in blocks and laid out by column; a tree is a list of choices, children before
-//! parents, and each choice is one pass over the block without a branch. The last column is the
-//! same for all rows of a call, so questions about it are answered once, before the rows.
-//! Forests of small trees, which are all that are learned, are asked by bytes (`bins`).
+//! The last column is the same for all rows of a call, so questions about it are answered once,
+//! before the rows. Forests of small trees, which are all that are learned, are asked by words and
+//! bytes (`small`), the others by whole numbers (`wide`).
 
-use crate::bins::Bins;
+mod small;
+mod wide;
+mod words;
+
+use small::Small;
 
 /// Marks a value that is not there.
 pub const MISSING: i64 = i64::MIN;
 
-/// Rows of a block: a pass is long enough that choosing it costs little.
-const BLOCK: usize = 128;
-
 /// Bound of the way beyond a range.
-pub(crate) const FAR: u64 = 1 << 40;
+const FAR: u64 = 1 << 40;
 
 /// Questions on the longest path.
 pub const DEPTH_MAX: usize = 16;
@@ -58,37 +58,7 @@ pub struct Forest {
     nodes: Nodes,
     ranges: Ranges,
     /// None where trees are too large, or a column is asked too much.
-    bins: Option<Bins>,
-}
-
-/// One choice of a tree, for the rows of a block.
-#[derive(Clone, Copy)]
-enum Choice {
-    /// Between two numbers.
-    Leaves(Question, i32, i32),
-    /// Between the two topmost results, which it replaces.
-    Results(Question),
-    /// Between a number on the left and the topmost result.
-    LeafLeft(Question, i32),
-    /// Between the topmost result and a number on the right.
-    LeafRight(Question, i32),
-    /// No choice: a number.
-    Number(i32),
-    /// The tree is done: its result goes to the sum.
-    Done,
-}
-
-#[derive(Clone, Copy)]
-struct Question {
-    column: usize,
-    threshold: i32,
-    missing_left: bool,
-}
-
-/// What is known of a subtree while it is laid out.
-enum Part {
-    Leaf(i32),
-    Computed,
+    small: Option<Small>,
 }
 
 impl Forest {
@@ -143,11 +113,11 @@ impl Forest {
                 depth[child] = depth[child].max(depth[node] + 1);
             }
         }
-        let bins = Bins::new(&nodes, &ranges);
+        let small = Small::new(&nodes, &ranges);
         Ok(Self {
             nodes,
             ranges,
-            bins,
+            small,
         })
     }
 
@@ -155,6 +125,12 @@ impl Forest {
     #[must_use]
     pub fn columns(&self) -> usize {
         self.ranges.lows.len()
+    }
+
+    /// The least and the greatest value of a column.
+    #[must_use]
+    pub fn range(&self, column: usize) -> (i64, i64) {
+        (self.ranges.lows[column], self.ranges.highs[column])
     }
 
     /// The sum of the leaves of each row, after its values are put into their ranges, and whether
@@ -167,270 +143,33 @@ impl Forest {
     ///
     /// The slices are not of as many rows each.
     pub fn answer(&self, rows: &[i64], shared: i64, sums: &mut [i64], known: &mut [bool]) {
+        self.answer_by(rows, shared, sums, known, |_, _| ());
+    }
+
+    /// The same; `then` is called with some rows and their sums, while they are near.
+    ///
+    /// # Panics
+    ///
+    /// As `answer`.
+    pub fn answer_by(
+        &self,
+        rows: &[i64],
+        shared: i64,
+        sums: &mut [i64],
+        known: &mut [bool],
+        then: impl FnMut(&[i64], &mut [i64]),
+    ) {
         let width = self.columns();
         assert!(rows.len() == sums.len() * width && sums.len() == known.len());
-        match &self.bins {
-            Some(bins) => bins.answer(&self.nodes, &self.ranges, rows, shared, sums, known),
-            None => self.answer_wide(rows, shared, sums, known),
+        match &self.small {
+            Some(small) => small.answer(&self.nodes, &self.ranges, rows, shared, sums, known, then),
+            None => self.answer_wide(rows, shared, sums, known, then),
         }
-    }
-
-    /// The same for trees of whatever size.
-    fn answer_wide(&self, rows: &[i64], shared: i64, sums: &mut [i64], known: &mut [bool]) {
-        let width = self.columns();
-        let choices = self.laid_out(shared);
-        let mut block = Block::new(width);
-        let parts = sums.chunks_mut(BLOCK).zip(known.chunks_mut(BLOCK));
-        for (at, (sums, known)) in parts.enumerate() {
-            let start = at * BLOCK * width;
-            let rows = &rows[start..start + sums.len() * width];
-            block.fill(rows, &self.ranges, known);
-            block.run(&choices);
-            sums.copy_from_slice(&block.sums[..sums.len()]);
-        }
-    }
-
-    /// All trees as choices, with the shared column's questions answered.
-    fn laid_out(&self, shared: i64) -> Vec<Choice> {
-        let mut choices = Vec::with_capacity(self.nodes.feature.len());
-        for &root in &self.nodes.roots {
-            if let Part::Leaf(value) = self.lay_out(root, shared, &mut choices) {
-                choices.push(Choice::Number(value));
-            }
-            choices.push(Choice::Done);
-        }
-        choices
-    }
-
-    fn lay_out(&self, node: usize, shared: i64, choices: &mut Vec<Choice>) -> Part {
-        let nodes = &self.nodes;
-        let Ok(column) = usize::try_from(nodes.feature[node]) else {
-            return Part::Leaf(nodes.value[node] as i32);
-        };
-        if column == self.columns() {
-            let is_left = if shared == MISSING {
-                nodes.missing_left[node]
-            } else {
-                shared < nodes.threshold[node]
-            };
-            let child = if is_left {
-                nodes.left[node]
-            } else {
-                nodes.right[node]
-            };
-            return self.lay_out(child, shared, choices);
-        }
-        let question = Question {
-            column,
-            threshold: nodes.threshold[node] as i32,
-            missing_left: nodes.missing_left[node],
-        };
-        let left = self.lay_out(nodes.left[node], shared, choices);
-        let right = self.lay_out(nodes.right[node], shared, choices);
-        choices.push(match (left, right) {
-            (Part::Leaf(left), Part::Leaf(right)) => Choice::Leaves(question, left, right),
-            (Part::Leaf(left), Part::Computed) => Choice::LeafLeft(question, left),
-            (Part::Computed, Part::Leaf(right)) => Choice::LeafRight(question, right),
-            (Part::Computed, Part::Computed) => Choice::Results(question),
-        });
-        Part::Computed
-    }
-}
-
-/// The columns of some rows, and the results that wait for a choice.
-struct Block {
-    /// By column, missing values as the greatest number: they go right.
-    right: Vec<[i32; BLOCK]>,
-    /// The same, missing values as the least: they go left.
-    left: Vec<[i32; BLOCK]>,
-    /// By column, whether the two differ.
-    is_split: Vec<bool>,
-    results: [[i32; BLOCK]; DEPTH_MAX + 1],
-    sums: [i64; BLOCK],
-}
-
-impl Block {
-    fn new(width: usize) -> Self {
-        Self {
-            right: vec![[0; BLOCK]; width],
-            left: vec![[0; BLOCK]; width],
-            is_split: vec![false; width],
-            results: [[0; BLOCK]; DEPTH_MAX + 1],
-            sums: [0; BLOCK],
-        }
-    }
-
-    /// Lays the rows out by column, each value in its range, and says which lie within reach.
-    fn fill(&mut self, rows: &[i64], ranges: &Ranges, known: &mut [bool]) {
-        let width = ranges.lows.len();
-        let count = known.len();
-        let mut beyond = [0_i64; BLOCK];
-        known.fill(true);
-        for column in 0..width {
-            let (low, high) = (ranges.lows[column], ranges.highs[column]);
-            let laid = &mut self.right[column];
-            let mut is_plain = true;
-            for at in 0..count {
-                let value = rows[at * width + column];
-                let near = value.max(low).min(high);
-                is_plain &= near == value;
-                laid[at] = near as i32;
-            }
-            self.is_split[column] = false;
-            if !is_plain {
-                self.fill_beyond(rows, ranges, column, known, &mut beyond);
-            }
-        }
-        for (known, beyond) in known.iter_mut().zip(beyond) {
-            *known &= beyond <= ranges.reach;
-        }
-    }
-
-    /// The rows of a column whose value is missing or beyond its range.
-    fn fill_beyond(
-        &mut self,
-        rows: &[i64],
-        ranges: &Ranges,
-        column: usize,
-        known: &mut [bool],
-        beyond: &mut [i64; BLOCK],
-    ) {
-        let (width, low, high) = (ranges.lows.len(), ranges.lows[column], ranges.highs[column]);
-        let span = (high - low).max(1);
-        self.left[column] = self.right[column];
-        self.is_split[column] = true;
-        for (at, known) in known.iter_mut().enumerate() {
-            let value = rows[at * width + column];
-            if value == MISSING {
-                let middle = (low + (high - low) / 2) as i32;
-                let (right, left) = if ranges.required[column] {
-                    (middle, middle)
-                } else {
-                    (i32::MAX, i32::MIN)
-                };
-                *known &= !ranges.required[column];
-                self.right[column][at] = right;
-                self.left[column][at] = left;
-            } else if value < low || value > high {
-                // Bounded, so that no sum overflows; rounded up: a step beyond counts.
-                let way = value.clamp(low, high).abs_diff(value).min(FAR) * 1024;
-                beyond[at] += way.div_ceil(span as u64) as i64;
-                *known &= !ranges.strict[column];
-            }
-        }
-    }
-
-    /// Answers every choice for all rows of the block.
-    fn run(&mut self, choices: &[Choice]) {
-        #[cfg(target_arch = "x86_64")]
-        if std::is_x86_feature_detected!("avx2") {
-            // SAFETY: this processor has AVX2, as was asked just now.
-            unsafe { self.run_avx2(choices) };
-            return;
-        }
-        self.run_anywhere(choices);
-    }
-
-    /// The same passes, compiled for eight rows an instruction.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    // SAFETY: called where the processor was asked whether it has AVX2.
-    unsafe fn run_avx2(&mut self, choices: &[Choice]) {
-        self.run_anywhere(choices);
-    }
-
-    #[inline(always)]
-    #[allow(clippy::inline_always)] // or the passes are not compiled for AVX2
-    #[allow(clippy::needless_range_loop)]
-    fn run_anywhere(&mut self, choices: &[Choice]) {
-        let Self {
-            right,
-            left,
-            is_split,
-            results,
-            sums,
-        } = self;
-        *sums = [0; BLOCK];
-        let mut top = 0;
-        for choice in choices {
-            match *choice {
-                Choice::Leaves(question, lower, upper) => {
-                    let seen = seen(left, right, is_split, question);
-                    let result = &mut results[top];
-                    // By index: a zipped loop is not laid open to the vectoriser.
-                    for at in 0..BLOCK {
-                        result[at] = if seen[at] < question.threshold {
-                            lower
-                        } else {
-                            upper
-                        };
-                    }
-                    top += 1;
-                }
-                Choice::LeafLeft(question, lower) => {
-                    let seen = seen(left, right, is_split, question);
-                    let result = &mut results[top - 1];
-                    // Both sides are read before the choice: a read that depends on it is slow.
-                    for at in 0..BLOCK {
-                        let upper = result[at];
-                        let is_left = seen[at] < question.threshold;
-                        result[at] = if is_left { lower } else { upper };
-                    }
-                }
-                Choice::LeafRight(question, upper) => {
-                    let seen = seen(left, right, is_split, question);
-                    let result = &mut results[top - 1];
-                    for at in 0..BLOCK {
-                        let lower = result[at];
-                        let is_left = seen[at] < question.threshold;
-                        result[at] = if is_left { lower } else { upper };
-                    }
-                }
-                Choice::Results(question) => {
-                    let seen = seen(left, right, is_split, question);
-                    let (below, above) = results.split_at_mut(top - 1);
-                    let (result, other) = (&mut below[top - 2], &above[0]);
-                    for at in 0..BLOCK {
-                        let (lower, upper) = (result[at], other[at]);
-                        let is_left = seen[at] < question.threshold;
-                        result[at] = if is_left { lower } else { upper };
-                    }
-                    top -= 1;
-                }
-                Choice::Number(value) => {
-                    results[top] = [value; BLOCK];
-                    top += 1;
-                }
-                Choice::Done => {
-                    top -= 1;
-                    let result = &results[top];
-                    for at in 0..BLOCK {
-                        sums[at] += i64::from(result[at]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The column that a question asks, with missing values on its side.
-#[inline(always)]
-#[allow(clippy::inline_always)] // as the passes that read it
-fn seen<'a>(
-    left: &'a [[i32; BLOCK]],
-    right: &'a [[i32; BLOCK]],
-    is_split: &[bool],
-    question: Question,
-) -> &'a [i32; BLOCK] {
-    if question.missing_left && is_split[question.column] {
-        &left[question.column]
-    } else {
-        &right[question.column]
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// One tree: column 0 below 5 gives 1; else the shared column below 7 gives 2, else 3.
@@ -482,14 +221,17 @@ mod tests {
         assert_eq!(ask(&rows, 0).0, expected);
     }
 
-    /// Trees of this depth with questions, missing sides and leaves from a counter.
-    fn made_up(trees: usize, depth: u32, state: &mut u64) -> Nodes {
-        let mut drawn = |below: u64| {
-            *state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(99);
-            (*state >> 33) % below
-        };
+    /// A number of a sequence that looks like chance.
+    pub fn drawn(state: &mut u64, below: u64) -> u64 {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(99);
+        (*state >> 33) % below
+    }
+
+    /// Trees of this depth with questions within the span, missing sides and leaves.
+    pub fn made_up(trees: usize, depth: u32, width: u64, span: u64, state: &mut u64) -> Nodes {
+        let mut drawn = |below: u64| drawn(state, below);
         let mut nodes = Nodes::default();
         for _ in 0..trees {
             let first = nodes.feature.len();
@@ -500,8 +242,8 @@ mod tests {
                 let here = first + at;
                 nodes
                     .feature
-                    .push(if is_leaf { -1 } else { drawn(5) as i64 });
-                nodes.threshold.push(drawn(90) as i64 - 40);
+                    .push(if is_leaf { -1 } else { drawn(width + 1) as i64 });
+                nodes.threshold.push(drawn(span) as i64 - (span / 2) as i64);
                 nodes
                     .left
                     .push(if is_leaf { here } else { first + 2 * at + 1 });
@@ -515,43 +257,168 @@ mod tests {
         nodes
     }
 
-    #[test]
-    fn bytes_answer_as_the_trees_do() {
-        let mut state = 7;
-        for (trees, depth, span) in [(1, 1, 90), (40, 3, 90), (300, 4, 90), (20, 4, 1 << 20)] {
-            let nodes = made_up(trees, depth, &mut state);
-            let ranges = Ranges {
-                lows: vec![-30, -45, 0, -10],
-                highs: vec![30, -45 + span, 40, 10],
-                strict: vec![false, false, false, true],
-                required: vec![false, true, false, false],
-                reach: 700,
-            };
-            let forest = Forest::new(nodes, ranges).expect("it is a forest");
-            assert!(forest.bins.is_some());
-            let count = 1_100;
-            let rows: Vec<i64> = (0..count * 4)
-                .map(|at| match (at * 7919) % 31 {
-                    0 => MISSING,
-                    1 => i64::MAX,
-                    _ => (at as i64 * 104_729) % 97 - 45,
-                })
-                .collect();
-            for shared in [MISSING, -41, 3, 60] {
-                let (mut sums, mut known) = (vec![0; count], vec![false; count]);
-                let (mut others, mut seen) = (vec![0; count], vec![false; count]);
-                forest.answer(&rows, shared, &mut sums, &mut known);
-                forest.answer_wide(&rows, shared, &mut others, &mut seen);
-                assert_eq!(sums, others);
-                assert_eq!(known, seen);
+    /// Ranges of so many columns, of about this span around 0.
+    pub fn ranges_of(width: usize, span: u64) -> Ranges {
+        let low = -(span as i64) / 2;
+        let columns = 0..width as i64;
+        Ranges {
+            lows: columns.clone().map(|at| low + at % 5 * 3).collect(),
+            highs: columns.map(|at| -low - at % 3 * 2).collect(),
+            strict: (0..width).map(|at| at % 4 == 3).collect(),
+            required: (0..width).map(|at| at % 3 == 1).collect(),
+            reach: 700,
+        }
+    }
+
+    /// What each row's way through the trees comes to, node by node.
+    fn walked(nodes: &Nodes, ranges: &Ranges, row: &[i64], shared: i64) -> i64 {
+        let near = |at: usize| match (row[at], ranges.lows[at], ranges.highs[at]) {
+            (MISSING, low, high) if ranges.required[at] => low + (high - low) / 2,
+            (MISSING, ..) => MISSING,
+            (value, low, high) => value.clamp(low, high),
+        };
+        let mut sum = 0;
+        for &root in &nodes.roots {
+            let mut node = root;
+            while let Ok(column) = usize::try_from(nodes.feature[node]) {
+                let seen = if column == row.len() {
+                    shared
+                } else {
+                    near(column)
+                };
+                let is_left = if seen == MISSING {
+                    nodes.missing_left[node]
+                } else {
+                    seen < nodes.threshold[node]
+                };
+                let child = if is_left { &nodes.left } else { &nodes.right };
+                node = child[node];
             }
-            assert!(rows.len() > 1_000);
+            sum += nodes.value[node];
+        }
+        sum
+    }
+
+    #[test]
+    fn small_trees_answer_as_the_way_through_them() {
+        let mut state = 7;
+        // Trees, depth, columns, and how far apart questions lie: beyond what a word holds, too.
+        let cases: [(usize, u32, usize, u64); 6] = [
+            (1, 1, 1, 90),
+            (40, 3, 4, 90),
+            (300, 4, 4, 60),
+            (20, 4, 9, 65_534),
+            (20, 4, 9, 65_540),
+            (20, 4, 6, (1 << 31) - 2),
+        ];
+        for (trees, depth, width, span) in cases {
+            let nodes = made_up(trees, depth, width as u64, span, &mut state);
+            let low = -(span as i64) / 2;
+            let ranges = ranges_of(width, span);
+            let forest = Forest::new(nodes, ranges).expect("it is a forest");
+            assert!(forest.small.is_some());
+            for count in [0, 1, 7, 8, 40, 256, 1_100] {
+                let rows: Vec<i64> = (0..count * width)
+                    .map(|_| match drawn(&mut state, 400) {
+                        0 => MISSING,
+                        1 => i64::MAX,
+                        2 => low - 1,
+                        _ => low + drawn(&mut state, span) as i64,
+                    })
+                    .collect();
+                for shared in [MISSING, low, 3, -low] {
+                    holds(&forest, &rows, shared, count);
+                }
+            }
+        }
+    }
+
+    fn holds(forest: &Forest, rows: &[i64], shared: i64, count: usize) {
+        let (mut sums, mut known) = (vec![0; count], vec![false; count]);
+        let (mut others, mut seen) = (vec![0; count], vec![false; count]);
+        forest.answer(rows, shared, &mut sums, &mut known);
+        forest.answer_wide(rows, shared, &mut others, &mut seen, |_, _| ());
+        assert_eq!(sums, others);
+        assert_eq!(known, seen);
+        for (row, sum) in rows.chunks_exact(forest.columns()).zip(sums) {
+            assert_eq!(walked(&forest.nodes, &forest.ranges, row, shared), sum);
+        }
+    }
+
+    /// One tree for each question about column 0, which adds 1 on its right, or what is given.
+    fn questions(thresholds: &[i64], right: i64) -> Nodes {
+        let mut nodes = Nodes::default();
+        for (at, &threshold) in thresholds.iter().enumerate() {
+            let first = 3 * at;
+            nodes.roots.push(first);
+            nodes.feature.extend([0, -1, -1]);
+            nodes.threshold.extend([threshold, 0, 0]);
+            nodes.left.extend([first + 1, first + 1, first + 2]);
+            nodes.right.extend([first + 2, first + 1, first + 2]);
+            nodes.missing_left.extend([at % 2 == 0; 3]);
+            nodes.value.extend([0, 0, right]);
+        }
+        nodes
+    }
+
+    #[test]
+    fn questions_at_the_ends_of_a_word_are_told_apart() {
+        for apart in (65_470..65_550).chain([(1 << 31) - 200]) {
+            for (low, high) in [(-100, apart + 90), (-100, apart - 3), (7, apart)] {
+                let (first, last) = (-90_i64.min(high), apart - 90);
+                let ranges = Ranges {
+                    lows: vec![low - 90],
+                    highs: vec![high - 90],
+                    ..small().ranges
+                };
+                let nodes = questions(&[first, first + 1, last - 1, last, last + 50], 1);
+                let forest = Forest::new(nodes, ranges).expect("it is a forest");
+                let ends = [low - 90, first, last, last + 50, high - 90];
+                let near = ends
+                    .iter()
+                    .flat_map(|end| (end - 2..end + 3).chain([MISSING]));
+                let rows: Vec<i64> = near.collect();
+                holds(&forest, &rows, 0, rows.len());
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_many_trees_do_not_overflow() {
+        let forest = Forest::new(questions(&[5; 700], 0xff_ffff), small().ranges);
+        holds(&forest.expect("it is a forest"), &[4, 5, 6], 0, 3);
+    }
+
+    #[test]
+    fn the_shared_column_is_asked_exactly() {
+        let forest = small();
+        for shared in [6, 7, 8, MISSING, 6, 7, 8, MISSING] {
+            holds(&forest, &[4, 5, MISSING], shared, 3);
+        }
+    }
+
+    #[test]
+    fn too_many_questions_are_asked_as_those_of_large_trees() {
+        let ranges = Ranges {
+            lows: vec![-40],
+            highs: vec![40],
+            ..small().ranges
+        };
+        for (trees, depth, span, is_small) in [
+            (5_461, 2, 60, true),
+            (5_462, 2, 60, false),
+            (500, 1, 1 << 20, false),
+        ] {
+            let nodes = made_up(trees, depth, 1, span, &mut 1);
+            let forest = Forest::new(nodes, ranges.clone()).expect("it is a forest");
+            assert_eq!(forest.small.is_some(), is_small);
+            holds(&forest, &[-40, -7, MISSING, 0, 5, 40], 2, 6);
         }
     }
 
     #[test]
     fn large_trees_are_asked_too() {
-        let nodes = made_up(3, 5, &mut 1);
+        let nodes = made_up(3, 5, 4, 90, &mut 1);
         let ranges = small().ranges;
         let lows = vec![-50; 4];
         let ranges = Ranges {
@@ -562,7 +429,7 @@ mod tests {
             ..ranges
         };
         let forest = Forest::new(nodes, ranges).expect("it is a forest");
-        assert!(forest.bins.is_none());
+        assert!(forest.small.is_none());
         let (mut sums, mut known) = ([0; 2], [false; 2]);
         forest.answer(&[1, 2, 3, 4, -9, MISSING, 0, 50], 4, &mut sums, &mut known);
         assert_eq!(known, [true, true]);

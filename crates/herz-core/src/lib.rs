@@ -5,9 +5,9 @@
 //! - [`changes`]: which rows changed since a reader last looked.
 //! - [`resources`]: requests against columns of capacity and use.
 //! - [`top`]: the best rows of a column of totals.
-//! - [`bins`]: small trees over bytes, for all rows at once.
 //! - [`forest`]: decision trees over integer columns.
 //! - [`lthash`]: a digest of a multiset that follows each change in O(1).
+//! - [`odds`]: a line, a forest and a table: from rows to probabilities.
 //! - [`recurrence`]: the expected rest of a stock under random draws.
 //! - [`runtime`]: run queues, idle processors, timers of the task runtime.
 //! - [`scorer`]: from raw values to points.
@@ -17,10 +17,10 @@
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
 
 pub mod answers;
-pub mod bins;
 pub mod changes;
 pub mod forest;
 pub mod lthash;
+pub mod odds;
 pub mod recurrence;
 pub mod resources;
 pub mod rows;

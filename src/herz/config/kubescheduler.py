@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import msgspec
 
-from herz.config.durations import duration_ns, duration_text
 from herz.config.policies import PROFILES_MAX, Profile
 from herz.config.policy import BYTES_MAX, BackoffPolicy
 from herz.config.profiles import Rules, Translated, translate
@@ -27,6 +26,7 @@ from herz.config.wire import (
     LeaderElectionConfiguration,
 )
 from herz.errors import ConfigError
+from herz.model.durations import duration_ns, duration_text
 from herz.model.yaml_text import Document, documents
 
 DEFAULT_SCHEDULER: Final = "default-scheduler"

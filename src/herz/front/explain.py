@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from herz.errors import ConfigError
+from herz.front.remedies import remedies, remedy
 from herz.model.record import Decided, Promise, Record, Stage
-from herz.recomputing import Recomputed
+
+if TYPE_CHECKING:
+    from herz.recomputing import Recomputed
 
 EXAMPLES_MAX: Final = 3
 """Names of pods that are offered where the one that was asked for is not there."""
@@ -60,6 +63,8 @@ class Remembered:
 def plain(pod: str, records: Sequence[Record], node: str = "") -> dict[str, Any]:
     """The answer for programs: the records as they were hashed, and what they say of a node."""
     found: dict[str, Any] = {"pod": pod, "decisions": msgspec.to_builtins(list(records))}
+    last = next((one for one in reversed(records) if not one.repeats), None)
+    found["remedies"] = [] if last is None else remedies(last)
     if node:
         found["node"] = {
             "name": node,
@@ -108,6 +113,7 @@ def notes(records: Sequence[Record]) -> list[str]:
     for one in record.rejections:
         named = f": {', '.join(one.nodes)}" if one.nodes else ""
         found.append(f"{one.plugin} refused {one.count}, {one.reason}{named}")
+        found += [f"  would help: {remedy(one)}"] if not record.node else []
     return found
 
 

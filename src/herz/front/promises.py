@@ -46,16 +46,20 @@ def read_outcomes(
     return data
 
 
-def read_model(path: str) -> Model:
+def read_model(path: str, option: str = "--model") -> Model:
     """The model of a file.
+
+    Args:
+        path: as the user wrote it.
+        option: which named it.
 
     Raises:
         ConfigError: the file is not there, or holds no model.
     """
     try:
-        return load(read_bytes(path, "--model"))
+        return load(read_bytes(path, option))
     except ConfigError as error:
-        raise error.at(path) if error.where != "--model" else error from error
+        raise error.at(path) if error.where != option else error from error
 
 
 def read_bytes(path: str, option: str) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -14,6 +16,7 @@ from herz.model.events import BindFinished, Event
 from herz.model.record import Record
 from herz.world.store.evidence import Place
 from herz.world.store.index import Index
+from herz.world.store.where import Where, reader_of
 
 EXAMPLES_MAX: Final = 3
 RESOLVED: Final = {
@@ -38,6 +41,32 @@ class Told(NamedTuple):
     record: Record
     digest: str
     outcomes: list[tuple[int, Event]]
+
+
+class Logged(NamedTuple):
+    """Between which times an entry was logged, by the clocks of witnesses.
+
+    Args:
+        plain: for programs.
+        words: for people.
+    """
+
+    plain: dict[str, int]
+    words: str
+
+
+def logged(where: Where, told: Sequence[Told], trust: str) -> list[Logged]:
+    """When each decision was logged, by the witnesses of a trust file.
+
+    Raises:
+        ConfigError: it is no trust file.
+    """
+    # Imported here: signatures take as long to load as all else that shows a decision.
+    from herz.front import vouched  # noqa: PLC0415
+
+    trusted, reader = vouched.read_trust(trust), reader_of(where)
+    times = [vouched.logged(reader, one.entry, trusted) for one in told]
+    return [Logged(asdict(one), vouched.logged_text(one)) for one in times]
 
 
 def decision(index: Index, sequence: int) -> Told:

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,17 +17,15 @@ from herz.commit.audit.note import Note, NoteSignature, joined_signatures, parse
 from herz.commit.audit.rotation import following, key_change
 from herz.commit.audit.signing import LogSigner
 from herz.commit.audit.tree import (
-    TILE_WIDTH,
     HashReader,
     Nodes,
-    Tile,
-    TileHashes,
     leaf_hash,
     root_of,
 )
-from herz.commit.audit.trust import Bracket, Trust, Witness, bracket, parse_trust
+from herz.commit.audit.trust import Trust, Witness
 from herz.commit.audit.witness import Answer, cosign, sized
 from herz.errors import AuditError, ConfigError, HerzError, WorldError
+from herz.front.vouched import hashes_of
 from herz.ports import Algorithm, Signer
 from herz.world.signer.keyfile import (
     Held,
@@ -44,8 +41,6 @@ from herz.world.store.evidence import Evidence
 from herz.world.store.where import Where, reader_of, writer_of
 
 P384: Final[Algorithm] = "ecdsa-p384-sha3-384"
-FILE_BYTES_MAX: Final = 16 << 20
-"""Bound of a proof, a checkpoint or a trust file that is read."""
 
 Clock = Callable[[], int]
 """Gives nanoseconds since 1970."""
@@ -66,72 +61,6 @@ class Secret:
             WorldError: it cannot be read.
         """
         return passphrase_from(self.file, self.descriptor)
-
-
-def read_file(path: str, *, option: str) -> bytes:
-    """The bytes of a file that somebody names.
-
-    Raises:
-        ConfigError: it cannot be read, or is too long.
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(
-            f"cannot be read: {reason}", where=option, value=path, fix="name a file that is there"
-        ) from error
-    if len(data) > FILE_BYTES_MAX:
-        raise ConfigError("too long", where=option, value=path, fix="name the right file")
-    return data
-
-
-def read_trust(path: str) -> Trust:
-    """The trust file.
-
-    Raises:
-        ConfigError: it is not one.
-    """
-    return parse_trust(read_file(path, option="--trust"), where=path)
-
-
-def read_checkpoint(path: str) -> Checkpoint:
-    """A checkpoint that somebody remembered: signed, or its text alone.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    data = read_file(path, option="--since")
-    try:
-        return parse_signed(data)[0] if b"\n\n" in data else parse_checkpoint(data)
-    except AuditError as error:
-        raise ConfigError(
-            f"not a checkpoint: {error}",
-            where="--since",
-            value=path,
-            fix="give a file with a checkpoint, as herz audit sign prints one",
-        ) from error
-
-
-def logged(reader: Evidence, index: int, trust: Trust) -> Bracket:
-    """Between which times an entry was logged, by the clocks of witnesses."""
-    return bracket(index, reader.notes(), trust)
-
-
-def logged_text(times: Bracket) -> str:
-    """The same in words."""
-    after, before = (_utc(time_s) for time_s in (times.after_s, times.before_s))
-    return f"logged after {after} and before {before}, by witnesses' clocks"
-
-
-def _utc(time_s: int) -> str:
-    if not time_s:
-        return "an unknown time"
-    try:
-        return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):
-        return f"{time_s} s since 1970"
 
 
 # ---- keys -----------------------------------------------------------------------------------
@@ -197,31 +126,6 @@ def _new(algorithm: Algorithm) -> tuple[Held, bytes]:
 
 
 # ---- checkpoints of a journal ---------------------------------------------------------------
-
-
-def checkpoint_of(note: bytes) -> Checkpoint:
-    """The checkpoint of a note that was kept."""
-    return parse_signed(note)[0]
-
-
-def hashes_of(reader: Evidence, size: int, root: bytes | None) -> HashReader:
-    """The tree over the first entries: from the hashes that are kept, if they give that root.
-
-    Raises:
-        AuditError: entries are missing or damaged, or the tree has another root.
-    """
-    kept = TileHashes(lambda tile: _tile(reader, tile), size)
-    try:
-        if root is not None and root_of(kept, size) == root:
-            return kept
-    except AuditError:
-        pass  # Hashes are missing: they follow from the entries.
-    nodes = Nodes(leaf_hash(entry.leaf) for _, entry in reader.read(0, size))
-    if len(nodes) != size:
-        raise AuditError(f"a checkpoint covers {size} entries, but {len(nodes)} are there")
-    if root is not None and root_of(nodes, size) != root:
-        raise AuditError(f"the first {size} entries are not those of their checkpoint")
-    return nodes
 
 
 def origin_of(reader: Evidence) -> str:
@@ -383,10 +287,6 @@ def _check_origin(reader: Evidence, signer: LogSigner) -> None:
             value=signer.origin,
             fix=f"use a key that was made with --name {origin}",
         )
-
-
-def _tile(reader: Evidence, tile: Tile) -> bytes:
-    return reader.read_hashes(tile.level, tile.index * TILE_WIDTH, tile.width)
 
 
 # ---- witnesses ------------------------------------------------------------------------------

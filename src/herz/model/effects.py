@@ -50,9 +50,12 @@ class PatchPodStatus(
 
 
 class EmitEvent(_Effect, frozen=True, tag="EmitEvent", kw_only=True):
-    """Write an event about a pod (events.k8s.io/v1 semantics).
+    """Write an event about an object, mostly a pod (events.k8s.io/v1 semantics).
 
     Args:
+        namespace: the object's; of one that has none, the namespace that the event is written to.
+        uid: the object's; empty: it is not known, or the object is not there.
+        about: API version and kind of the object.
         type: Normal or Warning.
         reason: CamelCase reason, at most 128 bytes (`Scheduled`, `FailedScheduling`).
         action: what was being done (`Binding`, `Scheduling`).
@@ -66,6 +69,7 @@ class EmitEvent(_Effect, frozen=True, tag="EmitEvent", kw_only=True):
     reason: str
     action: str
     note: str
+    about: tuple[str, str] = ("v1", "Pod")
 
 
 class Nominate(_Effect, frozen=True, tag="Nominate", kw_only=True):

@@ -46,6 +46,8 @@ class Kind(IntEnum):
     """A range must not be erased, or may be again."""
     CHECK = 14
     """Comparators and rules were tried before the start."""
+    PROMISE = 15
+    """What became of promises in a window."""
 
 
 class Batch(NamedTuple):

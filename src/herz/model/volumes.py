@@ -84,10 +84,10 @@ def mount_key(kind: MountKind, identity: str) -> str:
 
 def mounts_of(pod: Pod) -> tuple[Mount, ...]:
     """The pod's mounts, in the order of its volumes."""
-    if not pod.spec.volumes:
+    volumes = pod.spec.volumes
+    if not volumes:
         return ()
-    made = (_mount(pod, volume) for volume in pod.spec.volumes)
-    return tuple([mount for mount in made if mount is not None])
+    return tuple([made for one in volumes if (made := _mount(pod, one)) is not None])
 
 
 def _mount(pod: Pod, volume: PodVolume) -> Mount | None:

@@ -46,6 +46,7 @@ from herz.plugin import (
     Verdict,
     View,
 )
+from herz.ports import Watch
 
 TOP: Final = 5
 """How many of the best nodes a record shows."""
@@ -178,7 +179,7 @@ class Framework:
         except TypeError as error:
             return _UNSIGNED + f"a rule signs with what is no plain value: {error}".encode()
 
-    def decide(self, pod: PodInfo) -> Choice | NoFit:
+    def decide(self, pod: PodInfo, watch: Watch | None = None) -> Choice | NoFit:
         """The best node for the pod, or why there is none. Nothing is changed."""
         count = len(self._nodes.rows)
         if count == 0:
@@ -196,6 +197,8 @@ class Framework:
             return no_fit(sheet, self._nodes, self._book)
         if sheet.failed is not None:
             return rejected_everywhere(sheet.failed, count)
+        if watch is not None:
+            watch("score", pod)
         top, tied = self._top(sheet, pod)
         try:
             promises = sheet.tell([self._nodes.rows[one.node] for one in top])

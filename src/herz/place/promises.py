@@ -8,11 +8,12 @@ loaded it would be, which is told by name: unknown means careful, never nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from herz.errors import ConfigError
 from herz.knowledge.sla.classes import DEFAULTS
@@ -56,7 +57,14 @@ OTHER_CLASS: Final = "class-without-model"
 NO_QUIET: Final = "quiet-unknown"
 NO_SIGNALS: Final = "signals-missing"
 OUTSIDE: Final = "outside-training"
+EXTRAPOLATED: Final = "extrapolated"
+"""The node is of a machine type that the model has not learned from."""
+MACHINE_LABEL: Final = "node.kubernetes.io/instance-type"
+"""Tells a node's machine type; a node without it is of the type that has no name."""
+MACHINE: Final = "machine_type"
+"""What is told to be beyond the model's training then."""
 
+_ALL: Final = list(range(len(FEATURES)))
 _MS_NS: Final = 1_000_000
 _US_NS: Final = 1_000
 
@@ -108,6 +116,34 @@ class Answer(NamedTuple):
     is_known: Int64s
 
 
+class Machines(NamedTuple):
+    """Machine types of rows.
+
+    Attributes:
+        types: by row, 0 for the one without a name.
+        number: gives the number of a name.
+    """
+
+    types: npt.NDArray[np.int32]
+    number: Callable[[str], int]
+
+    @classmethod
+    def of(cls, view: View, rows: Rows) -> Machines:
+        """Those of the rows."""
+        return cls(view.labels(MACHINE_LABEL)[rows], view.label_id)
+
+    def only(self, places: Int64s) -> Machines:
+        """Those at these places."""
+        return self._replace(types=self.types[places])
+
+    def learned_by(self, model: Model) -> npt.NDArray[np.bool_]:
+        """By row: whether the model has learned from its machine type."""
+        found = np.zeros(len(self.types), np.bool_)
+        for name in model.body.scope.machines:
+            found |= self.types == (self.number(name) if name else 0)
+        return found
+
+
 class Asked(NamedTuple):
     """What a model is asked about a service.
 
@@ -123,7 +159,8 @@ class Asked(NamedTuple):
 
     def rows(self, state: Int64s, service: Service) -> Int64s:
         """The model's rows for the service, of nodes in this state."""
-        return np.ascontiguousarray(with_service(state, service.traits)[:, self.columns])
+        found = with_service(state, service.traits)
+        return found if self.columns == _ALL else found[:, self.columns]
 
 
 class Risks:
@@ -147,7 +184,7 @@ class Risks:
         trial = _loaded(candidate)
         self._candidate = None if isinstance(trial, str) else trial
         # Memory only. Bound: LATEST_MAX.
-        self._latest: dict[tuple[str, bytes, int], Answer] = {}
+        self._latest: dict[tuple[object, ...], Answer] = {}
 
     def question(self, pod: PodInfo, own: tuple[str, SLAClassSpec] | None, view: View) -> Question:
         """The pod and the services around it, by the profiles and classes as they are now."""
@@ -168,7 +205,7 @@ class Risks:
     def own(self, asked: Question, view: View, rows: Rows) -> Answer:
         """How likely the pod's own promise is kept on the rows."""
         after = self._state(asked, view, rows, is_with=True)
-        return self._answer(asked.own, after)
+        return self._answer(asked.own, after, Machines.of(view, rows))
 
     def losses(self, asked: Question, view: View, rows: Rows) -> Int64s:
         """By row: what all promises lose by the placement, in weights times basis points."""
@@ -176,7 +213,8 @@ class Risks:
         before = self._state(asked, view, rows, is_with=False)
         crowd = _crowd(after)
         more = crowd - _crowd(before)
-        total = self._own_loss(asked.own, after, crowd)
+        machines = Machines.of(view, rows)
+        total = self._own_loss(asked.own, after, crowd, machines)
         for other in asked.others:
             assert other.spec is not None, "who promises has a class"
             assert other.pods is not None, "services on rows are counted"
@@ -186,20 +224,22 @@ class Risks:
                 continue
             lost = np.zeros(len(there), np.int64)
             if _is_timed(other.spec) or self._fitting(other) is not None:
-                both = self._answer(other, np.vstack((before[there], after[there]))).probability
+                twice = machines.only(np.concatenate((there, there)))
+                state = np.vstack((before[there], after[there]))
+                both = self._answer(other, state, twice).probability
                 lost = np.maximum(both[: len(there)] - both[len(there) :], 0)
             if not _is_timed(other.spec):
                 lost = np.maximum(lost, more[there])
             total[there] += other.spec.weight * number[there] * lost
         return total
 
-    def _own_loss(self, own: Service, after: Int64s, crowd: Int64s) -> Int64s:
+    def _own_loss(self, own: Service, after: Int64s, crowd: Int64s, machines: Machines) -> Int64s:
         """By row: what the pod's own promise loses there."""
         if own.spec is None:
             return crowd.copy()
         lost = crowd
         if _is_timed(own.spec) or self._fitting(own) is not None:
-            lost = WHOLE - self._answer(own, after).probability
+            lost = WHOLE - self._answer(own, after, machines).probability
         if not _is_timed(own.spec):
             # Few jobs fail, and a model has little to learn from: the crowd counts besides.
             lost = np.maximum(lost, crowd)
@@ -210,19 +250,24 @@ class Risks:
         if asked.own.spec is None:
             return ()
         state = self._state(asked, view, rows, is_with=True)
-        answer = self._answer(asked.own, state)
+        machines = Machines.of(view, rows)
+        answer = self._answer(asked.own, state, machines)
         asks = self._asked(asked.own)
+        learned = np.ones(len(rows), np.bool_) if asks is None else machines.learned_by(asks.model)
         odds = propensities(len(rows), asked.own.spec.exploration_basis_points)
-        shadow = self._shadow(asked.own, state)
+        shadow = self._shadow(asked.own, state, machines)
         found = []
         for at, row in enumerate(rows.tolist()):
             parts: tuple[tuple[str, int], ...] = ()
             beyond: tuple[str, ...] = ()
-            why = "" if answer.is_known[at] else self._why(asked.own, state[at])
+            why = ""
+            if not answer.is_known[at]:
+                why = self._why(asked.own, state[at], is_learned=bool(learned[at]))
             if asks is not None:
                 (asked_row,) = asks.rows(state[at : at + 1], asked.own)
                 parts = tuple(strongest(asks.model.contributions(asked_row, asks.ratio)))
                 beyond = asks.model.beyond(asked_row) if why == OUTSIDE else ()
+                beyond = (MACHINE,) if why == EXTRAPOLATED else beyond
             found.append(
                 Promise(
                     abstained=why,
@@ -236,28 +281,30 @@ class Risks:
             )
         return tuple(found)
 
-    def _shadow(self, service: Service, state: Int64s) -> Int64s:
+    def _shadow(self, service: Service, state: Int64s, machines: Machines) -> Int64s:
         """What the model on trial would decide the rows by; -1: it is not about this service."""
         asks = None if self._candidate is None else self._asked(service, [self._candidate])
         if asks is None:
             return np.full(len(state), -1, np.int64)
-        return _decided(asks.model, asks.rows(state, service), asks.ratio).probability
+        decided = _decided(asks.model, asks.rows(state, service), asks.ratio)
+        return _careful(asks.model, decided, machines).probability
 
-    def _answer(self, service: Service, state: Int64s) -> Answer:
+    def _answer(self, service: Service, state: Int64s, machines: Machines) -> Answer:
         asks = self._asked(service)
         if asks is None:
             careful = np.maximum(WHOLE - 2 * _excess(state), 0)
             # No promise is said to hold beyond what nobody has learned.
             return Answer(np.minimum(careful, _least(service)), np.zeros(len(state), np.int64))
-        rows = asks.rows(state, service)
         # Filter, score and record ask the same of one pod, one after the other.
-        key = (asks.model.digest, rows.tobytes(), asks.ratio)
+        traits = tuple(sorted(service.traits.items()))
+        key = (asks.model.digest, asks.ratio, traits, state.shape, state.T.tobytes())
         known = self._latest.get(key)
         if known is None:
             if len(self._latest) >= LATEST_MAX:
                 self._latest.clear()
+            rows = asks.rows(state, service)
             known = self._latest[key] = _decided(asks.model, rows, asks.ratio)
-        return known
+        return _careful(asks.model, known, machines)
 
     def _fitting(
         self, service: Service, among: Sequence[tuple[Model, list[int]]] | None = None
@@ -284,12 +331,14 @@ class Risks:
         target_ms = spec.objective.target_milliseconds or 0
         return Asked(*fitting, ratio_of(target_ms * _MS_NS, service.quiet_us * _US_NS))
 
-    def _why(self, service: Service, state: Int64s) -> str:
+    def _why(self, service: Service, state: Int64s, *, is_learned: bool) -> str:
         """By name, why no model answers for the row."""
         if self._fitting(service) is None:
             return self.problem or OTHER_CLASS
         if self._asked(service) is None:
             return NO_QUIET
+        if not is_learned:
+            return EXTRAPOLATED
         return NO_SIGNALS if (state == MISSING).any() else OUTSIDE
 
     def _state(self, asked: Question, view: View, rows: Rows, *, is_with: bool) -> Int64s:
@@ -343,6 +392,15 @@ def _decided(model: Model, rows: Int64s, ratio: int) -> Answer:
     is_whole = (rows != MISSING).all(axis=1)
     careful = np.maximum(2 * probability - WHOLE, 0)
     return Answer(np.where(is_whole, probability, careful), (is_known & is_whole).astype(np.int64))
+
+
+def _careful(model: Model, answer: Answer, machines: Machines) -> Answer:
+    """The answer; on a machine type that the model has not learned, never above its average."""
+    learned = machines.learned_by(model)
+    if learned.all():
+        return answer
+    least = np.minimum(answer.probability, model.body.manifest.base_rate)
+    return Answer(np.where(learned, answer.probability, least), answer.is_known & learned)
 
 
 def _service(profile: ServiceProfile, pod: PodInfo, view: View) -> tuple[Service, bool]:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
+from herz.world.memory import give_back
+
 OLDEST: Final = 2
 
 PAUSE_NS: Final = 1_000_000
@@ -23,9 +25,10 @@ LOOKED_MIN: Final = 1_000
 LOOKED_MAX: Final = 100_000
 """Bounds of how many objects a collection between steps looks at, about 10 MB of them."""
 IDLE_PERCENT: Final = 5
-FORCED_PERCENT: Final = 25
+FORCED_PERCENT: Final = 100
 """How much more memory may be in use than after the last full collection, before another one
-is made where there is nothing to do, or whatever there is to do; the latter is CPython's own."""
+is made where there is nothing to do, or whatever there is to do: it stops everything for 0.1 s and
+more, finds next to nothing, and pods that come are memory, too."""
 BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 """Upper bounds of `Pauses`, in seconds."""
 
@@ -94,7 +97,8 @@ class BetweenSteps:
     collection comes when enough objects were made that are still there, and how many are enough
     follows from what the last ones took; those who survive two of them are old. All are looked at
     where nothing is to be done and memory in use has grown by `IDLE_PERCENT`, or anyway once it
-    has grown by `FORCED_PERCENT`; what is left is frozen again.
+    has grown by `FORCED_PERCENT`; what is left is frozen again. Where nobody waits, free memory
+    goes back to the system then.
 
     Args:
         is_loaded: whether what was loaded left garbage that must go first: costs a full collection.
@@ -168,6 +172,8 @@ class BetweenSteps:
         gc.unfreeze()
         found = gc.collect()
         self._keep()
+        if why != "growth":
+            give_back()
         self._told(Full(why, self._clock() - began, found, percent))
 
     def _keep(self) -> None:

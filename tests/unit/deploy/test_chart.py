@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import typer
 
-from herz.front.cli.commands import herz
+from herz.front.cli.commands import HERZ
+from herz.front.cli.declared import Command, loaded, parser_of
 from herz.front.cli.journals import ENVIRONMENT
 from tests.support.chart import (
     KEPT,
@@ -157,10 +157,11 @@ def test_names_fit_each_other(rendered: dict[str, Content]) -> None:
 def test_arguments_are_options_of_the_command(rendered: dict[str, Content]) -> None:
     (container,) = rendered["Deployment/herz"]["spec"]["template"]["spec"]["containers"]
     name, *arguments = container["args"]
-    command = typer.main.get_command(herz).commands[name]  # type: ignore[attr-defined]  # a group
-    known = {option for parameter in command.params for option in parameter.opts}
-    flags = {one.opts[0] for one in command.params if getattr(one, "is_flag", False)}
+    command = HERZ.commands[name]
+    assert isinstance(command, Command)
+    parser = parser_of(loaded(command)[0], name)
     for argument in arguments:
-        option, _, value = argument.partition("=")
-        assert option in known
-        assert bool(value) == (option not in flags)
+        # It refuses a flag with a value, and an option without one.
+        given, unknown = parser.parse_known_args([argument])
+        assert not unknown
+        assert len(vars(given)) == 1

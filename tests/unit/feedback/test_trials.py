@@ -132,16 +132,32 @@ def test_explored_placements_weigh_by_how_seldom_they_are() -> None:
 def test_promotion_is_taken_back_where_the_model_before_was_better() -> None:
     assert fed(Watch(POLICY), 80, seed=1).says == "roll-back"
     settled = fed(Watch(POLICY), -80, seed=1)
-    assert (settled.says, settled.outcomes) == ("settled", 1_000)
+    assert (settled.says, settled.clusters) == ("settled", 60)
+
+
+def test_promotion_of_a_class_with_many_pods_is_taken_back_too() -> None:
+    """A thousand outcomes come in one window there: they tell one thing."""
+    for pods in (40, 3_000):
+        chance, watch = random.Random(pods), Watch(POLICY)
+        for number in range(pods * 30):
+            truth = chance.choice([4_000, 9_500])
+            placed = Placement(number, "n0", POLICY, 8_000, "", -1, truth)
+            kept = chance.randrange(10_000) < truth
+            uid, window = f"pod-{number % pods}", number // pods
+            watch.add(PlacementOutcome(placed, uid, window, kept))
+            assert watch.verdict.says == "wait" or window == 29
+        assert watch.verdict.says == "roll-back"
+        assert watch.verdict.outcomes <= 30 * trials.WINDOW_MAX
 
 
 def test_equal_models_are_seldom_rolled_back() -> None:
     wrong = 0
     for seed in range(100):
         chance, watch = random.Random(seed), Watch(POLICY)
-        for number in range(1_000):
+        for number in range(1_500):
             ours, theirs = (8_000 + chance.randint(-1_500, 1_500) for _ in range(2))
             watch.add(outcome(number, ours, theirs, is_kept=chance.random() < 0.8))
+        assert watch.verdict.says != "wait"
         wrong += watch.verdict.says == "roll-back"
     assert wrong <= 12
 

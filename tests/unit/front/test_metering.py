@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection
+import subprocess
+import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,107 +15,18 @@ from herz.commit.audit.entry import Model as Entry
 from herz.commit.audit.entry import opened
 from herz.feedback.adjust import drift
 from herz.feedback.observe.promises import PromiseObserver
-from herz.front.cli.metering import ACTOR, Metering
-from herz.journaling import replayed, trials_judged
-from herz.knowledge.sla.classes import CLASS_LABEL
-from herz.knowledge.sla.model import Model
-from herz.model.events import ObjectApplied
+from herz.front.cli.metering import ACTOR
+from herz.journaling import replayed
+from herz.judging import left, outcomes, placements, trials_judged
 from herz.model.journal import Kind
-from herz.model.objects import Node, Pod
-from herz.model.service_levels import NodeSignals, SLAClassSpec
-from herz.world.prometheus.client import Prometheus, Settings
-from herz.world.prometheus.source import Kept, Source
-from herz.world.prometheus.source import Pod as Watched
-from tests.support.journal import Written, entries_of
-from tests.support.machine import SECOND
-from tests.support.objects import make_node, make_pod
-from tests.support.promises_model import made_model, profile, sample
-from tests.unit.journal.test_promoted import other_model, policy_of
+from herz.model.service_levels import NodeSignals
+from tests.support.journal import entries_of
+from tests.support.metering import PODS, Said, lived, mostly_kept, records, resumed
+from tests.support.promises_model import made_model
+from tests.unit.journal.test_promoted import other_model
 
-PODS = 40
-Judge = Callable[[int, str], bool]
-"""By window and uid, whether the promise was kept."""
-
-
-class Said(Source):
-    """Says what a test wants, in the place of a server."""
-
-    def __init__(self, judge: Judge) -> None:
-        super().__init__(Prometheus(Settings(url="http://127.0.0.1:1")))
-        self.judge, self.window = judge, 0
-
-    async def sample(self, nodes: Collection[str]) -> list[NodeSignals]:
-        return [sample(node) for node in sorted(nodes)]
-
-    async def outcomes(
-        self, name: str, spec: SLAClassSpec, pods: Collection[Watched]
-    ) -> list[Kept]:
-        del name, spec
-        self.window += 1
-        return [Kept(one.uid, self.judge(self.window, one.uid), 1) for one in pods]
-
-
-class Cluster:
-    """What a driver knows, and where it puts samples."""
-
-    def __init__(self, made: Written, things: list[Any]) -> None:
-        self._made, self.things = made, things
-        self.samples: list[NodeSignals] = []
-        self.synced = asyncio.Event()
-
-    def known(self, kind: type) -> list[Any]:
-        return [one for one in self.things if isinstance(one, kind)]
-
-    def applied(self, thing: NodeSignals, unlisted: tuple[str, ...]) -> None:
-        self.samples.append(thing)
-        event = ObjectApplied(time_ns=self.now_ns(), object=thing, unlisted=unlisted)
-        self._made.machine.apply(event)
-
-    def now_ns(self) -> int:
-        return self._made.now
-
-
-def lived(
-    folder: Path,
-    ours: Model,
-    theirs: Model | None,
-    judge: Judge,
-    rounds: int = 32,
-    observed: list[PromiseObserver] | None = None,
-) -> tuple[list[str], Cluster]:
-    """Forty pods are placed, and watched for as many windows; what people were told."""
-    observer, policy = PromiseObserver(), policy_of(ours, theirs)
-    if observed is not None:
-        observed.append(observer)
-    made = Written(folder, policy=policy, sinks=[observer])
-    things: list[Node | Pod] = [make_node(f"n{number}", cpu="64") for number in range(4)]
-    made.apply(*things, *(sample(f"n{number}") for number in range(4)))
-    made.apply(profile("web", cpu_used=10, bandwidth_used=10))
-    told: list[str] = []
-    source, driver = Said(judge), Cluster(made, [])
-    judged = trials_judged(folder)
-    wired: Any = (source, driver, made.machine, observer, policy, judged, told.append)
-    metering = Metering(*wired)
-    labels = {"app": "web", CLASS_LABEL: "online"}
-    for number in range(PODS):
-        made.apply(make_pod(f"w{number}", {"cpu": "100m"}, labels=labels))
-        (bind,) = made.bound(made.step(SECOND))
-        things.append(make_pod(f"w{number}", {"cpu": "100m"}, labels=labels, node=bind.node))
-    driver.things = list(things)
-
-    async def live() -> None:
-        for number in range(rounds):
-            made.now += 60 * SECOND
-            await metering.round(60.0 * number)
-
-    asyncio.run(live())
-    made.close()
-    return told, driver
-
-
-def mostly_kept(window: int, uid: str) -> bool:
-    """All but two or three of the forty in each window."""
-    return (int(uid.removeprefix("uid-w")) * 7 + window * 11) % PODS >= 3
+ROOT = Path(__file__).parents[3]
+BEFORE_RESTART = "it was in force before the restart"
 
 
 def reasons(folder: Path) -> list[tuple[str, str]]:
@@ -126,7 +37,8 @@ def reasons(folder: Path) -> list[tuple[str, str]]:
             content = opened(entry)[1]
             assert isinstance(content, Entry)
             assert content.actor == ACTOR
-            found.append((content.name, content.reason))
+            if content.reason != BEFORE_RESTART:
+                found.append((content.name, content.reason))
     return found
 
 
@@ -187,3 +99,68 @@ def test_drift_is_told_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert observer.counters[signals.MODEL_DRIFT] == 1
     name = signals.PROMISES_BEYOND.format(feature="node_cpu_utilisation")
     assert observer.counters[name] == PODS
+
+
+def killed(folder: Path, rounds: int) -> None:
+    """A process that is killed when it has so many rounds behind it."""
+    command = [sys.executable, "-m", "tests.support.metering", str(folder), str(rounds)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=60)
+    assert done.returncode == -9, done.stderr.decode()
+
+
+@pytest.mark.slow
+def test_trial_of_a_process_that_was_killed_comes_to_the_same_verdict(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    lived(whole, other_model(), made_model(), mostly_kept)
+    killed(parts, 20)
+    assert reasons(parts) == []
+    told, driver = resumed(parts, other_model(), made_model(), mostly_kept, 20, 32)
+    assert reasons(parts) == reasons(whole)
+    ((name, reason),) = reasons(parts)
+    assert "1161 outcomes" in reason, "760 of them before it was killed"
+    assert told == [f"model {name} is in force: {reason}"]
+    assert [event.reason for event in driver.events] == ["ModelPromoted", "ModelPromoted"]
+    assert list(outcomes(parts)) == list(outcomes(whole)), "none is lost, none is there twice"
+    assert replayed(parts).first is None
+
+
+@pytest.mark.slow
+def test_promotion_is_watched_and_taken_back_over_restarts(tmp_path: Path) -> None:
+    folder = tmp_path / "j"
+
+    def turned(window: int, uid: str) -> bool:
+        """Up to the promotion as `mostly_kept`; then almost all are broken."""
+        return mostly_kept(window, uid) == (window < 32)
+
+    lived(folder, other_model(), made_model(), turned)
+    assert left(folder).stage == "watch"
+    # What was placed before is of another policy: only the new pods judge the promotion.
+    some = resumed(folder, other_model(), made_model(), turned, 32, 50, range(100, 134))
+    assert (left(folder).stage, some[1].events) == ("watch", [])
+    told, driver = resumed(folder, other_model(), made_model(), turned, 50, 70)
+    _, (name, reason) = reasons(folder)
+    assert name == other_model().digest
+    assert reason.startswith("rolled back: Brier improvement 0.")
+    assert "987 outcomes" in reason, "34 pods: the first one of the thirtieth window"
+    assert told == [f"model {name} is in force: {reason}"]
+    assert [one.reason for one in driver.events] == ["ModelRolledBack"] * 2
+    assert left(folder).stage == "over"
+    assert replayed(folder).first is None
+
+
+@pytest.mark.slow
+def test_candidate_that_was_judged_is_not_judged_again_after_a_restart(tmp_path: Path) -> None:
+    folder = tmp_path / "j"
+    lived(folder, made_model(), other_model(), mostly_kept, rounds=60)
+    assert left(folder).stage == "over"
+    resumed(folder, made_model(), other_model(), mostly_kept, 60, 95)
+    assert len(reasons(folder)) == 1
+    assert trials_judged(folder) == 1
+
+
+def test_annotation_that_names_another_pods_record_restores_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "j"
+    lived(folder, made_model(), None, mostly_kept, rounds=1)
+    (first, second, *_) = [one for one in records(folder) if one.node]
+    asked = {first.pod.uid: second.sequence, second.pod.uid: second.sequence, "none": 10**9}
+    assert set(placements(folder, asked)) == {second.pod.uid}

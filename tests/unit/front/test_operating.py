@@ -11,7 +11,8 @@ from herz.app import load_settings
 from herz.config import Configuration
 from herz.errors import ConfigError
 from herz.front.cli import main
-from herz.front.cli.operating import configz, election, serving
+from herz.front.cli.guarding import election, serving
+from herz.front.cli.operating import configz
 from herz.world.kube.lease import SECOND_NS, Durations
 
 NO_TIMES = (None, None, None)

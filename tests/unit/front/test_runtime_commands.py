@@ -177,7 +177,7 @@ NO_PROCESS = 4_194_304
         ([str(NO_PROCESS)], f"there is no process {NO_PROCESS}"),
         ([str(os.getpid())], "shows no herz runtime"),
         (["0"], "out of range"),
-        (["-1"], "No such option"),
+        (["-1"], "not an integer in range"),
         (["x"], "not an integer in range"),
         ([str(os.getpid()), "--every", "0"], "out of range"),
         ([str(os.getpid()), "--every", "0.5"], "not an integer in range"),

@@ -239,3 +239,21 @@ def test_what_is_exposed_is_told_to_metrics(folder: Path) -> None:
     found = case.machine.figures(31 * S)
     assert found["herz_audit_unsigned_entries"] == found["herz_audit_unwitnessed_entries"] == 0
     assert found["herz_audit_unsigned_seconds"] == 0.0
+
+
+def test_deciding_does_not_count_the_pods_that_are_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, asked = Case(folder, "strict"), 0
+
+    def held(_: object) -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        return {}
+
+    monkeypatch.setattr(type(case.written.machine), "held", property(held))
+    assert isinstance(case.machine, Deferring)
+    asked = 0
+    for now in (1, 2):
+        case.machine.decide(now * S, 10)
+    assert asked == 0

@@ -63,6 +63,33 @@ def test_what_leaves_is_on_the_disk_for_certain(tmp_path: Path) -> None:
     written.close()
 
 
+def test_a_state_waits_for_a_rest_but_not_for_ever(tmp_path: Path) -> None:
+    written = Written(tmp_path, state_every=3)
+    written.apply(make_node("a"))
+
+    def decided(names: str) -> int:
+        """These pods are placed and bound, by a driver that does not wait; the states there are."""
+        for name in names:
+            written.apply(make_pod(name))
+            effects, sync = written.machine.decide(written.now, 10)
+            assert sync is not None
+            sync()
+            written.bound(effects)
+            assert written.machine.decide(written.now, 10)[1] is None
+        return kinds(tmp_path).count(Kind.STATE)
+
+    assert decided("ab") == 0
+    written.machine.rest()
+    assert decided("c") == 0, "no state is due at a rest, and none is taken while it decides"
+    written.machine.rest()
+    assert decided("") == 1
+    assert decided("defgh") == 1
+    decided("i")
+    assert decided("j") == 2, "the driver never rested"
+    written.close()
+    assert replayed(tmp_path).first is None
+
+
 def test_what_the_machine_refuses_is_an_input_too(tmp_path: Path) -> None:
     written = Written(tmp_path)
     bad = make_node("a", cpu="much")

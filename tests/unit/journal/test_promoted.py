@@ -12,7 +12,7 @@ from herz.commit.audit.entry import Model as Entry
 from herz.commit.audit.entry import opened
 from herz.config import Policy
 from herz.errors import ConfigError
-from herz.journaling import continued, replayed, verified
+from herz.journaling import Change, continued, replayed, verified
 from herz.knowledge.sla.classes import CLASS_LABEL
 from herz.knowledge.sla.model import Model
 from herz.model.events import ObjectApplied
@@ -23,6 +23,7 @@ from tests.support.machine import SECOND, Kept, make_policy
 from tests.support.objects import make_node, make_pod
 from tests.support.promises_model import arguments, made_model, profile, sample, several
 
+CHANGE = Change("ops", "a restart", 5)
 RULES = ("Understood", "NodeResourcesFit", "SLAClasses", "SLARefuse", "SLAFit")
 
 
@@ -119,7 +120,7 @@ def test_restart_goes_on_with_the_promoted_model(tmp_path: Path) -> None:
     policy, kept = policy_of(made_model(), other_model()), Kept()
     for expected in (policy_of(other_model(), made_model()), policy_of(made_model())):
         given = policy if expected != policy_of(made_model()) else expected
-        with continued(tmp_path / "j", sinks=[kept]) as make:
+        with continued(tmp_path / "j", change=CHANGE, sinks=[kept]) as make:
             machine = make(given)
             machine.apply(ObjectApplied(time_ns=0, object=make_node("n0")))
             pod = make_pod("w", {"cpu": "100m"}, labels={CLASS_LABEL: "online"})

@@ -36,14 +36,21 @@ _AS_BEFORE: Final = Statement()
 _encoder = msgspec.json.Encoder()
 
 
-def canonical(record: Record) -> bytes:
+def canonical(record: Record, buffer: bytearray | None = None) -> bytes:
     """The record's canonical JSON.
+
+    Args:
+        record: the decision.
+        buffer: what is in it is lost; who has many records to write gives the same to each.
 
     The structs of `herz.model.record` declare their fields in sorted order and hold no floats and
     no dicts, so that one pass gives what RFC 8785 asks (a test holds both against a plain
     implementation of it).
     """
-    return _encoder.encode(record)
+    if buffer is None:
+        return _encoder.encode(record)
+    _encoder.encode_into(record, buffer)
+    return bytes(buffer)
 
 
 class _Open(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +97,8 @@ class Chain:
         self._term = term
         # Made and not yet sealed, in order. Bound: the decisions of one step.
         self._open: deque[_Open] = deque()
+        # Records are written here: it keeps its size, where a new one grows by pieces each time.
+        self._buffer = bytearray()
         self.sequence, self._previous = after
         # Invariant: only pods that were last told "no"; forget() ends an entry with its pod.
         self._told: dict[str, tuple[bytes, int, int]] = {}
@@ -173,7 +182,7 @@ class Chain:
         """
         while self._open:
             record = self._record(self._open.popleft())
-            data = canonical(record)
+            data = canonical(record, self._buffer)
             digest = hashlib.sha3_384(data).digest()
             self._previous = digest.hex()
             for sink in self._sinks:

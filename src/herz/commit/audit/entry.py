@@ -204,6 +204,23 @@ class Check(_Entry, frozen=True, kw_only=True):
     seed: int
 
 
+class Promised(_Entry, frozen=True, kw_only=True):
+    """What became of the promises of a class in one window; models are judged by it.
+
+    Args:
+        sla_class: the class.
+        time_ns: when it was measured, by the driver's clock.
+        told: of each pod the number of the record that placed it, whether its promise was kept,
+            and the indicator in ns, 0 where it is no time.
+        window: number of the window, as the source counts them.
+    """
+
+    sla_class: str
+    time_ns: int
+    told: tuple[tuple[int, bool, int], ...]
+    window: int
+
+
 Content: TypeAlias = (
     Start
     | Event
@@ -218,6 +235,7 @@ Content: TypeAlias = (
     | Clock
     | Hold
     | Check
+    | Promised
 )
 """What an entry says."""
 
@@ -227,25 +245,35 @@ OUTCOMES: Final = (BindFinished, PatchRefused, RemovalRefused)
 _encoder = msgspec.json.Encoder(order="sorted")
 _encode = _encoder.encode
 _sha3 = hashlib.sha3_384
-_DECODERS: Final[dict[Kind, Callable[[bytes], Any]]] = {
-    kind: msgspec.json.Decoder(shape, float_hook=hook).decode
-    for kind, shape, hook in (
-        (Kind.START, Start, None),
-        (Kind.INPUT, ObjectApplied | ObjectDeleted | OrderLimited, str),
-        (Kind.STEP, Step, None),
-        (Kind.RECORD, Record, None),
-        (Kind.OUTCOME, BindFinished | PatchRefused | RemovalRefused, str),
-        (Kind.STATE, State, None),
-        (Kind.CONFIGURATION, Configuration, None),
-        (Kind.MODEL, Model, None),
-        (Kind.KEY, Key, None),
-        (Kind.ERASURE, Erasure, None),
-        (Kind.MODE, Mode, None),
-        (Kind.CLOCK, Clock, None),
-        (Kind.HOLD, Hold, None),
-        (Kind.CHECK, Check, None),
-    )
+_SHAPES: Final[dict[Kind, Any]] = {
+    Kind.START: Start,
+    Kind.INPUT: ObjectApplied | ObjectDeleted | OrderLimited,
+    Kind.STEP: Step,
+    Kind.RECORD: Record,
+    Kind.OUTCOME: BindFinished | PatchRefused | RemovalRefused,
+    Kind.STATE: State,
+    Kind.CONFIGURATION: Configuration,
+    Kind.MODEL: Model,
+    Kind.KEY: Key,
+    Kind.ERASURE: Erasure,
+    Kind.MODE: Mode,
+    Kind.CLOCK: Clock,
+    Kind.HOLD: Hold,
+    Kind.CHECK: Check,
+    Kind.PROMISE: Promised,
 }
+
+
+class _Decoders(dict[Kind, Callable[[bytes], Any]]):
+    """Each is made when it is first needed: who shows one record waits for one."""
+
+    def __missing__(self, kind: Kind) -> Callable[[bytes], Any]:
+        hook = str if kind in (Kind.INPUT, Kind.OUTCOME) else None
+        self[kind] = msgspec.json.Decoder(_SHAPES[kind], float_hook=hook).decode
+        return self[kind]
+
+
+_DECODERS: Final = _Decoders()
 _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
     {
         Start: Kind.START,
@@ -260,6 +288,7 @@ _KINDS: Final[Mapping[type, Kind]] = MappingProxyType(
         Clock: Kind.CLOCK,
         Hold: Kind.HOLD,
         Check: Kind.CHECK,
+        Promised: Kind.PROMISE,
         **dict.fromkeys(OUTCOMES, Kind.OUTCOME),
     }
 )

@@ -48,6 +48,8 @@ class Guarded(Deferring):
         told_ns: int = 0,
     ) -> None:
         self._machine = machine
+        # Asked once: such a check reads every property, and `held` costs as much as there are pods.
+        self._deferring = machine if isinstance(machine, Deferring) else None
         self._log = log
         self._mode = mode
         self._has_witnesses = witnessed is not None
@@ -100,14 +102,23 @@ class Guarded(Deferring):
         Raises:
             WorldError: the journal cannot be written.
         """
-        if not isinstance(self._machine, Deferring):
+        if self._deferring is None:
             return self.step(now_ns, limit), None
         now_ns = self._on_time(now_ns)
         if self._refuses(now_ns):
             return [WakeAt(time_ns=now_ns + RETRY_NS)], None
-        effects, sync = self._machine.decide(now_ns, limit)
+        effects, sync = self._deferring.decide(now_ns, limit)
         self.tend(now_ns)
         return effects, sync
+
+    def rest(self) -> None:
+        """See `herz.ports.Deferring`.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        if self._deferring is not None:
+            self._deferring.rest()
 
     def _refuses(self, now_ns: int) -> bool:
         self.tend(now_ns)

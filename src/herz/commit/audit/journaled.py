@@ -25,6 +25,9 @@ Take = Callable[[Machine], bytes | None]
 STATE_EVERY: Final = 10_000
 """Any decision is had again within 10 s at 5,000 nodes: `python -m bench journal-explain`."""
 
+OVERDUE: Final = 2
+"""How many times as many decisions a driver that never rests is let make from state to state."""
+
 
 class Force(Protocol):
     """Which models decide in a machine, and which one is on trial."""
@@ -123,7 +126,7 @@ class Journaled:
         """
         effects = self._decided(now_ns, limit)
         self._log.commit(sync=_leave(effects))
-        self._keep_state_in_time()
+        self._keep_state_in_time(1)
         return effects
 
     def decide(self, now_ns: int, limit: int) -> tuple[list[Effect], Sync | None]:
@@ -137,7 +140,7 @@ class Journaled:
         """
         effects = self._decided(now_ns, limit)
         self._log.commit(sync=False)
-        self._keep_state_in_time()
+        self._keep_state_in_time(OVERDUE)
         if self._sequence == self._synced or not _leave(effects):
             return effects, None
         self._synced = self._sequence
@@ -153,9 +156,19 @@ class Journaled:
                 self._log.commit()
             raise
 
-    def _keep_state_in_time(self) -> None:
-        if self._sequence - self._state_at >= self._state_every:
-            self.keep_state()
+    def rest(self) -> None:
+        """See `herz.ports.Deferring`: a state that is due is taken.
+
+        Raises:
+            WorldError: the journal cannot be written.
+        """
+        if self._keep_state_in_time(1):
+            self._log.commit()
+
+    def _keep_state_in_time(self, factor: int) -> bool:
+        """Take a state where so many times as many decisions as asked were made; whether it was."""
+        is_due = self._sequence - self._state_at >= self._state_every * factor
+        return is_due and self.keep_state()
 
     def keep_state(self) -> bool:
         """Put the machine's state into the journal, if it can be taken now; whether it could.

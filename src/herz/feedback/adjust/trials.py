@@ -20,8 +20,9 @@ likely it was.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final, Literal
 
@@ -34,6 +35,12 @@ CLUSTERS_MIN: Final = 30
 ERROR: Final = 0.05
 LOOK_EVERY: Final = 250
 LOOKS: Final = 4
+LOOK_WINDOWS: Final = 10
+"""Look k is at the first outcome with which there are `LOOK_EVERY` times k, of `CLUSTERS_MIN` pods,
+in `CLUSTERS_MIN` windows and so many more for each look before."""
+WINDOW_MAX: Final = 1_000
+"""Bound: of more outcomes in a window, the first count. A class of many pods must not fill a trial
+with a few windows: nothing could be said of the variance between them."""
 OUTCOMES_MAX: Final = 200_000
 """Bound: a trial that has not ended by then ends without a promotion."""
 WHOLE: Final = 10_000
@@ -52,6 +59,7 @@ class Verdict:
         mean: mean Brier improvement of the model on trial over the one in force.
         low: its lower bound at `error`; None where there is too little to tell.
         error: one-sided chance of a bound that is too high.
+        clusters: of how many pods, or in how many windows, whichever are fewer.
     """
 
     says: Literal["wait", "promote", "keep", "roll-back", "settled"]
@@ -60,6 +68,7 @@ class Verdict:
     mean: float = 0.0
     low: float | None = None
     error: float = 0.0
+    clusters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class _Pairs:
         self.seen: list[_Compared] = []
         self.violations = 0
         self._pods: set[str] = set()
-        self._windows: set[int] = set()
+        self._windows: Counter[int] = Counter()
 
     def add(self, outcome: PlacementOutcome) -> bool:
         """Whether the outcome counts."""
@@ -88,19 +97,36 @@ class _Pairs:
             return False
         if placed.probability < 0 or placed.shadow < 0 or len(self.seen) >= OUTCOMES_MAX:
             return False
+        if self._windows[outcome.window] >= WINDOW_MAX:
+            return False
         kept = float(outcome.is_kept)
         ours, theirs = ((p / WHOLE - kept) ** 2 for p in (placed.probability, placed.shadow))
         share = PARTS if placed.propensity < 0 else max(placed.propensity, 1)
         self.seen.append(_Compared(ours - theirs, PARTS / share, outcome.uid, outcome.window))
         self.violations += not outcome.is_kept
         self._pods.add(outcome.uid)
-        self._windows.add(outcome.window)
+        self._windows[outcome.window] += 1
         return True
+
+    def has(self, outcomes: int, windows: int) -> bool:
+        """Whether there are so many, of enough pods."""
+        is_wide = len(self._pods) >= CLUSTERS_MIN and len(self._windows) >= windows
+        return is_wide and len(self.seen) >= outcomes
 
     @property
     def clusters(self) -> int:
         """How many pods or windows there are, whichever are fewer."""
         return min(len(self._pods), len(self._windows))
+
+    def waiting(self, error: float) -> Verdict:
+        """How much there is so far; of gains nothing is said."""
+        count = len(self.seen)
+        return Verdict("wait", count, self.violations, error=error, clusters=self.clusters)
+
+    def verdict(self, says: Literal["keep", "settled"], error: float) -> Verdict:
+        """What there is now, with the bound; who asks looks at that."""
+        mean, low = self.bound(error)
+        return Verdict(says, len(self.seen), self.violations, mean, low, error, self.clusters)
 
     def bound(self, error: float) -> tuple[float, float | None]:
         """Mean improvement by the model on trial, and its lower bound."""
@@ -138,17 +164,16 @@ class Trial:
         count, broken = len(pairs.seen), pairs.violations
         is_enough = count >= OUTCOMES_MIN and broken >= VIOLATIONS_MIN
         if (is_enough and pairs.clusters >= CLUSTERS_MIN) or count >= OUTCOMES_MAX:
-            mean, low = pairs.bound(self.error)
-            is_better = low is not None and low > 0 and broken >= VIOLATIONS_MIN
-            says: Literal["promote", "keep"] = "promote" if is_better else "keep"
-            self._verdict = Verdict(says, count, broken, mean, low, self.error)
+            found = pairs.verdict("keep", self.error)
+            if found.low is not None and found.low > 0 and broken >= VIOLATIONS_MIN:
+                found = replace(found, says="promote")
+            self._verdict = found
         return self.verdict
 
     @property
     def verdict(self) -> Verdict:
         """What can be said now."""
-        found = Verdict("wait", len(self._pairs.seen), self._pairs.violations, error=self.error)
-        return self._verdict or found
+        return self._verdict or self._pairs.waiting(self.error)
 
 
 class Watch:
@@ -162,6 +187,7 @@ class Watch:
     def __init__(self, policy: str, cut_window: int = -1) -> None:
         self.error: float = ERROR / LOOKS
         self._pairs = _Pairs(policy, cut_window)
+        self._looks = 0
         self._verdict: Verdict | None = None
 
     def add(self, outcome: PlacementOutcome) -> Verdict:
@@ -169,20 +195,21 @@ class Watch:
         pairs = self._pairs
         if self._verdict is not None or not pairs.add(outcome):
             return self.verdict
-        count = len(pairs.seen)
-        if count % LOOK_EVERY == 0:
-            mean, low = pairs.bound(self.error)
-            if low is not None and low > 0:
-                self._verdict = Verdict("roll-back", count, pairs.violations, mean, low, self.error)
-            elif count >= LOOK_EVERY * LOOKS:
-                self._verdict = Verdict("settled", count, pairs.violations, mean, low, self.error)
+        is_full = len(pairs.seen) >= OUTCOMES_MAX
+        windows = CLUSTERS_MIN + LOOK_WINDOWS * self._looks
+        if is_full or pairs.has(LOOK_EVERY * (self._looks + 1), windows):
+            self._looks += 1
+            found = pairs.verdict("settled", self.error)
+            if found.low is not None and found.low > 0:
+                self._verdict = replace(found, says="roll-back")
+            elif is_full or self._looks == LOOKS:
+                self._verdict = found
         return self.verdict
 
     @property
     def verdict(self) -> Verdict:
         """What can be said now."""
-        found = Verdict("wait", len(self._pairs.seen), self._pairs.violations, error=self.error)
-        return self._verdict or found
+        return self._verdict or self._pairs.waiting(self.error)
 
 
 def student(share: float, freedom: int) -> float:

@@ -62,6 +62,23 @@ class PlacementOutcome(msgspec.Struct, frozen=True, gc=False):
     latency_ns: int = 0
 
 
+def placement_of(record: Record) -> Placement | None:
+    """The placement of a record; None where it places nothing, or nothing was promised."""
+    if record.decided is not Decided.PLACE or not record.promises:
+        return None
+    told = next((one for one in record.promises if one.node == record.node), None)
+    return Placement(
+        sequence=record.sequence,
+        node=record.node,
+        policy=record.policy.digest,
+        probability=-1 if told is None else told.probability,
+        abstained="" if told is None else told.abstained,
+        propensity=-1 if told is None else told.propensity,
+        shadow=-1 if told is None else told.shadow,
+        beyond=() if told is None else told.beyond,
+    )
+
+
 class PromiseObserver:
     """A sink of records (`herz.ports.RecordSink`) that knows what was promised where."""
 
@@ -75,22 +92,30 @@ class PromiseObserver:
     def append(self, record: Record, canonical: bytes, digest: bytes) -> None:
         """Remember a placement, with what was predicted for the node that was taken."""
         del canonical, digest
-        if record.decided is not Decided.PLACE or not record.promises:
+        placement = placement_of(record)
+        if placement is None:
             return
-        told = next((one for one in record.promises if one.node == record.node), None)
-        self._placed[record.pod.uid] = Placement(
-            sequence=record.sequence,
-            node=record.node,
-            policy=record.policy.digest,
-            probability=-1 if told is None else told.probability,
-            abstained="" if told is None else told.abstained,
-            propensity=-1 if told is None else told.propensity,
-            shadow=-1 if told is None else told.shadow,
-            beyond=() if told is None else told.beyond,
-        )
         if self.watch is not None:
-            self.watch(self._placed[record.pod.uid])
-        self._placed.move_to_end(record.pod.uid)
+            self.watch(placement)
+        self._keep(record.pod.uid, placement)
+
+    def restore(self, uid: str, placement: Placement) -> None:
+        """Remember a placement of before a restart; one that is known already is newer."""
+        if uid not in self._placed:
+            self._keep(uid, placement)
+
+    def knows(self, uid: str) -> bool:
+        """Whether the pod's placement is remembered."""
+        return uid in self._placed
+
+    def told(self, uid: str, window: int) -> None:
+        """What came of the pod in this window was told before a restart."""
+        if uid in self._placed:
+            self._last_window[uid] = max(window, self._last_window.get(uid, -1))
+
+    def _keep(self, uid: str, placement: Placement) -> None:
+        self._placed[uid] = placement
+        self._placed.move_to_end(uid)
         while len(self._placed) > PLACEMENTS_MAX:
             uid, _ = self._placed.popitem(last=False)
             self._last_window.pop(uid, None)

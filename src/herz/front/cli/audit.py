@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
-
-import typer
 
 from herz import journaling
 from herz.commit.audit.otherwise import Pair
@@ -13,10 +10,11 @@ from herz.commit.audit.replay import Difference, Replayed
 from herz.commit.audit.trust import Trust, coverage
 from herz.commit.audit.verify import Verified
 from herz.errors import ConfigError
-from herz.front import crossing, exporting, recorded, trusting
+from herz.front import crossing, exporting, vouched
+from herz.front.cli.declared import Option
 from herz.front.cli.failure import Exit
 from herz.front.cli.journals import JournalOption, journal_at
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.options import ENTRY_MAX, Output, OutputOption, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.front.exporting import Format
 from herz.model.record import Decided, Record
@@ -27,12 +25,6 @@ VERIFY = """Examples:
     herz audit verify --journal DIR --integrity-only
 
     herz audit verify --journal DIR --trust trust.json --output json
-"""
-SHOW = """Examples:
-
-    herz audit show 1000 --journal DIR
-
-    herz audit show shop/web-00633 --journal DIR --output json
 """
 EXPORT = """Examples:
 
@@ -50,50 +42,38 @@ REPLAY = """Examples:
 
     herz audit replay --journal DIR --cross-version
 """
-ENTRY_MAX = 2**62
 DIFFERENCES_MAX = 1_000
 """Bound: of more differences, the first are shown."""
 
-audit = typer.Typer(
-    help="The journal: verify it, decide everything in it anew, and show what it says.",
-    no_args_is_help=True,
-    epilog="Example: herz audit verify --journal DIR --integrity-only",
-)
 
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
-
-
-@audit.command("verify", epilog=VERIFY)
 def verify(
     *,
     journal: JournalOption,
-    first: Annotated[
-        str, typer.Option("--from", metavar="N", help="The first entry to look at.")
-    ] = "0",
+    first: Annotated[str, Option("--from", metavar="N", help="The first entry to look at.")] = "0",
     last: Annotated[
-        str | None, typer.Option("--to", metavar="N", help="The last entry to look at.")
+        str | None, Option("--to", metavar="N", help="The last entry to look at.")
     ] = None,
     trust: Annotated[
-        str | None, typer.Option("--trust", metavar="FILE", help="Whose keys count.")
+        str | None, Option("--trust", metavar="FILE", help="Whose keys count.")
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="FILE", help="A checkpoint that you remembered."),
+        Option("--since", metavar="FILE", help="A checkpoint that you remembered."),
     ] = None,
     integrity_only: Annotated[
-        bool, typer.Option("--integrity-only", help="Ask nobody who vouches for it.")
+        bool, Option("--integrity-only", help="Ask nobody who vouches for it.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Check the bytes, their form, the chain, the tree and the checkpoints; exit code 1 for no."""
     where = journal_at(journal)
     end = None if last is None else _entry(last, "--to") + 1
-    trusted = None if trust is None else trusting.read_trust(trust)
+    trusted = None if trust is None else vouched.read_trust(trust)
     found = journaling.verified(
         where,
         first=_entry(first, "--from"),
         end=end,
-        since=None if since is None else trusting.read_checkpoint(since),
+        since=None if since is None else vouched.read_checkpoint(since),
         judge=None if trusted is None else trusted.judge,
     )
     is_vouched = found.problem is None and (integrity_only or found.vouched > 0)
@@ -126,23 +106,20 @@ def verify(
     return Exit.DONE if is_vouched else Exit.NO
 
 
-@audit.command("replay", epilog=REPLAY)
 def replay(
     *,
     journal: JournalOption,
     first: Annotated[
         str | None,
-        typer.Option("--from", metavar="N", help="Begin with the last state up to this entry."),
+        Option("--from", metavar="N", help="Begin with the last state up to this entry."),
     ] = None,
     policy: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Show what another policy would have decided."),
+        Option(metavar="NAME|FILE", help="Show what another policy would have decided."),
     ] = None,
     cross_version: Annotated[
         bool,
-        typer.Option(
-            "--cross-version", help="Show what this engine decides where another one did."
-        ),
+        Option("--cross-version", help="Show what this engine decides where another one did."),
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -315,67 +292,18 @@ def _difference(found: Difference) -> str:
     return f"differs: the record at entry {found.entry} is decided otherwise"
 
 
-@audit.command("show", epilog=SHOW)
-def show(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="DECISION|POD", help="A decision's number, or a pod: name, or namespace/name."
-        ),
-    ],
-    *,
-    journal: JournalOption,
-    trust: Annotated[
-        str | None, typer.Option("--trust", metavar="FILE", help="Say when, by these witnesses.")
-    ] = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Show decisions as they are kept, with the API's answers."""
-    where = journal_at(journal)
-    trusted = None if trust is None else trusting.read_trust(trust)
-    asked = checked_name(what, option="DECISION|POD")
-    with journaling.indexed(where) as index:
-        if asked.isascii() and asked.isdigit():
-            told = [
-                recorded.decision(
-                    index, parsed_integer(asked, option="DECISION", low=1, high=ENTRY_MAX)
-                )
-            ]
-        else:
-            _, told = recorded.of_pod(index, asked)
-    reader = reader_of(where)
-    logged = [None if trusted is None else trusting.logged(reader, e.entry, trusted) for e in told]
-    if output is not Output.TABLE:
-        plain = [
-            recorded.plain(one) | ({} if times is None else {"logged": asdict(times)})
-            for one, times in zip(told, logged, strict=True)
-        ]
-        print_answer(plain, output, title="", columns=(), rows=())
-        return
-    for one, times in zip(told, logged, strict=True):
-        print_answer(
-            None,
-            output,
-            title=f"decision {one.record.sequence}",
-            columns=("field", "value"),
-            rows=recorded.rows(one),
-            after=[] if times is None else [trusting.logged_text(times)],
-        )
-
-
-@audit.command("export", epilog=EXPORT)
 def export(
     *,
     journal: JournalOption,
     form: Annotated[
-        Format, typer.Option("--format", help="A table's form; the journal's files; tiles.")
+        Format, Option("--format", help="A table's form; the journal's files; tiles.")
     ] = Format.CSV,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="FILE|DIR", help="Write it there, not to stdout."),
+        Option("--to", metavar="FILE|DIR", help="Write it there, not to stdout."),
     ] = None,
     with_payloads: Annotated[
-        bool, typer.Option("--with-payloads", help="Tiles with what their leaves commit to.")
+        bool, Option("--with-payloads", help="Tiles with what their leaves commit to.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -7,14 +7,13 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from herz import journaling
 from herz.commit.audit.entry import Hold
 from herz.commit.audit.erasing import ERASABLE, erase, outdated, planned
 from herz.errors import ConfigError
+from herz.front.cli.declared import Option
 from herz.front.cli.journals import JournalOption, journal_at
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.options import Output, OutputOption, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.model.journal import Kind
 from herz.world.sim.units import span_ns
@@ -46,11 +45,10 @@ class Erasable(StrEnum):
     STATE = "state"
 
 
-FromOption = Annotated[str, typer.Option("--from", metavar="N", help="The first entry.")]
-ToOption = Annotated[str, typer.Option("--to", metavar="N", help="The last entry.")]
-ActorOption = Annotated[str, typer.Option(metavar="NAME", help="Who does it; it is recorded.")]
-ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded.")]
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
+FromOption = Annotated[str, Option("--from", metavar="N", help="The first entry.")]
+ToOption = Annotated[str, Option("--to", metavar="N", help="The last entry.")]
+ActorOption = Annotated[str, Option(metavar="NAME", help="Who does it; it is recorded.")]
+ReasonOption = Annotated[str, Option(metavar="TEXT", help="Why; it is recorded.")]
 
 
 def erase_command(
@@ -61,7 +59,7 @@ def erase_command(
     actor: ActorOption,
     reason: ReasonOption,
     kind: Annotated[
-        list[Erasable] | None, typer.Option("--kind", help="Only of this kind; again for more.")
+        list[Erasable] | None, Option("--kind", help="Only of this kind; again for more.")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -92,11 +90,11 @@ def retain_command(
     journal: JournalOption,
     keep: Annotated[
         list[str],
-        typer.Option("--keep", metavar="KIND=SPAN", help="How long; again for more kinds."),
+        Option("--keep", metavar="KIND=SPAN", help="How long; again for more kinds."),
     ],
     actor: ActorOption,
     reason: ReasonOption,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Erase nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Erase nothing.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Erase what is older than its kind is kept for; what is held stays."""
@@ -151,7 +149,7 @@ def hold_command(
     last: ToOption,
     actor: ActorOption,
     reason: ReasonOption,
-    release: Annotated[bool, typer.Option("--release", help="End the hold.")] = False,
+    release: Annotated[bool, Option("--release", help="End the hold.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have entries kept, whoever wants them erased, until the hold is ended."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from herz.commit.audit.checkpoint import parse_checkpoint, parse_signed
 from herz.commit.audit.note import KeyKind, NoteKey, is_key_name
 from herz.errors import ConfigError
-from herz.front import trusting
+from herz.front import trusting, vouched
+from herz.front.cli.declared import Argument, Option
 from herz.front.cli.journals import JournalOption, journal_at
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.options import Output, OutputOption, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.front.trusting import Secret
 from herz.world.signer.keyfile import Head, Use, open_key_file, read_head
@@ -41,37 +40,26 @@ SUCCEED = """Example:
 SIGN = "Example: herz audit sign --journal DIR --key log.key --passphrase-file pass"
 DESCRIPTOR_MAX = 1_048_576
 
-key = typer.Typer(
-    help="Keys: create, show, rotate, succeed.",
-    no_args_is_help=True,
-    epilog="Example: herz audit key show log.key",
-)
 
-KeyOption = Annotated[str, typer.Option("--key", metavar="FILE", help="The key file.")]
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
+KeyOption = Annotated[str, Option("--key", metavar="FILE", help="The key file.")]
 PassphraseFile = Annotated[
     str | None,
-    typer.Option("--passphrase-file", metavar="FILE", help="A secret file with the passphrase."),
+    Option("--passphrase-file", metavar="FILE", help="A secret file with the passphrase."),
 ]
 PassphraseFd = Annotated[
     str | None,
-    typer.Option("--passphrase-fd", metavar="N", help="An open file descriptor to read it from."),
+    Option("--passphrase-fd", metavar="N", help="An open file descriptor to read it from."),
 ]
 
 
-@key.command("create", epilog=CREATE)
 def create(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The key file to make.")],
+    file: Annotated[str, Argument(metavar="FILE", help="The key file to make.")],
     *,
-    name: Annotated[str, typer.Option(metavar="NAME", help="The log's or the witness' name.")],
-    is_witness: Annotated[
-        bool, typer.Option("--witness", help="A witness' key, not a log's.")
-    ] = False,
-    tpm: Annotated[
-        str, typer.Option(metavar="TCTI", help="Make the P-384 key in this TPM 2.0.")
-    ] = "",
+    name: Annotated[str, Option(metavar="NAME", help="The log's or the witness' name.")],
+    is_witness: Annotated[bool, Option("--witness", help="A witness' key, not a log's.")] = False,
+    tpm: Annotated[str, Option(metavar="TCTI", help="Make the P-384 key in this TPM 2.0.")] = "",
     tpm_handle: Annotated[
-        str, typer.Option(metavar="HANDLE", help="Where the TPM keeps it.")
+        str, Option(metavar="HANDLE", help="Where the TPM keeps it.")
     ] = f"{HANDLE_DEFAULT:#x}",
     passphrase_file: PassphraseFile = None,
     passphrase_fd: PassphraseFd = None,
@@ -95,9 +83,8 @@ def create(
     _print_keys(f"herz audit key create {file}", made.head, output)
 
 
-@key.command("show", epilog=SHOW)
 def show(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The key file.")],
+    file: Annotated[str, Argument(metavar="FILE", help="The key file.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the public keys, as trust files have them. Needs no passphrase, and checks nothing."""
@@ -105,14 +92,13 @@ def show(
     _print_keys(f"herz audit key show {file}", head, output)
 
 
-@key.command("rotate", epilog=ROTATE)
 def rotate(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The key file that is in force.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The key file to be in force.")],
+    old: Annotated[str, Argument(metavar="OLD", help="The key file that is in force.")],
+    new: Annotated[str, Argument(metavar="NEW", help="The key file to be in force.")],
     *,
     journal: JournalOption,
-    actor: Annotated[str, typer.Option(metavar="WHO", help="Who does it; stays in the log.")],
-    reason: Annotated[str, typer.Option(metavar="WHY", help="Why; stays in the log.")],
+    actor: Annotated[str, Option(metavar="WHO", help="Who does it; stays in the log.")],
+    reason: Annotated[str, Option(metavar="WHY", help="Why; stays in the log.")],
     passphrase_file: PassphraseFile = None,
     passphrase_fd: PassphraseFd = None,
     output: OutputOption = Output.TABLE,
@@ -151,25 +137,24 @@ def rotate(
     )
 
 
-@key.command("succeed", epilog=SUCCEED)
 def succeed(
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The new log's key file.")],
+    new: Annotated[str, Argument(metavar="NEW", help="The new log's key file.")],
     *,
     journal: JournalOption,
     last: Annotated[
-        str, typer.Option("--after", metavar="FILE", help="The old log's last trusted checkpoint.")
+        str, Option("--after", metavar="FILE", help="The old log's last trusted checkpoint.")
     ],
     trust: Annotated[
-        str, typer.Option("--trust", metavar="FILE", help="Whose keys count for that checkpoint.")
+        str, Option("--trust", metavar="FILE", help="Whose keys count for that checkpoint.")
     ],
-    actor: Annotated[str, typer.Option(metavar="WHO", help="Who does it; stays in the log.")],
-    reason: Annotated[str, typer.Option(metavar="WHY", help="Why; stays in the log.")],
+    actor: Annotated[str, Option(metavar="WHO", help="Who does it; stays in the log.")],
+    reason: Annotated[str, Option(metavar="WHY", help="Why; stays in the log.")],
     passphrase_file: PassphraseFile = None,
     passphrase_fd: PassphraseFd = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have a new log take the place of one whose key was stolen, from a trusted checkpoint on."""
-    data, trusted = trusting.read_file(last, option="--after"), trusting.read_trust(trust)
+    data, trusted = vouched.read_file(last, option="--after"), vouched.read_trust(trust)
     by = trusted.judge(data)
     opened_keys = open_key_file(Path(new), secret(passphrase_file, passphrase_fd).read(), use="log")
     before = parse_signed(data)[0]

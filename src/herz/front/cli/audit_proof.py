@@ -4,49 +4,44 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
-from herz import journaling
 from herz.commit.audit.entry import decode, leaf_kind
 from herz.commit.audit.proof import check_proof, covering, make_proof
 from herz.commit.audit.trust import Vouched
 from herz.errors import ConfigError
-from herz.front import trusting
+from herz.front import vouched
 from herz.front.atomic import checked_target, write_whole
+from herz.front.cli.declared import Argument, Option
 from herz.front.cli.journals import JournalOption, journal_at
-from herz.front.cli.options import Output, parsed_integer
+from herz.front.cli.options import ENTRY_MAX, Output, OutputOption, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.model.journal import Kind
 from herz.model.record import Record
-from herz.world.store.where import reader_of
+from herz.world.store.where import indexed, reader_of
 
 PROVE = """Examples:
 
     herz audit prove 1000 --journal DIR --trust trust.toml --to decision.tlog-proof
 """
 CHECK = "Example: herz audit check decision.tlog-proof --trust trust.toml"
-SEQUENCE_MAX = 2**62
-
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 
 
 def prove(
-    decision: Annotated[str, typer.Argument(metavar="DECISION", help="The decision's number.")],
+    decision: Annotated[str, Argument(metavar="DECISION", help="The decision's number.")],
     *,
     journal: JournalOption,
-    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The proof's file.")],
+    to: Annotated[str, Option("--to", metavar="FILE", help="The proof's file.")],
     trust: Annotated[
         str | None,
-        typer.Option("--trust", metavar="FILE", help="Prove it to who trusts these keys."),
+        Option("--trust", metavar="FILE", help="Prove it to who trusts these keys."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write a file that proves one decision to anybody who has the keys, without the journal."""
     where = journal_at(journal)
     target = checked_target(to, option="--to")
-    trusted = None if trust is None else trusting.read_trust(trust)
-    sequence = parsed_integer(decision, option="DECISION", low=1, high=SEQUENCE_MAX)
-    with journaling.indexed(where) as index:
+    trusted = None if trust is None else vouched.read_trust(trust)
+    sequence = parsed_integer(decision, option="DECISION", low=1, high=ENTRY_MAX)
+    with indexed(where) as index:
         place = index.decision(sequence)
         if place is None:
             fix = f"give a number from 1 to {index.decisions}"
@@ -54,8 +49,8 @@ def prove(
         entry = index.entry(place)
     reader = reader_of(where)
     note = covering(reader.notes(), place.entry, trusted)
-    checkpoint = trusting.checkpoint_of(note)
-    read = trusting.hashes_of(reader, checkpoint.size, checkpoint.root)
+    checkpoint = vouched.checkpoint_of(note)
+    read = vouched.hashes_of(reader, checkpoint.size, checkpoint.root)
     proof = make_proof(place.entry, entry, read, note)
     write_whole(target, proof.data.decode())
     answer = {
@@ -77,23 +72,23 @@ def prove(
 
 
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What herz audit prove wrote.")],
+    file: Annotated[str, Argument(metavar="FILE", help="What herz audit prove wrote.")],
     *,
-    trust: Annotated[str, typer.Option("--trust", metavar="FILE", help="Whose keys count.")],
+    trust: Annotated[str, Option("--trust", metavar="FILE", help="Whose keys count.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check a proof with nothing but the keys; exit code 1 where it does not hold."""
-    trusted = trusting.read_trust(trust)
-    proof, vouched = check_proof(trusting.read_file(file, option="FILE"), trusted)
+    trusted = vouched.read_trust(trust)
+    proof, found = check_proof(vouched.read_file(file, option="FILE"), trusted)
     kind = leaf_kind(proof.leaf)
     content = decode(kind, proof.payload)
     told = {
         "kind": kind.name.lower(),
         "entry": proof.index,
-        "origin": vouched.checkpoint.origin,
-        "size": vouched.checkpoint.size,
-        "by": vouched.by,
-        "witnesses": [{"name": name, "time_s": time_s} for name, time_s in vouched.witnesses],
+        "origin": found.checkpoint.origin,
+        "size": found.checkpoint.size,
+        "by": found.by,
+        "witnesses": [{"name": name, "time_s": time_s} for name, time_s in found.witnesses],
         "payload": proof.payload.decode(),
     }
     rows = [("verdict", "holds"), *_decided(kind, content)]
@@ -104,7 +99,7 @@ def check(
         title=f"herz audit check {file}",
         columns=("figure", "value"),
         rows=rows,
-        after=_limits(vouched),
+        after=_limits(found),
     )
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from herz.commit.audit.checkpoint import parse_signed
 from herz.errors import ConfigError
 from herz.front import quoting
 from herz.front.atomic import checked_target, write_whole
 from herz.front.cli.audit_keys import PassphraseFd, PassphraseFile, secret
+from herz.front.cli.declared import Argument, Option
 from herz.front.cli.failure import Exit
 from herz.front.cli.journals import JournalOption, journal_at
-from herz.front.cli.options import Output, checked_name
+from herz.front.cli.options import Output, OutputOption, checked_name
 from herz.front.cli.printing import print_answer
-from herz.front.trusting import read_file
+from herz.front.vouched import read_file
 from herz.world.signer.keyfile import open_key_file
 
 QUOTE = """Examples:
@@ -27,24 +26,20 @@ QUOTE = """Examples:
 """
 CHECK = "Example: herz audit quote-check now.quote --key BASE64"
 
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
-
 
 def quote(
     *,
     journal: JournalOption,
     key_file: Annotated[
-        str, typer.Option("--key", metavar="FILE", help="What the TPM asks before it quotes.")
+        str, Option("--key", metavar="FILE", help="What the TPM asks before it quotes.")
     ],
-    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The quote's file.")],
+    to: Annotated[str, Option("--to", metavar="FILE", help="The quote's file.")],
     create: Annotated[
-        bool, typer.Option("--create", help="Make the attestation key and its file now.")
+        bool, Option("--create", help="Make the attestation key and its file now.")
     ] = False,
-    tpm: Annotated[
-        str | None, typer.Option(metavar="TCTI", help="With --create: the TPM 2.0.")
-    ] = None,
+    tpm: Annotated[str | None, Option(metavar="TCTI", help="With --create: the TPM 2.0.")] = None,
     tpm_handle: Annotated[
-        str, typer.Option(metavar="HANDLE", help="With --create: where the TPM keeps the key.")
+        str, Option(metavar="HANDLE", help="With --create: where the TPM keeps the key.")
     ] = f"{quoting.HANDLE:#x}",
     passphrase_file: PassphraseFile = None,
     passphrase_fd: PassphraseFd = None,
@@ -75,10 +70,10 @@ def quote(
 
 
 def quote_check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The quote's file.")],
+    file: Annotated[str, Argument(metavar="FILE", help="The quote's file.")],
     *,
     key: Annotated[
-        str | None, typer.Option(metavar="BASE64", help="The attestation key that you remembered.")
+        str | None, Option(metavar="BASE64", help="The attestation key that you remembered.")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> int:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import typer
 
 from herz.commit.audit.reconcile import Binding, Reconciliation
 from herz.errors import ConfigError
+from herz.front.cli.declared import Option
 from herz.front.cli.failure import Exit
 from herz.front.cli.journals import JournalOption, journal_at
-from herz.front.cli.options import Output, checked_name
+from herz.front.cli.options import Output, OutputOption, checked_name
 from herz.front.cli.printing import print_answer
 from herz.model.decode import decode
 from herz.model.objects import Pod
@@ -28,8 +28,6 @@ RECONCILE = """Examples:
 """
 LINE_BYTES_MAX = 16 << 20
 """Bound of one event of an audit log."""
-
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 
 
 _EVENT_NAMES = {
@@ -80,15 +78,15 @@ def reconcile(
     *,
     journal: JournalOption,
     pods: Annotated[
-        str, typer.Option("--pods", metavar="FILE", help="All pods, as kubectl lists them in JSON.")
+        str, Option("--pods", metavar="FILE", help="All pods, as kubectl lists them in JSON.")
     ],
     audit_log: Annotated[
         str | None,
-        typer.Option("--audit-log", metavar="FILE", help="The API server's audit log, JSON lines."),
+        Option("--audit-log", metavar="FILE", help="The API server's audit log, JSON lines."),
     ] = None,
     scheduler: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Whose pods it must explain; may be repeated."),
+        Option(metavar="NAME", help="Whose pods it must explain; may be repeated."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> int:

@@ -9,16 +9,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from herz.commit.audit.signing import Cosigner
 from herz.commit.audit.witness import WitnessServer
 from herz.errors import ConfigError
-from herz.front import trusting
+from herz.front import trusting, vouched
 from herz.front.cli.audit_keys import KeyOption, PassphraseFd, PassphraseFile, print_note, secret
+from herz.front.cli.declared import Option
 from herz.front.cli.failure import Exit, failure_of
 from herz.front.cli.journals import JournalOption, journal_at
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.options import Output, OutputOption, checked_name, parsed_integer
 from herz.world.signer.keyfile import open_key_file
 from herz.world.witness.memory import SqliteMemory
 
@@ -29,20 +28,16 @@ WITNESS = """Example:
 COSIGN = "Example: herz audit cosign --journal DIR --trust trust.toml"
 PORT_DEFAULT = "7380"
 
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
-
 
 def witness(
     *,
     key_file: KeyOption,
-    trust: Annotated[
-        str, typer.Option("--trust", metavar="FILE", help="The logs that it cosigns.")
-    ],
+    trust: Annotated[str, Option("--trust", metavar="FILE", help="The logs that it cosigns.")],
     memory: Annotated[
-        str, typer.Option("--memory", metavar="FILE", help="What it remembers; never lose it.")
+        str, Option("--memory", metavar="FILE", help="What it remembers; never lose it.")
     ],
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where it listens.")] = "127.0.0.1",
-    port: Annotated[str, typer.Option(metavar="PORT", help="0: one that is free.")] = PORT_DEFAULT,
+    host: Annotated[str, Option(metavar="ADDRESS", help="Where it listens.")] = "127.0.0.1",
+    port: Annotated[str, Option(metavar="PORT", help="0: one that is free.")] = PORT_DEFAULT,
     passphrase_file: PassphraseFile = None,
     passphrase_fd: PassphraseFd = None,
 ) -> None:
@@ -54,7 +49,7 @@ def witness(
     from herz.world.witness.server import Witness  # noqa: PLC0415
 
     number = parsed_integer(port, option="--port", low=0, high=65_535)
-    logs = trusting.read_trust(trust)
+    logs = vouched.read_trust(trust)
     opened = open_key_file(
         Path(checked_name(key_file, option="--key")),
         secret(passphrase_file, passphrase_fd).read(),
@@ -97,7 +92,7 @@ def cosign(
     *,
     journal: JournalOption,
     trust: Annotated[
-        str, typer.Option("--trust", metavar="FILE", help="The witnesses, with their addresses.")
+        str, Option("--trust", metavar="FILE", help="The witnesses, with their addresses.")
     ],
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -105,7 +100,7 @@ def cosign(
 
     Exit code 1 where a witness has cosigned another history, 3 where fewer than the quorum answer.
     """
-    trusted = trusting.read_trust(trust)
+    trusted = vouched.read_trust(trust)
     where = journal_at(journal)
     note, asked = trusting.cosign_journal(where, trusted)
     failures = [failure_of(each.error) for each in asked if each.error is not None]

@@ -1,66 +1,105 @@
-"""The command tree."""
+"""The command tree; each module is imported when one of its commands is called."""
 
 from __future__ import annotations
 
-import typer
+from typing import Final
 
-from herz.front.cli import (
-    audit,
-    audit_erase,
-    audit_keys,
-    audit_proof,
-    audit_quote,
-    audit_reconcile,
-    audit_witness,
-    configuration,
-    debugging,
-    explain,
-    fuzz,
-    run,
-    runtime,
-    settings,
-    simulate,
-    sla,
-    sla_profile,
-    up,
+from herz.front.cli.declared import Command, Group
+
+_HERE: Final = "herz.front.cli"
+
+
+def _at(place: str, examples: str = "EXAMPLE") -> Command:
+    return Command(f"{_HERE}.{place}", examples)
+
+
+_AUDIT: Final = Group(
+    "The journal: verify it, decide everything in it anew, and show what it says.",
+    {
+        "verify": _at("audit:verify", "VERIFY"),
+        "replay": _at("audit:replay", "REPLAY"),
+        "show": _at("audit_show:show", "SHOW"),
+        "changes": _at("audit_changes:changes", "CHANGES"),
+        "export": _at("audit:export", "EXPORT"),
+        "prove": _at("audit_proof:prove", "PROVE"),
+        "check": _at("audit_proof:check", "CHECK"),
+        "reconcile": _at("audit_reconcile:reconcile", "RECONCILE"),
+        "sign": _at("audit_keys:sign", "SIGN"),
+        "cosign": _at("audit_witness:cosign", "COSIGN"),
+        "witness": _at("audit_witness:witness", "WITNESS"),
+        "quote": _at("audit_quote:quote", "QUOTE"),
+        "quote-check": _at("audit_quote:quote_check", "CHECK"),
+        "key": Group(
+            "Keys: create, show, rotate, succeed.",
+            {
+                "create": _at("audit_keys:create", "CREATE"),
+                "show": _at("audit_keys:show", "SHOW"),
+                "rotate": _at("audit_keys:rotate", "ROTATE"),
+                "succeed": _at("audit_keys:succeed", "SUCCEED"),
+            },
+            "Example: herz audit key show log.key",
+        ),
+        "erase": _at("audit_erase:erase_command", "ERASE"),
+        "retain": _at("audit_erase:retain_command", "RETAIN"),
+        "hold": _at("audit_erase:hold_command", "HOLD"),
+    },
+    "Example: herz audit verify --journal DIR --integrity-only",
+)
+_FUZZ: Final = Group(
+    "Find what breaks a comparator or a rule.",
+    {
+        "plugin": _at("fuzz:plugin", "PLUGIN"),
+        "comparator": _at("fuzz:comparator", "COMPARATOR"),
+    },
+    "Example: herz fuzz comparator my_rules.py:by_age",
+)
+_CONFIG: Final = Group(
+    "Settings: what can be named on the command line, and what a file of settings means.",
+    {
+        "policies": _at("settings:policies", "POLICIES"),
+        "scenarios": _at("settings:scenarios", "SCENARIOS"),
+        "validate": _at("configuration:validate", "VALIDATE"),
+        "show": _at("configuration:show", "SHOW"),
+    },
+    "Example: herz config validate scheduler.yaml",
+)
+_SLA: Final = Group(
+    "Service levels: learn and judge models of where a promise holds.",
+    {
+        "train": _at("sla:train", "TRAIN"),
+        "evaluate": _at("sla:evaluate", "EVALUATE"),
+        "predict": _at("sla:predict", "PREDICT"),
+        "card": _at("sla:card", "CARD"),
+        "trial": _at("sla_trial:trial", "TRIAL"),
+        "profile": _at("sla_profile:profile"),
+    },
+    "Example: herz sla card model.json",
+)
+_RUNTIME: Final = Group(
+    "The task runtime, herz.runtime: what a live process does, and how late ticks are here.",
+    {
+        "top": _at("runtime:top", "TOP"),
+        "drift": _at("runtime:measured_drift", "DRIFT"),
+    },
+    "Example: herz runtime drift --seconds 5",
 )
 
-herz = typer.Typer(
-    name="herz",
-    help="A deterministic, provable, service-level-aware Kubernetes scheduler.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-    epilog="Example: herz simulate shop --report shop.html",
+HERZ: Final = Group(
+    "A deterministic, provable, service-level-aware Kubernetes scheduler.",
+    {
+        "simulate": _at("simulate:simulate"),
+        "explain": _at("explain:explain"),
+        "up": _at("up:up"),
+        "run": _at("run:run"),
+        "version": _at("settings:version", "VERSION"),
+        "audit": _AUDIT,
+        "fuzz": _FUZZ,
+        "config": _CONFIG,
+        "debug": Group(
+            "Look into a live scheduler.", {"compare": _at("debugging:compare", "COMPARE")}
+        ),
+        "sla": _SLA,
+        "runtime": _RUNTIME,
+    },
+    "Example: herz simulate shop --report shop.html",
 )
-herz.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
-herz.command("explain", epilog=explain.EXAMPLE)(explain.explain)
-herz.command("up", epilog=up.EXAMPLE)(up.up)
-herz.command("run", epilog=run.EXAMPLE)(run.run)
-herz.command("version", epilog="Example: herz version --output json")(settings.version)
-settings.config.command("validate", epilog=configuration.VALIDATE)(configuration.validate)
-settings.config.command("show", epilog=configuration.SHOW)(configuration.show)
-audit.audit.command("prove", epilog=audit_proof.PROVE)(audit_proof.prove)
-audit.audit.command("check", epilog=audit_proof.CHECK)(audit_proof.check)
-audit.audit.command("reconcile", epilog=audit_reconcile.RECONCILE)(audit_reconcile.reconcile)
-audit.audit.command("sign", epilog=audit_keys.SIGN)(audit_keys.sign)
-audit.audit.command("cosign", epilog=audit_witness.COSIGN)(audit_witness.cosign)
-audit.audit.command("witness", epilog=audit_witness.WITNESS)(audit_witness.witness)
-audit.audit.command("quote", epilog=audit_quote.QUOTE)(audit_quote.quote)
-audit.audit.command("quote-check", epilog=audit_quote.CHECK)(audit_quote.quote_check)
-audit.audit.add_typer(audit_keys.key, name="key")
-audit.audit.command("erase", epilog=audit_erase.ERASE)(audit_erase.erase_command)
-audit.audit.command("retain", epilog=audit_erase.RETAIN)(audit_erase.retain_command)
-audit.audit.command("hold", epilog=audit_erase.HOLD)(audit_erase.hold_command)
-herz.add_typer(audit.audit, name="audit")
-herz.add_typer(fuzz.fuzz, name="fuzz")
-herz.add_typer(settings.config, name="config")
-herz.add_typer(debugging.debug, name="debug")
-sla.sla.command("train", epilog=sla.TRAIN)(sla.train)
-sla.sla.command("evaluate", epilog=sla.EVALUATE)(sla.evaluate)
-sla.sla.command("predict", epilog=sla.PREDICT)(sla.predict)
-sla.sla.command("card", epilog=sla.CARD)(sla.card)
-sla.sla.command("profile", epilog=sla_profile.EXAMPLE)(sla_profile.profile)
-herz.add_typer(sla.sla, name="sla")
-herz.add_typer(runtime.runtime, name="runtime")

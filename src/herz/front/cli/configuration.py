@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
-import typer
 
 from herz import app
 from herz.config import Configuration, Policies, Policy, RuleTerms, rule_terms
-from herz.front.cli.options import Output, checked_name
+from herz.front.cli.declared import Argument
+from herz.front.cli.options import Output, OutputOption, checked_name
 from herz.front.cli.printing import print_answer
 from herz.plugin import Mode, ReasonBook
 from herz.profiles import SECOND_NS
@@ -31,14 +31,13 @@ SHOW = """Examples:
 """
 
 Settings: TypeAlias = Policy | Policies | Configuration
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 _ELSEWHERE = ("extenders", "plugins", "profiles")
 """Fields that a table shows as warnings or as tables of their own."""
 _KIND_HELP = "A KubeSchedulerConfiguration, or a policy of Herz' own."
 
 
 def validate(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=_KIND_HELP)],
+    file: Annotated[str, Argument(metavar="FILE", help=_KIND_HELP)],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check a file of settings, and say what is accepted but not used."""
@@ -65,7 +64,7 @@ def validate(
 def show(
     file: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE]", help=f"{_KIND_HELP} Without it: the defaults."),
+        Argument(metavar="[FILE]", help=f"{_KIND_HELP} Without it: the defaults."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
-
 from herz.errors import ConfigError, WorldError
+from herz.front.cli.declared import Option
 from herz.front.cli.failure import Exit
 from herz.front.cli.journals import FORM, journal_at
-from herz.front.cli.options import Output
+from herz.front.cli.options import Output, OutputOption
 from herz.front.cli.printing import print_answer
 from herz.world.store.where import beside
 
@@ -25,16 +24,13 @@ PROCESS: Final = "process"
 COMPARED: Final = "compared.json"
 _LOOK_SECONDS: Final = 0.1
 
-debug = typer.Typer(help="Look into a live scheduler.", no_args_is_help=True)
 
-
-@debug.command("compare", epilog=COMPARE)
 def compare(
     *,
     journal: Annotated[
-        str, typer.Option("--journal", metavar=FORM, help="Of the scheduler that is meant.")
+        str, Option("--journal", metavar=FORM, help="Of the scheduler that is meant.")
     ],
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> int:
     """Compare what a live scheduler knows with the API; exit code 1 where something differs."""
     folder = beside(journal_at(journal))

@@ -7,109 +7,43 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from herz import app, builtin
-from herz.checking import check_start
-from herz.commit.audit.entry import Check
 from herz.commit.audit.journaled import Journaled
 from herz.commit.audit.unresolved import Unresolved, resolved
-from herz.config import Configuration, Policies, Policy
-from herz.errors import ConfigError
+from herz.cycle import Cycle
 from herz.feedback.observe.promises import PromiseObserver
 from herz.front.cli.comparing import comparable
+from herz.front.cli.deciding import Deciding
 from herz.front.cli.metering import Metering, metering_source
 from herz.front.cli.operating import Operations
 from herz.front.cli.options import Garbage
 from herz.front.cli.proving import Prover, Proving
 from herz.front.cli.waiting import patiently
-from herz.journaling import ORIGIN, continued, last_time, trials_judged
+from herz.journaling import ORIGIN, Change, continued, last_time
 from herz.ports import Machine
 from herz.world.collecting import Automatic, BetweenSteps, Full, GarbageCollector
 from herz.world.kube import discovery
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.kubeconfig import Access
-from herz.world.kube.limits import Limits
+from herz.world.kube.standby import Kept, Standby
 from herz.world.kube.transport import Transport
+from herz.world.memory import keep_large_apart
 from herz.world.prometheus.client import Settings as MetricsSettings
 from herz.world.store.where import Where, beside
 
+if TYPE_CHECKING:
+    from herz.world.spans import Spans
+
 ResultT = TypeVar("ResultT")
-SCHEDULER_NAME: Final = "herz"
-"""Whose pods are decided where nobody says: to be beside kube-scheduler is the safe beginning."""
-_EVENTS_IN_FLIGHT: Final = 8
 _READ_SECONDS: Final = 0.005
 
 _log = logging.getLogger("herz.garbage")
-
-
-@dataclass(frozen=True, slots=True)
-class Deciding:
-    """What decides, and about whose pods.
-
-    Args:
-        policy: one, or one by scheduler name.
-        names: the scheduler names.
-        check: what was tried of the policy before the start.
-        rate: of writes a second, of binds and of events each; 0: as many as the server takes.
-        burst: how many may come at once.
-        configuration: kube-scheduler's, where that was given.
-    """
-
-    policy: Policy | Policies
-    names: tuple[str, ...]
-    check: Check
-    rate: float = 0
-    burst: int = 1
-    configuration: Configuration | None = None
-
-    @property
-    def limits(self) -> Limits:
-        """Of binds, patches and deletions."""
-        return Limits(self.rate, self.burst)
-
-    @property
-    def event_limits(self) -> Limits:
-        """Of events."""
-        return Limits(self.rate, self.burst, _EVENTS_IN_FLIGHT)
-
-
-def deciding(config: str | None, names: tuple[str, ...]) -> Deciding:
-    """What a file says, for the scheduler names that were given, or for its own.
-
-    Args:
-        config: a built-in policy, a policy file or kube-scheduler's configuration.
-        names: given on the command line; none: the file's, or `SCHEDULER_NAME`.
-
-    Raises:
-        ConfigError: something in the file is not allowed, or has no profile of a name; a
-            comparator or a rule breaks its contract.
-    """
-    loaded = app.load_policies(config or "default")
-    settings = _configuration(config)
-    own = () if settings is None else tuple(one.scheduler_name for one in settings.profiles)
-    unknown = [name for name in names if own and name not in own]
-    if isinstance(loaded, Policies) and unknown:
-        fix = f"name one of {', '.join(own)}, or give it a profile"
-        where = "--scheduler-name"
-        raise ConfigError("no profile of that name", where=where, value=unknown[0], fix=fix)
-    chosen = names or own or (SCHEDULER_NAME,)
-    check = check_start(loaded)
-    if settings is None:
-        return Deciding(loaded, chosen, check)
-    return Deciding(loaded, chosen, check, settings.client.qps, settings.client.burst, settings)
-
-
-def _configuration(config: str | None) -> Configuration | None:
-    if config is None or config in builtin.BUILT_IN:
-        return None
-    settings = app.load_settings(Path(config.partition("#")[0]))
-    return settings if isinstance(settings, Configuration) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +55,7 @@ class Live:
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
         journal: where it is.
+        change: who starts it, and why.
         waits: whether a server that cannot be reached is waited for.
         tell: shows a person what happens.
         started: told once, when it schedules.
@@ -129,12 +64,14 @@ class Live:
         proving: who signs its journal; None: nobody does.
         kinds: what is watched, if the server has it.
         metrics: where nodes are measured; None: they are not.
+        spans: of pods; None: there are none.
     """
 
     what: Deciding
     kubeconfig: Path | None
     context: str | None
     journal: Where
+    change: Change
     waits: bool
     tell: Callable[[str], None]
     started: Callable[[Driver, str], None]
@@ -143,6 +80,7 @@ class Live:
     proving: Proving | None = None
     kinds: tuple[Watched, ...] = field(default=WATCHED)
     metrics: MetricsSettings | None = None
+    spans: Spans | None = None
 
 
 async def live(settings: Live, end: asyncio.Event) -> None:
@@ -155,7 +93,9 @@ async def live(settings: Live, end: asyncio.Event) -> None:
     transport = Transport(Access(settings.kubeconfig, settings.context))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(transport.closed)
-        operations = settings.operations
+        operations, spans = settings.operations, settings.spans
+        if spans is not None:
+            stack.push_async_callback(asyncio.to_thread, spans.close)
         await stack.enter_async_context(operations.served())
         stack.enter_context(operations.pauses.watched())
         version = await _until(
@@ -168,6 +108,9 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             paths = ", ".join(kind.path for kind in absent)
             settings.tell(f"the server has no {paths}: pods that need them are refused")
         await discovery.permitted(transport, kinds)
+        kept: tuple[Kept, ...] = ()
+        if operations.guarded is not None:
+            kept = await stack.enter_async_context(Standby(transport, kinds).running())
         term = await _until(operations.leading(), end)
         if term is None:
             return
@@ -177,11 +120,12 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             prover = Prover(settings.proving, settings.tell)
         with continued(
             settings.journal,
+            change=settings.change,
             origin=ORIGIN if settings.proving is None else settings.proving.signer.origin,
             notary=None if prover is None else prover.notary,
             term=term,
-            sinks=(operations.metrics, observer),
-            made_known=operations.see,
+            sinks=(operations.metrics, observer, *(() if spans is None else (spans,))),
+            made_known=partial(_seen, operations, spans),
             left=asked.extend,
         ) as make:
             making = patiently(
@@ -193,7 +137,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             guarded = None
             if prover is not None:
                 guarded = prover.guarded(machine, last_time(settings.journal))
-            driver = _driver(settings, transport, kinds, guarded or machine, asked)
+            driver = _driver(settings, transport, (kinds, kept), guarded or machine, asked)
             operations.watch(driver, guarded)
             async with AsyncExitStack() as running:
                 if prover is not None and guarded is not None:
@@ -203,6 +147,14 @@ async def live(settings: Live, end: asyncio.Event) -> None:
                     _meter(settings, settings.metrics, driver, machine, observer, running)
                 with comparable(driver, beside(settings.journal)):
                     await _run(settings, driver, version, end)
+
+
+def _seen(operations: Operations, spans: Spans | None, machine: Machine) -> None:
+    """The machine is made: its counters are shown, and its verbs have spans."""
+    operations.see(machine)
+    if spans is not None:
+        assert isinstance(machine, Cycle), "it was made by the app"
+        machine.watch = spans.entered
 
 
 def _meter(
@@ -217,9 +169,10 @@ def _meter(
     server, source = metering_source(asked)
     running.push_async_callback(server.close)
     settings.operations.also(source.counters, observer.counters)
-    judged = trials_judged(settings.journal)
     metering = Metering(
-        *(source, driver, machine, observer), *(settings.what.policy, judged, settings.tell)
+        *(source, driver, machine, observer),
+        *(settings.what.policy, settings.journal, settings.tell),
+        nullcontext if settings.spans is None else settings.spans.adjusting,
     )
     work = metering.run(asked.every_seconds)
     running.push_async_callback(_ended, asyncio.ensure_future(work))
@@ -235,20 +188,23 @@ async def _ended(task: asyncio.Future[None]) -> None:
 def _driver(
     settings: Live,
     transport: Transport,
-    kinds: tuple[Watched, ...],
+    seen: tuple[tuple[Watched, ...], tuple[Kept, ...]],
     machine: Machine,
     asked: list[Unresolved],
 ) -> Driver:
     what = settings.what
+    if settings.spans is not None:
+        machine = settings.spans.around(machine)
     return Driver(
         machine,
         transport,
-        kinds,
+        seen[0],
         Settings(what.names, what.limits, what.event_limits, what.names[0]),
         settings.operations.guarded,
         settings.operations.metrics,
         partial(resolved, asked),
         collector(settings.garbage),
+        seen[1],
     )
 
 
@@ -274,9 +230,13 @@ async def _run(settings: Live, driver: Driver, version: str, end: asyncio.Event)
 
 
 def collector(mode: Garbage) -> GarbageCollector:
-    """What decides when Python collects garbage; full collections are in the log."""
+    """What decides when Python collects garbage; full collections are in the log.
+
+    Asked before anything is loaded: what is loaded is to lie where it can be given back.
+    """
     if mode is Garbage.DEFAULT:
         return Automatic(freezes=True)
+    keep_large_apart()
     return BetweenSteps(told=_tell_full)
 
 
@@ -298,6 +258,12 @@ async def _until(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> Resu
         task.cancel()
         ending.cancel()
         await asyncio.gather(task, ending, return_exceptions=True)
+
+
+def run(settings: Live, held: int | None) -> int:
+    """Schedule until a signal ends it, or who holds the other end of the pipe; the exit code."""
+    until_signal(lambda end: live(settings, end), held)
+    return 0
 
 
 def until_signal(run: Callable[[asyncio.Event], object], held: int | None = None) -> None:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
         # The reader went away (`herz … | head`): nothing to say, and nobody to say it to. Rich
-        # and Typer turn that one error into an exit of their own, with the code of a "no".
+        # turns that one error into an exit of its own, with the code of a "no".
         _abandon_stdout()
         return Exit.OUTSIDE
     except (Exception, KeyboardInterrupt) as error:  # The edge of the process.
@@ -54,13 +54,10 @@ def _command(given: Sequence[str]) -> int:
         )
     # Imported here: the scheduler must not load before the check above, nor outside `main`'s
     # translation of errors.
-    from herz.front.cli.commands import herz  # noqa: PLC0415
+    from herz.front.cli.commands import HERZ  # noqa: PLC0415
+    from herz.front.cli.declared import run  # noqa: PLC0415
 
-    code = herz(args=list(given), prog_name="herz", standalone_mode=False)
-    if code == Exit.INTERRUPTED:
-        # Typer has swallowed the interrupt and left only its number.
-        raise KeyboardInterrupt
-    return code if isinstance(code, int) else Exit.DONE
+    return run(HERZ, given, "herz")
 
 
 def _failed(error: BaseException, given: Sequence[str]) -> int:
@@ -68,10 +65,6 @@ def _failed(error: BaseException, given: Sequence[str]) -> int:
     if isinstance(error, OSError):
         # What could not be written now would be tried again, and fail again, as Python ends.
         _abandon_stdout()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        # Typer raises its help text: `herz` alone is a question, but no command was done.
-        sys.stderr.write(f"{error}\n")
-        return Exit.USAGE
     failure = failure_of(error)
     is_json = wants_json(given)
     if failure.exit_code is Exit.BUG and not is_json:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from herz import app, journaling
-from herz.commit.audit.trust import Bracket
-from herz.front import recorded, trusting
+from herz.front import recorded
+from herz.front.cli.declared import Argument, Option
 from herz.front.cli.journals import FORM, journal_at
 from herz.front.cli.options import (
     Output,
+    OutputOption,
     checked_data,
     checked_name,
     parsed_load,
     parsed_seed,
 )
 from herz.front.cli.printing import print_answer
-from herz.front.cli.progress import shown_progress
 from herz.front.explain import (
     UNNAMED,
     Remembered,
@@ -32,10 +28,12 @@ from herz.front.explain import (
     rows,
     said_of,
 )
-from herz.front.recorded import Told
+from herz.front.recorded import Logged, Told
 from herz.model.record import Record
-from herz.recomputing import Recomputed, recomputed
-from herz.world.store.where import Where, reader_of
+from herz.world.store.where import Where, indexed
+
+if TYPE_CHECKING:
+    from herz.recomputing import Recomputed
 
 EXAMPLE = """Examples:
 
@@ -52,37 +50,37 @@ EXAMPLE = """Examples:
 
 
 def explain(
-    pod: Annotated[str, typer.Argument(help="The pod's name, or namespace/name.")],
+    pod: Annotated[str, Argument(help="The pod's name, or namespace/name.")],
     *,
     node: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Say what is known of this node.")
+        str | None, Option(metavar="NAME", help="Say what is known of this node.")
     ] = None,
     journal: Annotated[
-        str | None, typer.Option(metavar=FORM, help="The journal that tells; nothing is run.")
+        str | None, Option(metavar=FORM, help="The journal that tells; nothing is run.")
     ] = None,
     trust: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="With --journal: say when, by these witnesses."),
+        Option(metavar="FILE", help="With --journal: say when, by these witnesses."),
     ] = None,
     scenario: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="The scenario in which the pod is.")
+        str, Option(metavar="NAME|PATH", help="The scenario in which the pod is.")
     ] = "shop",
     policy: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE", help="A built-in policy, or a file: all its profiles."),
+        Option(metavar="NAME|FILE", help="A built-in policy, or a file: all its profiles."),
     ] = "default",
-    seed: Annotated[str, typer.Option(metavar="N", help="Seed of the run.")] = "0",
+    seed: Annotated[str, Option(metavar="N", help="Seed of the run.")] = "0",
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of the trace, where one is replayed.")
+        str | None, Option(metavar="DIR", help="Folder of the trace, where one is replayed.")
     ] = None,
     list_name: Annotated[
-        str | None, typer.Option("--list", metavar="NAME", help="Which pod list of the trace.")
+        str | None, Option("--list", metavar="NAME", help="Which pod list of the trace.")
     ] = None,
     load: Annotated[
         str | None,
-        typer.Option(metavar="X", help="Arriving load over capacity, such as 1.3."),
+        Option(metavar="X", help="Arriving load over capacity, such as 1.3."),
     ] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Show every decision about a pod: where, why there, and what it waited for.
 
@@ -93,12 +91,16 @@ def explain(
     of_node = "" if node is None else checked_name(node, option="--node")
     if journal is not None:
         where = journal_at(journal)
-        with journaling.indexed(where) as index:
+        with indexed(where) as index:
             key, told = recorded.of_pod(index, asked)
-        when = None if trust is None else _logged(where, told, trust)
+        when = None if trust is None else recorded.logged(where, told, trust)
         again = _recomputed(where, told, of_node) if of_node else None
         _show(key, [one.record for one in told], of_node, output, told, when, again)
         return
+    # Imported here: a journal tells without all that decides.
+    from herz import app  # noqa: PLC0415
+    from herz.front.cli.progress import shown_progress  # noqa: PLC0415
+
     kept = Remembered(asked)
     with shown_progress(is_table=output is Output.TABLE) as progress:
         app.run_simulation(
@@ -120,13 +122,9 @@ def _recomputed(where: Where, told: Sequence[Told], node: str) -> Recomputed | N
     last = next((one for one in reversed(told) if not one.record.repeats), told[-1])
     if said_of(last.record, node) != UNNAMED:
         return None
+    from herz.recomputing import recomputed  # noqa: PLC0415  # As above.
+
     return recomputed(where, last.record, last.entry, node)
-
-
-def _logged(where: Where, told: Sequence[Told], trust: str) -> list[Bracket]:
-    """When each decision was logged, by the clocks of witnesses."""
-    trusted, reader = trusting.read_trust(trust), reader_of(where)
-    return [trusting.logged(reader, one.entry, trusted) for one in told]
 
 
 def _show(
@@ -135,7 +133,7 @@ def _show(
     of_node: str,
     output: Output,
     told: Sequence[Told] = (),
-    when: Sequence[Bracket] | None = None,
+    when: Sequence[Logged] | None = None,
     again: Recomputed | None = None,
 ) -> None:
     """Print the answer; `told`, `when` and `again` have what is known beyond the records."""
@@ -146,14 +144,14 @@ def _show(
     ]
     if when is not None:
         answers += [
-            f"decision {one.record.sequence}: {trusting.logged_text(times)}"
+            f"decision {one.record.sequence}: {times.words}"
             for one, times in zip(told, when, strict=True)
         ]
     best = next((one for one in reversed(records) if one.plugins), None)
     print_answer(
         plain(key, records, of_node)
         | ({"outcomes": [recorded.plain(one)["outcomes"] for one in told]} if told else {})
-        | ({} if when is None else {"logged": [asdict(times) for times in when]})
+        | ({} if when is None else {"logged": [times.plain for times in when]})
         | ({} if again is None else {"recomputed": recomputed_plain(again)}),
         output,
         title=f"herz explain {key}",

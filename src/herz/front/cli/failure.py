@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-import typer
-
 from herz.errors import AuditError, ConfigError, HerzError, WorldError
 
 VALUE_LENGTH_MAX = 200
@@ -30,6 +28,15 @@ class Exit(IntEnum):
     OUTSIDE = 3
     BUG = 70
     INTERRUPTED = 130
+
+
+class UsageError(HerzError):
+    """What was typed is no command of ours."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        """Say what is wrong, and how to mend it."""
+        super().__init__(what)
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +61,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(kind, Exit.OUTSIDE, str(error), is_retryable=error.is_retryable)
     if isinstance(error, AuditError):
         return Failure(kind, Exit.NO, str(error))
-    if isinstance(error, typer.TyperException):
-        fix = "run the command with --help for its options"
-        return Failure("UsageError", Exit.USAGE, error.format_message(), fix=fix)
+    if isinstance(error, UsageError):
+        return Failure(kind, Exit.USAGE, str(error), fix=error.fix)
     if isinstance(error, KeyboardInterrupt):
         return Failure("Interrupted", Exit.INTERRUPTED, "stopped by the keyboard")
     if isinstance(error, OSError):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import typer
 
 from herz.errors import ConfigError
 from herz.front.atomic import write_whole
+from herz.front.cli.declared import Argument, Option
 from herz.front.cli.failure import Exit
-from herz.front.cli.options import Output, checked_name, parsed_integer, parsed_seed
+from herz.front.cli.options import Output, OutputOption, checked_name, parsed_integer, parsed_seed
 from herz.front.cli.printing import print_answer
 from herz.front.fuzz.rules import RuleReport, RuleWish, fuzz_rule
 from herz.front.fuzz.run import Fault, Report, Wish, fuzz_comparator, replay
@@ -33,12 +33,6 @@ COMPARATOR = """Examples:
     herz fuzz comparator my_rules.py:by_age --replay herz-fuzz/my_rules-by_age-0.json
 """
 
-fuzz = typer.Typer(
-    name="fuzz",
-    help="Find what breaks a comparator or a rule.",
-    no_args_is_help=True,
-)
-
 
 PLUGIN = """Examples:
 
@@ -50,18 +44,17 @@ PLUGIN = """Examples:
 """
 
 
-@fuzz.command("plugin", epilog=PLUGIN)
 def plugin(
-    name: Annotated[str, typer.Argument(metavar="MODULE:CLASS|FILE.py:CLASS", help="The rule.")],
+    name: Annotated[str, Argument(metavar="MODULE:CLASS|FILE.py:CLASS", help="The rule.")],
     *,
-    args: Annotated[str, typer.Option(metavar="JSON", help="The rule's arguments.")] = "{}",
-    seconds: Annotated[str, typer.Option(metavar="N", help="How long to look.")] = "10",
-    seed: Annotated[str, typer.Option(metavar="N", help="Of all chance.")] = "0",
+    args: Annotated[str, Option(metavar="JSON", help="The rule's arguments.")] = "{}",
+    seconds: Annotated[str, Option(metavar="N", help="How long to look.")] = "10",
+    seed: Annotated[str, Option(metavar="N", help="Of all chance.")] = "0",
     case: Annotated[
-        str | None, typer.Option(metavar="N", help="Only this case, as a report names it.")
+        str | None, Option(metavar="N", help="Only this case, as a report names it.")
     ] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
-) -> None:
+    output: OutputOption = Output.TABLE,
+) -> int:
     """Hold a rule to its contract: types, ranges, rows, purity, declared reads, what-ifs, cost.
 
     Exit code 1 when a clause is broken, 0 when none is.
@@ -75,8 +68,7 @@ def plugin(
     )
     report = fuzz_rule(wish, _progress(output))
     _print_rule(report, output)
-    if not report.is_sound:
-        raise typer.Exit(Exit.NO)
+    return Exit.DONE if report.is_sound else Exit.NO
 
 
 def _arguments(text: str) -> dict[str, Any]:
@@ -107,28 +99,27 @@ def _print_rule(report: RuleReport, output: Output) -> None:
     )
 
 
-@fuzz.command("comparator", epilog=COMPARATOR)
 def comparator(
-    name: Annotated[str, typer.Argument(metavar="MODULE:NAME|FILE.py:NAME", help="What to try.")],
+    name: Annotated[str, Argument(metavar="MODULE:NAME|FILE.py:NAME", help="What to try.")],
     *,
     type_text: Annotated[
         str | None,
-        typer.Option("--type", metavar="T", help="Its arguments' type, where it says none."),
+        Option("--type", metavar="T", help="Its arguments' type, where it says none."),
     ] = None,
     hostile: Annotated[
-        bool, typer.Option("--hostile", help="Try values outside the type as well; no fault.")
+        bool, Option("--hostile", help="Try values outside the type as well; no fault.")
     ] = False,
-    seconds: Annotated[str, typer.Option(metavar="N", help="How long to look.")] = "10",
-    seed: Annotated[str, typer.Option(metavar="N", help="Of all chance.")] = "0",
+    seconds: Annotated[str, Option(metavar="N", help="How long to look.")] = "10",
+    seed: Annotated[str, Option(metavar="N", help="Of all chance.")] = "0",
     crashes: Annotated[
-        str, typer.Option(metavar="DIR", help="Where what is found is written down.")
+        str, Option(metavar="DIR", help="Where what is found is written down.")
     ] = "herz-fuzz",
     replay_: Annotated[
         str | None,
-        typer.Option("--replay", metavar="FILE", help="Only try what such a file holds."),
+        Option("--replay", metavar="FILE", help="Only try what such a file holds."),
     ] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
-) -> None:
+    output: OutputOption = Output.TABLE,
+) -> int:
     """Look for breaks of strict weak order, exceptions, hidden state and changed arguments.
 
     Exit code 1 when a fault is found, 0 when none is.
@@ -141,16 +132,14 @@ def comparator(
         is_hostile=hostile,
     )
     if replay_ is not None:
-        _replay(wish, Path(replay_), output)
-        return
+        return _replay(wish, Path(replay_), output)
     report = fuzz_comparator(wish, _progress(output))
     log = None if report.fault is None else _write(report, Path(crashes))
     _print(report, log, output)
-    if report.fault is not None:
-        raise typer.Exit(Exit.NO)
+    return Exit.DONE if report.fault is None else Exit.NO
 
 
-def _replay(wish: Wish, path: Path, output: Output) -> None:
+def _replay(wish: Wish, path: Path, output: Output) -> int:
     try:
         kept = msgspec.json.decode(path.read_bytes())
         told = kept["fault"]
@@ -163,8 +152,7 @@ def _replay(wish: Wish, path: Path, output: Output) -> None:
     answer = {"target": wish.target, "flaw": fault.flaw.value, "is_seen_again": again}
     rows = [("fault", fault.flaw.value), ("seen again", "yes" if again else "no")]
     print_answer(answer, output, title=f"Replay of {path}", columns=("", "value"), rows=rows)
-    if again:
-        raise typer.Exit(Exit.NO)
+    return Exit.NO if again else Exit.DONE
 
 
 def _progress(output: Output) -> Any:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
-
 from herz.errors import ConfigError
+from herz.front.cli.declared import Option
 from herz.front.cli.options import checked_name
 from herz.world.store.where import Where, where_of
 
@@ -17,11 +16,10 @@ ENVIRONMENT: Final = "HERZ_JOURNAL"
 
 JournalOption = Annotated[
     str,
-    typer.Option(
+    Option(
         "--journal",
         metavar=FORM,
         envvar=ENVIRONMENT,
-        show_envvar=False,
         help="The journal: a folder, or postgresql://…",
     ),
 ]

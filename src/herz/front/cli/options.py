@@ -1,6 +1,6 @@
 """Options as typed on the command line, checked before anything starts.
 
-Typer hands them over as text: a number's range and form are checked here, so that every refusal
+They are handed over as text: a number's range and form are checked here, so that every refusal
 has the same four parts (what, where, value, remedy) in both forms of output.
 """
 
@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Final
 
 from herz.errors import ConfigError
+from herz.front.cli.declared import Option
 
+ENTRY_MAX: Final = 2**62
+"""Bound of the numbers of entries and decisions."""
 SEED_MAX = 2**63 - 1
 RUNS_MAX = 1000
 LOAD_MILLI_MAX = 1_000_000
@@ -27,6 +31,9 @@ class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+
+
+OutputOption = Annotated[Output, Option(help="Form of the answer.")]
 
 
 class Garbage(StrEnum):

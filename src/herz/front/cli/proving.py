@@ -20,7 +20,8 @@ from herz.commit.audit.tree import TILE_WIDTH, Tile, TileHashes
 from herz.commit.audit.trust import Trust, Witness
 from herz.errors import ConfigError, WorldError
 from herz.front.cli.options import checked_name
-from herz.front.trusting import Asked, Secret, ask, log_signer, read_trust
+from herz.front.trusting import Asked, Secret, ask, log_signer
+from herz.front.vouched import read_trust
 
 TEND_SECONDS: Final = 0.25
 """How often it is looked whether a checkpoint is due while nothing is decided."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
 import os
-import sys
+import platform
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from herz.front.cli import run_options as options
+from herz.front.cli.declared import Option
 from herz.front.cli.journals import journal_at
-from herz.front.cli.options import Garbage, Output, checked_name, parsed_integer
+from herz.front.cli.options import Garbage, Output, OutputOption, checked_name, parsed_integer
 from herz.front.cli.printing import print_answer
 
 if TYPE_CHECKING:
-    from herz.front.cli.driving import Deciding
+    from herz.config import Configuration
+    from herz.front.cli.deciding import Deciding
+    from herz.journaling import Change
     from herz.world.kube.driver import Driver
+    from herz.world.kube.endpoints import Serving
+    from herz.world.kube.guard import Guarded
     from herz.world.store.where import Where
 
 EXAMPLE = """Examples:
@@ -45,6 +50,8 @@ def run(
     trust: options.Trust = None,
     proof_mode: options.ProofMode = None,
     metrics: options.Metrics = None,
+    actor: options.Actor = None,
+    reason: options.Reason = None,
     no_wait: options.NoWait = False,
     shadow: options.Shadow = False,
     pods: options.Pods = None,
@@ -60,49 +67,101 @@ def run(
     tls_private_key_file: options.KeyFile = "",
     metrics_token_file: options.TokenFile = "",
     logging_format: options.LoggingFormat = "text",
+    otlp_endpoint: options.OtlpEndpoint = None,
     collector: options.Collector = Garbage.BETWEEN_STEPS,
-    while_open: Annotated[str | None, typer.Option(hidden=True)] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    while_open: Annotated[str | None, Option(is_hidden=True)] = None,
+    output: OutputOption = Output.TABLE,
 ) -> int:
     """Schedule pods of a live cluster. Ctrl-C ends it: binds under way are finished first."""
-    # Imported here: no other command needs a client, nor should wait for it to load.
-    from herz.front.cli import driving, metering, operating, proving, shadowing  # noqa: PLC0415
-
-    what = driving.deciding(
-        None if config is None else checked_name(config, option="--config"),
-        tuple(checked_name(name, option="--scheduler-name") for name in scheduler_name or ()),
-    )
+    chosen = None if config is None else checked_name(config, option="--config")
+    names = tuple(checked_name(name, option="--scheduler-name") for name in scheduler_name or ())
     where = (None if kubeconfig is None else Path(kubeconfig), context)
+    # Imported as it is needed: a guard decides nothing, and must soon be back when it was killed.
     if shadow or pods is not None:
-        given = {"--journal": journal, "--key": key, "--leader-elect": leader_elect or None}
-        given["--metrics"] = metrics
-        asked = shadowing.Asked(what, *where, not no_wait, pods, output, given)
+        from herz.front.cli import shadowing  # noqa: PLC0415
+
+        given = (journal, key, leader_elect or None, metrics)
+        asked = shadowing.Asked(chosen, names, *where, not no_wait, pods, output, given)
         return shadowing.run_shadow(asked, is_asked=shadow)
-    kept = live_journal(journal)
-    election = operating.election(
+    from herz.front.cli import guarding  # noqa: PLC0415
+
+    kept, guard = live_journal(journal), guarding.guarded()
+    election = guarding.election(
         is_on=leader_elect,
         names=(lease_namespace, lease_name),
         times=(lease_duration, renew_deadline, retry_period),
-        configuration=what.configuration,
+        configuration=_configuration(chosen) if leader_elect and guard is None else None,
     )
     files = (tls_cert_file, tls_private_key_file, metrics_token_file)
-    served = operating.serving(bind_address, secure_port, files)
-    operating.log_as(logging_format)
-    guard = operating.guarded()
+    served = guarding.serving(bind_address, secure_port, files)
+    guarding.log_as(logging_format)
     if election is not None and guard is None:
-        guarding = operating.Guarding(election, served, *where, kept, not no_wait)
-        return operating.run_guard(guarding, sys.argv[1:])
-    shown = operating.Operations(guard, served, operating.configz(what.configuration, what.policy))
-    settings = driving.Live(
-        *(what, *where, kept, not no_wait, tell),
-        started=lambda driver, version: _started(driver, version, what, kept, output),
-        operations=shown,
-        garbage=collector,
-        proving=proving.proving(key, passphrase_file, trust, proof_mode),
-        metrics=metering.metrics_settings(metrics),
+        return guarding.run_guard(guarding.Guarding(election, served, *where, kept, not no_wait))
+    more = _More((key, passphrase_file, trust, proof_mode), metrics, otlp_endpoint, collector)
+    place = (*where, kept, _change(actor, reason), not no_wait)
+    return _schedule((chosen, names), place, (guard, served), more, _held(while_open), output)
+
+
+class _More(NamedTuple):
+    """What a scheduler may have beside its work, as it was typed."""
+
+    proving: tuple[str | None, str | None, str | None, str | None]
+    metrics: str | None
+    otlp_endpoint: str | None
+    collector: Garbage
+
+
+def _schedule(
+    decides: tuple[str | None, tuple[str, ...]],
+    place: tuple[Path | None, str | None, Where, Change, bool],
+    shown: tuple[Guarded | None, Serving | None],
+    more: _More,
+    held: int | None,
+    output: Output,
+) -> int:
+    from herz.front.cli import (  # noqa: PLC0415
+        deciding,
+        driving,
+        guarding,
+        metering,
+        operating,
+        proving,
+        tracing,
     )
-    driving.until_signal(lambda end: driving.live(settings, end), _held(while_open))
-    return 0
+
+    what = deciding.deciding(*decides)
+    settings = driving.Live(
+        *(what, *place, guarding.tell),
+        started=lambda driver, version: _started(driver, version, what, place[2], output),
+        operations=operating.operations(*shown, what),
+        garbage=more.collector,
+        proving=proving.proving(*more.proving),
+        metrics=metering.metrics_settings(more.metrics),
+        spans=tracing.spans(more.otlp_endpoint),
+    )
+    return driving.run(settings, held)
+
+
+def _configuration(chosen: str | None) -> Configuration | None:
+    if chosen is None:
+        return None
+    from herz.front.cli import deciding  # noqa: PLC0415
+
+    return deciding.configuration(chosen)
+
+
+def _change(actor: str | None, reason: str | None) -> Change:
+    """Who starts it: as told, or the user of this process."""
+    from herz.journaling import Change  # noqa: PLC0415
+
+    if actor is None:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # A container's user has no name.
+            user = str(os.getuid())
+        actor = f"{user}@{platform.node()}"
+    why = "started with it" if reason is None else checked_name(reason, option="--reason")
+    return Change(checked_name(actor, option="--actor"), why, time.time_ns())
 
 
 def _held(text: str | None) -> int | None:
@@ -131,12 +190,6 @@ def _started(driver: Driver, version: str, what: Deciding, kept: Where, output: 
         rows=[(name, str(value)) for name, value in answer.items()],
         after=["Ctrl-C stops it; the journal goes on with the next start."],
     )
-
-
-def tell(text: str) -> None:
-    """Show a person what happens, beside the answer."""
-    sys.stderr.write(f"herz: {text}\n")
-    sys.stderr.flush()
 
 
 def live_journal(text: str | None) -> Where:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
-import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from herz.errors import ConfigError, WorldError
 from herz.front.cli import top as shown
-from herz.front.cli.options import Output, parsed_integer
+from herz.front.cli.declared import Argument, Option
+from herz.front.cli.options import Output, OutputOption, parsed_integer
 from herz.front.cli.printing import WIDTH_PLAIN, print_answer
 from herz.runtime import (
     Drift,
@@ -45,12 +45,6 @@ EVERY_MS_MAX = 10_000
 ONCE_S = 0.25
 """With --once: the time over which rates are measured."""
 
-runtime = typer.Typer(
-    help="The task runtime, herz.runtime: what a live process does, and how late ticks are here.",
-    no_args_is_help=True,
-    epilog="Example: herz runtime drift --seconds 5",
-)
-
 
 class Load(StrEnum):
     """What runs beside the ticks."""
@@ -61,21 +55,17 @@ class Load(StrEnum):
     GARBAGE = "garbage"
 
 
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
-
-
 # ---- top ---------------------------------------------------------------------------------------
 
 
-@runtime.command("top", epilog=TOP)
 def top(
     pid: Annotated[
         str | None,
-        typer.Argument(metavar="PID", help="The process; may be left out if there is one."),
+        Argument(metavar="PID", help="The process; may be left out if there is one."),
     ] = None,
     *,
-    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
-    every: Annotated[str, typer.Option(metavar="SECONDS", help="From one look to the next.")] = "1",
+    once: Annotated[bool, Option("--once", help="Show it once and end.")] = False,
+    every: Annotated[str, Option(metavar="SECONDS", help="From one look to the next.")] = "1",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the tasks of a live process that runs with HERZ_RUNTIME_INSPECT=1."""
@@ -164,14 +154,13 @@ def _print_data(answer: dict[str, Any], output: Output, *, is_only: bool) -> Non
 # ---- drift -------------------------------------------------------------------------------------
 
 
-@runtime.command("drift", epilog=DRIFT)
 def measured_drift(
     *,
-    seconds: Annotated[str, typer.Option(metavar="SECONDS", help="For how long to measure.")] = "5",
-    every_ms: Annotated[str, typer.Option(metavar="MS", help="From one tick to the next.")] = "10",
+    seconds: Annotated[str, Option(metavar="SECONDS", help="For how long to measure.")] = "5",
+    every_ms: Annotated[str, Option(metavar="MS", help="From one tick to the next.")] = "10",
     load: Annotated[
         Load,
-        typer.Option(help="What runs beside the ticks: each shows another cause."),
+        Option(help="What runs beside the ticks: each shows another cause."),
     ] = Load.NONE,
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -5,21 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated
-
-import typer
 
 from herz import app
-from herz.front.cli.options import Output
+from herz.front.cli.options import Output, OutputOption
 from herz.front.cli.printing import print_answer
 
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
-
-config = typer.Typer(
-    help="Settings: what can be named on the command line, and what a file of settings means.",
-    no_args_is_help=True,
-    epilog="Example: herz config validate scheduler.yaml",
-)
+VERSION = "Example: herz version --output json"
+POLICIES = "Example: herz config policies --output json"
+SCENARIOS = "Example: herz config scenarios --output yaml"
 
 
 def version(output: OutputOption = Output.TABLE) -> None:
@@ -39,13 +32,11 @@ def version(output: OutputOption = Output.TABLE) -> None:
     )
 
 
-@config.command("policies", epilog="Example: herz config policies --output json")
 def policies(output: OutputOption = Output.TABLE) -> None:
     """The built-in policies, for --policy."""
     _print_names("policies", app.policy_names(), output)
 
 
-@config.command("scenarios", epilog="Example: herz config scenarios --output yaml")
 def scenarios(output: OutputOption = Output.TABLE) -> None:
     """The built-in scenarios, for herz simulate."""
     _print_names("scenarios", app.scenario_names(), output)

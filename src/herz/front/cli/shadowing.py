@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any, Final
 
 from herz import app
 from herz.errors import ConfigError
-from herz.front.cli.driving import Deciding, until_signal
+from herz.front.cli.deciding import Deciding, deciding
+from herz.front.cli.driving import until_signal
 from herz.front.cli.options import Output, parsed_integer
 from herz.front.cli.printing import print_answer
 from herz.world.kube import discovery
@@ -26,6 +26,8 @@ NODES_MAX: Final = 1 << 16
 """Of how many nodes the points are had: all."""
 PODS_MAX: Final = 10**9
 SHOWN_MAX: Final = 20
+REFUSED: Final = ("--journal", "--key", "--leader-elect", "--metrics")
+"""Options that mean nothing to a shadow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +35,24 @@ class Asked:
     """What the command line says.
 
     Args:
-        what: decides. Its scheduler names choose a profile, not whose pods are compared: all are.
+        config: what decides; None: the default.
+        names: of schedulers: they choose profiles, not whose pods are compared, for all are.
         kubeconfig: None: as `herz.world.kube.kubeconfig.Access` finds one.
         context: of the kubeconfig; None: its current one.
         waits: whether a server that cannot be reached is waited for.
         pods_max: comparisons after which it ends; None: by a signal.
         output: form of the answer.
-        refused: options that mean nothing here, by name; None where not given.
+        refused: the values of `REFUSED`; None where not given.
     """
 
-    what: Deciding
+    config: str | None
+    names: tuple[str, ...]
     kubeconfig: Path | None
     context: str | None
     waits: bool
     pods_max: str | None
     output: Output
-    refused: Mapping[str, object]
+    refused: tuple[object, ...]
 
 
 def run_shadow(asked: Asked, *, is_asked: bool) -> int:
@@ -64,7 +68,7 @@ def run_shadow(asked: Asked, *, is_asked: bool) -> int:
     """
     if not is_asked:
         raise ConfigError("nothing is compared", where="--pods", fix="add --shadow")
-    for option, value in asked.refused.items():
+    for option, value in zip(REFUSED, asked.refused, strict=True):
         if value is not None:
             fix = f"leave {option} out, or --shadow"
             raise ConfigError("a shadow has none", where=option, value=value, fix=fix)
@@ -72,13 +76,16 @@ def run_shadow(asked: Asked, *, is_asked: bool) -> int:
     if asked.pods_max is not None:
         most = parsed_integer(asked.pods_max, option="--pods", low=1, high=PODS_MAX)
     found: list[Agreement] = []
-    until_signal(lambda end: _watch(asked, most, found, end))
+    what = deciding(asked.config, asked.names)
+    until_signal(lambda end: _watch(asked, what, most, found, end))
     if found:
         _print(found[0], asked.output)
     return 0
 
 
-async def _watch(asked: Asked, most: int, found: list[Agreement], end: asyncio.Event) -> None:
+async def _watch(
+    asked: Asked, what: Deciding, most: int, found: list[Agreement], end: asyncio.Event
+) -> None:
     def tell(text: str) -> None:
         sys.stderr.write(f"herz: {text}\n")
         sys.stderr.flush()
@@ -95,7 +102,7 @@ async def _watch(asked: Asked, most: int, found: list[Agreement], end: asyncio.E
                 end.set()
 
         shadow = Shadow(
-            lambda sink: app.build_machine(asked.what.policy, 0, [sink], top=NODES_MAX),
+            lambda sink: app.build_machine(what.policy, 0, [sink], top=NODES_MAX),
             transport,
             kinds,
             told,

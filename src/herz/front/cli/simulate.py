@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from herz import app
 from herz.app import Wrap
 from herz.checking import check_start
@@ -20,10 +18,12 @@ from herz.errors import ConfigError
 from herz.front.answer import answer, notes, table_rows
 from herz.front.atomic import checked_target, write_whole
 from herz.front.cli.audit_keys import PassphraseFd, PassphraseFile, secret
+from herz.front.cli.declared import Argument, Option
 from herz.front.cli.journals import FORM, new_journal
 from herz.front.cli.options import (
     Garbage,
     Output,
+    OutputOption,
     checked_data,
     checked_name,
     parsed_integer,
@@ -43,7 +43,7 @@ from herz.world.store.where import Where
 
 STATE_EVERY_MAX = 10**9
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on in the journal of the same run, after a kill.")
+    bool, Option("--resume", help="Go on in the journal of the same run, after a kill.")
 ]
 
 EXAMPLE = """Examples:
@@ -66,41 +66,37 @@ EXAMPLE = """Examples:
 
 def simulate(
     scenario: Annotated[
-        str, typer.Argument(help="A built-in scenario's name, or a path to one.")
+        str, Argument(help="A built-in scenario's name, or a path to one.")
     ] = "shop",
     *,
     policy: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE", help="A built-in policy, or a file: all its profiles."),
+        Option(metavar="NAME|FILE", help="A built-in policy, or a file: all its profiles."),
     ] = "default",
-    seed: Annotated[str, typer.Option(metavar="N", help="Seed of the first run.")] = "0",
-    runs: Annotated[
-        str, typer.Option(metavar="K", help="How many runs, each with the next seed.")
-    ] = "1",
+    seed: Annotated[str, Option(metavar="N", help="Seed of the first run.")] = "0",
+    runs: Annotated[str, Option(metavar="K", help="How many runs, each with the next seed.")] = "1",
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of the trace, where one is replayed.")
+        str | None, Option(metavar="DIR", help="Folder of the trace, where one is replayed.")
     ] = None,
     list_name: Annotated[
-        str | None, typer.Option("--list", metavar="NAME", help="Which pod list of the trace.")
+        str | None, Option("--list", metavar="NAME", help="Which pod list of the trace.")
     ] = None,
     load: Annotated[
         str | None,
-        typer.Option(metavar="X", help="Arriving load over capacity, such as 1.3."),
+        Option(metavar="X", help="Arriving load over capacity, such as 1.3."),
     ] = None,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
-    report: Annotated[
-        str | None, typer.Option(metavar="FILE.html", help="Write an HTML report.")
-    ] = None,
+    output: OutputOption = Output.TABLE,
+    report: Annotated[str | None, Option(metavar="FILE.html", help="Write an HTML report.")] = None,
     journal: Annotated[
         str | None,
-        typer.Option(metavar=FORM, help="Write a journal: every input, every decision."),
+        Option(metavar=FORM, help="Write a journal: every input, every decision."),
     ] = None,
     state_every: Annotated[
-        str, typer.Option(metavar="N", help="Decisions from one state to the next in it.")
+        str, Option(metavar="N", help="Decisions from one state to the next in it.")
     ] = str(STATE_EVERY),
     resume: Resume = False,
     key: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Sign its checkpoints with this log's keys.")
+        str | None, Option(metavar="FILE", help="Sign its checkpoints with this log's keys.")
     ] = None,
     passphrase_file: PassphraseFile = None,
     passphrase_fd: PassphraseFd = None,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any
 
-import typer
-
 from herz.errors import ConfigError
 from herz.front.atomic import checked_target, write_whole
+from herz.front.cli.declared import Option
 from herz.front.cli.failure import Exit
-from herz.front.cli.options import Output
+from herz.front.cli.options import Output, OutputOption
 from herz.front.cli.printing import print_answer
 from herz.front.promises import Format, read_model, read_outcomes
 from herz.knowledge.sla.learning.card import card as card_of
@@ -48,34 +47,28 @@ CARD = """Example:
 """
 CUTS = ("session", "family", "campaign")
 
-sla = typer.Typer(
-    help="Service levels: learn and judge models of where a promise holds.",
-    no_args_is_help=True,
-    epilog=TRAIN,
-)
 
-DataOption = Annotated[str, typer.Option("--data", metavar="FILE", help="The outcomes.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="Their form.")]
-ModelOption = Annotated[str, typer.Option("--model", metavar="FILE", help="The model.")]
+DataOption = Annotated[str, Option("--data", metavar="FILE", help="The outcomes.")]
+FormatOption = Annotated[Format, Option("--format", help="Their form.")]
+ModelOption = Annotated[str, Option("--model", metavar="FILE", help="The model.")]
 FeaturesOption = Annotated[
     str | None,
-    typer.Option("--features", metavar="NAME", help="The features to make of the data."),
+    Option("--features", metavar="NAME", help="The features to make of the data."),
 ]
-OutputOption = Annotated[Output, typer.Option(help="Form of the answer.")]
 
 
 def train(
     *,
     data: DataOption,
     form: FormatOption,
-    objective: Annotated[str, typer.Option(metavar="TEXT", help="The promise, such as p99_ms<=1.")],
+    objective: Annotated[str, Option(metavar="TEXT", help="The promise, such as p99_ms<=1.")],
     features: FeaturesOption = None,
     cut: Annotated[
         str | None,
-        typer.Option("--cv", metavar="UNIT", help="Judge it too: by session, family or campaign."),
+        Option("--cv", metavar="UNIT", help="Judge it too: by session, family or campaign."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("-o", "--model-file", metavar="FILE", help="Write the model here.")
+        str | None, Option("-o", "--model-file", metavar="FILE", help="Write the model here.")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -104,7 +97,7 @@ def evaluate(
     data: DataOption,
     form: FormatOption,
     allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Judge rows that it was trained on, and say so.")
+        bool, Option("--allow-seen", help="Judge rows that it was trained on, and say so.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -182,11 +175,11 @@ def card(
     data: DataOption,
     form: FormatOption,
     target: Annotated[
-        str, typer.Option("-o", "--card-file", metavar="FILE", help="Write the card here.")
+        str, Option("-o", "--card-file", metavar="FILE", help="Write the card here.")
     ],
     cut: Annotated[
         list[str] | None,
-        typer.Option("--cv", metavar="UNIT", help="Judge it by these; may be repeated."),
+        Option("--cv", metavar="UNIT", help="Judge it by these; may be repeated."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:

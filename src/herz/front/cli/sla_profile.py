@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
-import typer
 
 from herz.errors import ConfigError, WorldError
-from herz.front.cli.options import Output, checked_name
+from herz.front.cli.declared import Option
+from herz.front.cli.options import Output, OutputOption, checked_name
 from herz.front.cli.printing import print_answer
 from herz.knowledge.sla.profiles import TRAITS, WINDOW, Sample, learned, profile_object
 
@@ -26,17 +26,15 @@ _FIELDS: Final = frozenset(Sample._fields)
 
 
 def profile(
-    data: Annotated[str, typer.Option(metavar="FILE", help="Samples: JSON Lines, oldest first.")],
+    data: Annotated[str, Option(metavar="FILE", help="Samples: JSON Lines, oldest first.")],
     service: Annotated[
-        str, typer.Option(metavar="NAMESPACE/NAME", help="Whose: the pods with the label app=NAME.")
+        str, Option(metavar="NAMESPACE/NAME", help="Whose: the pods with the label app=NAME.")
     ],
     class_name: Annotated[
-        str, typer.Option("--class", metavar="NAME", help="The class that it promises.")
+        str, Option("--class", metavar="NAME", help="The class that it promises.")
     ] = "",
-    quiet: Annotated[
-        int, typer.Option(metavar="MICROSECONDS", help="Its quiet P99; 0: not known.")
-    ] = 0,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    quiet: Annotated[int, Option(metavar="MICROSECONDS", help="Its quiet P99; 0: not known.")] = 0,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Learn a service's profile from samples; as YAML or JSON it is a ServiceProfile object.
 

@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from herz import app
 from herz.errors import ConfigError
-from herz.front.cli.options import Output, checked_name, parsed_integer
+from herz.front.cli.declared import Option
+from herz.front.cli.options import Output, OutputOption, checked_name, parsed_integer
 
 EXAMPLE = """Examples:
 
@@ -28,36 +27,36 @@ CPU = "8"
 
 def up(
     *,
-    nodes: Annotated[str, typer.Option(metavar="N", help="How many nodes are simulated.")] = NODES,
-    cpu: Annotated[str, typer.Option(metavar="QUANTITY", help="CPU of each node.")] = CPU,
-    memory: Annotated[str, typer.Option(metavar="QUANTITY", help="Memory of each node.")] = "32Gi",
+    nodes: Annotated[str, Option(metavar="N", help="How many nodes are simulated.")] = NODES,
+    cpu: Annotated[str, Option(metavar="QUANTITY", help="CPU of each node.")] = CPU,
+    memory: Annotated[str, Option(metavar="QUANTITY", help="Memory of each node.")] = "32Gi",
     port: Annotated[
-        str, typer.Option(metavar="P", help="Where the API server listens; 0 takes a free port.")
+        str, Option(metavar="P", help="Where the API server listens; 0 takes a free port.")
     ] = str(PORT),
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The address; this machine's own, unless --open.")
+        str, Option(metavar="ADDRESS", help="The address; this machine's own, unless --open.")
     ] = "127.0.0.1",
     is_open: Annotated[
-        bool, typer.Option("--open", help="Let --host be an address that others can reach.")
+        bool, Option("--open", help="Let --host be an address that others can reach.")
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Folder of the cluster; made if it is missing."),
+        Option(metavar="DIR", help="Folder of the cluster; made if it is missing."),
     ] = None,
     no_scheduler: Annotated[
-        bool, typer.Option("--no-scheduler", help="Leave the binding of pods to others.")
+        bool, Option("--no-scheduler", help="Leave the binding of pods to others.")
     ] = False,
     config: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="The scheduler's policy or configuration.")
+        str, Option(metavar="NAME|FILE", help="The scheduler's policy or configuration.")
     ] = "default",
     demo: Annotated[
-        bool, typer.Option("--demo", help="Show what the scheduler does, on three nodes.")
+        bool, Option("--demo", help="Show what the scheduler does, on three nodes.")
     ] = False,
     once: Annotated[
         bool,
-        typer.Option("--once", help="End after the demo; without --data, nothing is kept."),
+        Option("--once", help="End after the demo; without --data, nothing is kept."),
     ] = False,
-    output: Annotated[Output, typer.Option(help="Form of the answer.")] = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Start an API server with simulated nodes and a scheduler; say where its kubeconfig is."""
     # Imported here: no other command needs a web server, nor should wait for it to load.

@@ -223,5 +223,8 @@ class BackoffQueue:
 
 def earliest(*times: int | None) -> int | None:
     """The first of the times; None when there is none."""
-    known = [time for time in times if time is not None]
-    return min(known) if known else None
+    first: int | None = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first

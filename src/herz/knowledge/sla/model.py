@@ -73,7 +73,8 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         services: whose outcomes it has seen; other services are extrapolated.
-        machines: the machine types that it has seen.
+        machines: the machine types that it has seen; an empty name is that of machines that the
+            data does not name, and of nodes that tell none.
         ratio_low: least logarithm of target over quiet indicator that it was taught.
         ratio_high: the greatest.
         lows: by feature the least value seen.
@@ -240,8 +241,10 @@ class Model:
         Where it does not know, the row is judged as the nearest one that it knows, and never
         better than the average of all that it learned from.
         """
-        margins, is_known = self._answered(rows, ratio_quantised)
-        probability = self.body.calibration.probabilities(margins)
+        rows, ratio = self._asked(rows, ratio_quantised)
+        probability, is_known = self._forest.share(rows, ratio)
+        if not self.answers_for(ratio_quantised):
+            is_known = np.zeros_like(is_known)
         careful = np.minimum(probability, self.body.manifest.base_rate)
         answer: Wide = np.where(is_known, probability, careful)
         return answer, is_known
@@ -253,16 +256,16 @@ class Model:
 
     def margins(self, rows: Column, ratio_quantised: int) -> Wide:
         """Log-odds before calibration, in 1/2^20, of the nearest rows and target within scope."""
-        return self._answered(rows, ratio_quantised)[0]
+        rows, ratio = self._asked(rows, ratio_quantised)
+        sums, _ = self._forest.answer(rows, ratio)
+        margins: Wide = sums + self.body.line.margins(self._anchors(rows), ratio)
+        return margins
 
-    def _answered(self, rows: Column, ratio_quantised: int) -> tuple[Wide, Flags]:
-        """Log-odds, and where the model knows."""
+    def _asked(self, rows: Column, ratio_quantised: int) -> tuple[Column, int]:
+        """Rows as the native module reads them, and the nearest ratio within scope."""
         low, high = self.targets
         ratio = min(max(ratio_quantised, low), high)
-        rows = np.ascontiguousarray(self._checked(rows))
-        sums, is_known = self._forest.answer(rows, ratio)
-        margins = sums + self.body.line.margins(self._anchors(rows), ratio)
-        return margins, is_known & self.answers_for(ratio_quantised)
+        return np.ascontiguousarray(self._checked(rows)), ratio
 
     def beyond(self, row: Column) -> tuple[str, ...]:
         """The features of one row whose values lie outside the ranges of training."""
@@ -298,7 +301,9 @@ class Model:
             (low, high, at in scope.given, at in scope.required)
             for at, (low, high) in enumerate(zip(scope.lows, scope.highs, strict=True))
         ]
-        return IntegerForest(forest.roots, list(nodes), ranges, scope.reach)
+        line = (self.body.line.bias, self.body.line.ratio, self.body.line.weights)
+        table = (self.body.calibration.first, self.body.calibration.knots)
+        return IntegerForest(forest.roots, list(nodes), ranges, scope.reach, line, table)
 
     def contributions(self, row: Column, ratio_quantised: int) -> dict[str, int]:
         """What moved one row's log-odds, by feature, in 1/2^20.

@@ -73,7 +73,7 @@ class PromiseArguments(Arguments, frozen=True):
 class _Promising(Filter, Hints):
     """What both rules share; `below` says whose promises they filter for."""
 
-    reads: ClassVar[Reads] = Reads.SIGNALS | Reads.REQUESTED | Reads.ALLOCATABLE
+    reads: ClassVar[Reads] = Reads.SIGNALS | Reads.REQUESTED | Reads.ALLOCATABLE | Reads.LABELS
     reads_all: ClassVar[Reads] = Reads.NOTHING
     reads_prepare: ClassVar[Reads] = Reads.NAMESPACES | Reads.PROMISES
     below: ClassVar[str]

@@ -170,6 +170,8 @@ class VolumeBinder:
 
     def expire(self, now_ns: int) -> list[Outcome]:
         """Time passed: who gives up."""
+        if not self._lines:
+            return []
         late: list[Waiting] = []
         for line in self._lines.values():
             for waiting in line.values():
@@ -181,6 +183,8 @@ class VolumeBinder:
 
     def next_wake_ns(self) -> int | None:
         """When the next pod gives up; None when none waits."""
+        if not self._lines:
+            return None
         firsts = (next(iter(line.values())) for line in self._lines.values())
         return min((first.deadline_ns for first in firsts), default=None)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
 from herz.errors import ConfigError, HerzError
-from herz.model.effects import DeletePod, Effect, Evict, WakeAt
+from herz.model.effects import DeletePod, Effect, EmitEvent, Evict, WakeAt
 from herz.model.events import (
     BindFinished,
     BindOutcome,
@@ -36,6 +36,7 @@ from herz.world.kube.limits import Calls, Limits
 from herz.world.kube.metrics import Observer
 from herz.world.kube.posting import Posting
 from herz.world.kube.staleness import BUDGETS, stops_all, withheld
+from herz.world.kube.standby import Kept
 from herz.world.kube.transport import Transport
 
 STEP_NS_MAX: Final = 5_000_000
@@ -46,6 +47,8 @@ TURNS: Final = 3
 it, who applies it in the second; the third is for who stands in line behind the pump."""
 PENDING_MAX: Final = 512
 """Writes that are not done; while there are so many, nothing is decided."""
+QUIET_SECONDS: Final = 1.0
+"""For how long nothing was decided or written when what stops everything for a while is done."""
 STOP_SECONDS: Final = 20.0
 """How long a stop waits for binds that are under way, and then for events."""
 _CONTROLLER: Final = "herz"
@@ -105,12 +108,15 @@ class Pace:
     limit: int = 8
     longest_ns: int = 0
     steps: int = 0
+    deciding: int = 0
+    """Steps that decided something."""
     over: int = 0
     """Steps that took longer than `STEP_NS_MAX`."""
 
     def took(self, took_ns: int, decided: int) -> None:
         """A step of so many pods took so long."""
         self.steps += 1
+        self.deciding += decided > 0
         self.longest_ns = max(self.longest_ns, took_ns)
         if took_ns > STEP_NS_MAX:
             self.over += 1
@@ -122,6 +128,10 @@ class Pace:
 
 def _nothing(pods: Mapping[str, Pod], now_ns: int) -> Sequence[WorldEvent]:  # noqa: ARG001
     return ()
+
+
+async def _followed(running: asyncio.Task[None]) -> None:
+    await running
 
 
 class Driver:
@@ -136,6 +146,7 @@ class Driver:
         observer: told of what it does, for metrics.
         first: what is to be told of the pods that are there, by uid, before anything is decided.
         garbage: told when garbage may be collected; None: Python decides.
+        kept: informers of some of the kinds that run already (`herz.world.kube.standby`).
     """
 
     def __init__(
@@ -148,8 +159,11 @@ class Driver:
         observer: Observer | None = None,
         first: Callable[[Mapping[str, Pod], int], Sequence[WorldEvent]] = _nothing,
         garbage: GarbageCollector | None = None,
+        kept: Sequence[Kept] = (),
     ) -> None:
         self._machine = machine
+        # Asked once: such a check reads every property, and `held` costs as much as there are pods.
+        self._deferring = machine if isinstance(machine, Deferring) else None
         self._garbage = garbage or Automatic(freezes=True)
         self._first = first
         self._transport = transport
@@ -158,7 +172,11 @@ class Driver:
         names = settings.scheduler_names
         self._names = None if names is None else frozenset(names)
         rng = random.Random()
-        self.informers = tuple(Informer(kind, transport, self, rng) for kind in kinds)
+        self._kept = {one.informer: one.running for one in kept}
+        taken = {one.watched.path: one for one in self._kept}
+        self.informers = tuple(
+            taken.get(kind.path) or Informer(kind, transport, self, rng) for kind in kinds
+        )
         self._pods = next(one for one in self.informers if one.watched.kind is Pod)
         self._observer = observer
         self.posting = Posting(self._calls(settings.events), settings.controller)
@@ -182,6 +200,7 @@ class Driver:
         self._synced_some = asyncio.Event()
         self._wake_ns: int | None = None
         self._is_stopping = False
+        self._is_stepping = False
         self._failure: BaseException | None = None
 
     def _calls(self, limits: Limits) -> Calls:
@@ -214,6 +233,10 @@ class Driver:
             for thing in one.objects.values()
             if isinstance(thing, kind)
         ]
+
+    def tell(self, event: EmitEvent) -> None:
+        """Write an event that follows from no decision."""
+        self.posting.post(event)
 
     def counted(self, plural: str) -> int:
         """How many objects of a kind there are now."""
@@ -254,7 +277,8 @@ class Driver:
         Raises:
             HerzError: the machine or its journal failed: nothing is bound any more.
         """
-        tasks = [asyncio.ensure_future(self._watch_all()), asyncio.ensure_future(self._pump())]
+        works = (self._watch_all(), self._pump(), self._tidy())
+        tasks = [asyncio.ensure_future(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -278,7 +302,11 @@ class Driver:
         async with asyncio.TaskGroup() as group:
             others = [one for one in self.informers if one is not self._pods]
             for informer in others:
-                group.create_task(informer.run())
+                if informer not in self._kept:
+                    group.create_task(informer.run())
+            for informer, running in self._kept.items():
+                await informer.hand_over(self)
+                group.create_task(_followed(running))
             while not all(one.is_synced for one in others):
                 self._synced_some.clear()
                 await self._synced_some.wait()
@@ -286,15 +314,22 @@ class Driver:
             while not self._pods.is_synced:
                 self._synced_some.clear()
                 await self._synced_some.wait()
-            found = {
-                one.metadata.uid: one for one in self._pods.objects.values() if isinstance(one, Pod)
-            }
-            for event in self._first(found, self.now_ns()):
-                self._apply(event)
+            self._tell_first()
             self._garbage.begin()
             _log.info("synced: %s", self._inventory())
             self.synced.set()
             self._turn.set()
+
+    def _tell_first(self) -> None:
+        """What is to be told of the pods that are there.
+
+        Whoever calls it waits for as long as the driver lives, and must not hold them.
+        """
+        found = {
+            one.metadata.uid: one for one in self._pods.objects.values() if isinstance(one, Pod)
+        }
+        for event in self._first(found, self.now_ns()):
+            self._apply(event)
 
     def _inventory(self) -> str:
         counts = [(one.watched.plural, len(one.objects)) for one in self.informers]
@@ -365,10 +400,29 @@ class Driver:
                 raise self._failure
             if self._may_act():
                 await self._step(min(self.pace.limit, PENDING_MAX - self.writer.pending))
-            for _ in range(TURNS):
+            for turn in range(TURNS):
+                if turn == 1:
+                    # Others have their turn between a step and this, and between this and a step.
+                    self._garbage.between()
                 await asyncio.sleep(0)
-            self._garbage.between(is_idle=not (self._machine.ready or self.writer.pending))
         await self._finish()
+
+    async def _tidy(self) -> None:
+        """What stops everything for a while is done where nobody has waited for a moment."""
+        await self.synced.wait()
+        quiet, steps = 0.0, 0
+        pause = QUIET_SECONDS / 4
+        while True:  # Bound: the driver's life; `run` cancels it.
+            await asyncio.sleep(pause)
+            is_busy = self._is_stepping or self._machine.ready or self.writer.pending
+            if is_busy or self.pace.deciding != steps:
+                quiet, steps = 0.0, self.pace.deciding
+                continue
+            quiet += pause
+            if quiet >= QUIET_SECONDS:
+                self._garbage.between(is_idle=True)
+                if self._deferring is not None:
+                    self._deferring.rest()
 
     async def _rest(self) -> None:
         """Until something was applied, or it is time; at once while pods are ready."""
@@ -404,8 +458,8 @@ class Driver:
         if self._wake_ns is not None and self._wake_ns <= now_ns:
             self._wake_ns = None
         sync, stale = None, self.stale
-        if isinstance(self._machine, Deferring):
-            effects, sync = self._machine.decide(now_ns, limit)
+        if self._deferring is not None:
+            effects, sync = self._deferring.decide(now_ns, limit)
         else:
             effects = self._machine.step(now_ns, limit)
         took_ns, decided = self.now_ns() - now_ns, min(before, limit)
@@ -414,7 +468,11 @@ class Driver:
             self._observer.stepped(decided, took_ns)
         if sync is not None:
             # The disk's time is the watches': what they show is applied meanwhile.
-            await asyncio.to_thread(sync)
+            self._is_stepping = True
+            try:
+                await asyncio.to_thread(sync)
+            finally:
+                self._is_stepping = False
         for effect in effects:
             if isinstance(effect, WakeAt):
                 self._wake_ns = effect.time_ns

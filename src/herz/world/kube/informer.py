@@ -175,6 +175,21 @@ class Informer:
             await asyncio.sleep(max(wait, backoff * self._rng.uniform(0.5, 1)))
             backoff = min(backoff * 2, BACKOFF_SECONDS[1])
 
+    async def hand_over(self, sink: Sink) -> None:
+        """Tell somebody else from now on, and all that is known already; `run` goes on meanwhile.
+
+        Of pods it does not know what was unlisted: they are not handed over.
+        """
+        assert self.watched.kind is not Pod, "a new leader lists them"
+        self._sink = sink
+        for number, (key, thing) in enumerate(list(self._objects.items()), 1):
+            # What has changed meanwhile was told, and so was what is gone.
+            if self._objects.get(key) is thing:
+                sink.applied(thing, ())
+            if not number % TURN:
+                await asyncio.sleep(0)
+        sink.freshness_changed()
+
     async def relist(self) -> None:
         """Read everything, and tell what differs from what was known.
 

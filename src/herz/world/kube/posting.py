@@ -1,4 +1,4 @@
-"""Events about pods, as kube-scheduler writes them: one object for what repeats, with a series.
+"""Events about pods, and classes, as kube-scheduler writes them: what repeats is a series.
 
 Events are for people, and may be lost: what waits is bounded, and what does not fit is counted.
 What was decided, and why, is in the journal.
@@ -35,6 +35,8 @@ POST_SECONDS: Final = 10.0
 TRIES_MAX: Final = 5
 NOTE_BYTES_MAX: Final = 1_024
 NAME_BYTES_MAX: Final = 128
+_POD: Final = ("v1", "Pod")
+"""The only objects of a namespace that events are written about."""
 _PATH: Final = "/apis/events.k8s.io/v1/namespaces/{}/events"
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -84,10 +86,7 @@ class Posting:
             return
         self._waiting.append(effect)
         self.idle.clear()
-        if len(self._tasks) < WORKERS:
-            task = asyncio.get_running_loop().create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+        self._begin()
 
     def cancel(self) -> None:
         """Write nothing more."""
@@ -95,9 +94,18 @@ class Posting:
         for task in self._tasks:
             task.cancel()
 
+    def _begin(self) -> None:
+        if len(self._tasks) < WORKERS:
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not self._tasks and not self._waiting:
+        if self._waiting:
+            # Posted after the task had looked for the last time, and before it was known to end.
+            self._begin()
+        elif not self._tasks:
             self.idle.set()
 
     async def _work(self) -> None:
@@ -111,7 +119,8 @@ class Posting:
 
     async def _write(self, effect: EmitEvent) -> None:
         now = asyncio.get_running_loop().time()
-        key = (effect.uid, effect.type, effect.reason, effect.action, effect.note)
+        what = (effect.type, effect.reason, effect.action, effect.note)
+        key = (*effect.about, effect.name, effect.uid, *what)
         known = self._series.pop(key, None)
         if known is not None and now - known.seen < SERIES_SECONDS:
             self._series[key] = known
@@ -163,6 +172,12 @@ class Posting:
             self.dropped += 1
 
     def _content(self, effect: EmitEvent, name: str) -> dict[str, Any]:
+        version, kind = effect.about
+        about = {"apiVersion": version, "kind": kind, "name": effect.name}
+        if effect.about == _POD:
+            about["namespace"] = effect.namespace
+        if effect.uid:
+            about["uid"] = effect.uid
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -172,13 +187,7 @@ class Posting:
             "reportingInstance": self._instance,
             "action": effect.action[:NAME_BYTES_MAX],
             "reason": effect.reason[:NAME_BYTES_MAX],
-            "regarding": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "name": effect.name,
-                "namespace": effect.namespace,
-                "uid": effect.uid,
-            },
+            "regarding": about,
             "note": _cut(effect.note),
             "type": effect.type,
         }

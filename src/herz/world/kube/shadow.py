@@ -131,6 +131,8 @@ class Shadow(RecordSink):
         self._told = told
         # Without a node, by uid. Bound: what the cluster holds.
         self._waiting: dict[str, tuple[Pod, tuple[str, ...]]] = {}
+        # With a node, by uid. Bound: the same. The machine's `held` is a walk over all of them.
+        self._placed: set[str] = set()
         self._record: Record | None = None
         self._changed = asyncio.Event()
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
@@ -165,14 +167,17 @@ class Shadow(RecordSink):
             before = self._waiting.pop(uid, None)
             if before is not None:
                 self._compare(*before, thing.spec.node_name)
-            elif self.synced.is_set() and uid not in self._machine.held:
+            elif self.synced.is_set() and uid not in self._placed:
                 self.agreement.late += 1
+            self._placed.add(uid)
         self._apply(thing, unlisted)
 
     def deleted(self, thing: KubernetesObject) -> None:
         """See `herz.world.kube.informer.Sink`."""
-        if isinstance(thing, Pod) and self._waiting.pop(thing.metadata.uid, None) is not None:
-            return
+        if isinstance(thing, Pod):
+            self._placed.discard(thing.metadata.uid)
+            if self._waiting.pop(thing.metadata.uid, None) is not None:
+                return
         self._machine.apply(ObjectDeleted(time_ns=self._now_ns(), object=thing))
 
     def freshness_changed(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from herz.errors import ConfigError, InvariantError
 from herz.model.effects import Effect, WakeAt
@@ -73,6 +73,9 @@ class Driver:
         progress: told how far the run is; may be None.
         garbage: told when garbage may be collected; None: Python decides.
     """
+
+    make_truth: Callable[..., Truth] = Truth
+    """Makes the truth of the seed's constants; set before `run`."""
 
     def __init__(
         self,
@@ -226,7 +229,7 @@ class Driver:
             self.engine,
             self.cluster,
             self._deliver,
-            Truth(setup.table, setup.services, cores, constants),
+            self.make_truth(setup.table, setup.services, cores, constants),
             setup.table,
             constants,
             self.scenario.limits.time_ns_max,

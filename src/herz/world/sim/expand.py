@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from herz.errors import ConfigError
 from herz.model.objects import Node, ObjectMeta, PriorityClass
@@ -19,6 +19,10 @@ from herz.world.sim.scenario import Content, NodeAction, NodeChange, PodArrival
 from herz.world.sim.tables import Amount, IncidentTable, NodesTable, ScenarioFile
 from herz.world.sim.units import check_amounts, check_name, parse_taint, span_ns, varied_at
 from herz.world.sim.workload import Workload
+
+MACHINE = "node.kubernetes.io/instance-type"
+SIMULATED = "simulated"
+"""The machine type of nodes whose truth is made up: models that learned there say so."""
 
 NODES_MAX = 100_000
 """Bound: nodes of one scenario."""
@@ -101,11 +105,12 @@ def _nodes(tables: ScenarioFile) -> tuple[Node, ...]:
                 "two templates share a name", where=f"{where}.name", value=table.name, fix=fix
             )
         names.add(table.name)
-        nodes.extend(_nodes_of(table, where))
+        known = {} if tables.truth is None else {MACHINE: SIMULATED}
+        nodes.extend(_nodes_of(table, where, known))
     return tuple(nodes)
 
 
-def _nodes_of(table: NodesTable, where: str) -> Iterator[Node]:
+def _nodes_of(table: NodesTable, where: str, known: Mapping[str, str]) -> Iterator[Node]:
     taints = tuple(
         parse_taint(text, f"{where}.taints[{index}]") for index, text in enumerate(table.taints)
     )
@@ -119,7 +124,7 @@ def _nodes_of(table: NodesTable, where: str) -> Iterator[Node]:
             "pods": varied.get("pods", table.pods),
             **table.extended,
         }
-        labels = dict(table.labels)
+        labels = {**known, **table.labels}
         if table.zones:
             labels[ZONE] = table.zones[index % len(table.zones)]
         if "label" in varied:

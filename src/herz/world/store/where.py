@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from herz.world.store.database import SCHEMES, Database, database
 from herz.world.store.evidence import Evidence
 from herz.world.store.files import FileStore, Reader
+from herz.world.store.index import Index
 from herz.world.store.postgres import PostgresReader, PostgresStore, is_made
 
 Where = Path | Database
@@ -39,6 +42,21 @@ def reader_of(where: Where) -> Evidence:
         WorldError: the server is away, or refuses.
     """
     return PostgresReader(where) if isinstance(where, Database) else Reader(where)
+
+
+@contextmanager
+def indexed(where: Where) -> Iterator[Index]:
+    """The index of a journal, brought up to its end.
+
+    Raises:
+        ConfigError: there is no journal.
+        WorldError: the index cannot be written.
+    """
+    index = Index(reader_of(where))
+    try:
+        yield index
+    finally:
+        index.close()
 
 
 def beside(where: Where) -> Path:

@@ -131,6 +131,20 @@ def test_native_forest_goes_the_way_of_each_row(data: st.DataObject) -> None:
             and scope.beyond(row[None])[0] <= scope.reach
         )
         assert known[at] == expected
+    # So are the line and the table beside it.
+    margins = sums + body.line.margins(MODEL._anchors(rows), RATIO)
+    probability, seen = MODEL._forest.share(rows, RATIO)
+    assert (probability == body.calibration.probabilities(margins)).all()
+    assert (seen == known).all()
+
+
+def test_native_forest_takes_whole_rows_one_after_the_other() -> None:
+    rows = np.asfortranarray(DATA.rows)
+    assert (MODEL.predict(rows, RATIO) == MODEL.predict(DATA.rows, RATIO)).all()
+    with pytest.raises(ValueError, match="one after the other"):
+        MODEL._forest.share(rows, RATIO)
+    with pytest.raises(ValueError, match="width"):
+        MODEL._forest.answer(rows[:, 1:], RATIO)
 
 
 def test_model_abstains_beyond_what_it_has_seen() -> None:

@@ -6,14 +6,16 @@ import base64
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from herz import signals
 from herz.errors import ConfigError
 from herz.front.explain import notes
-from herz.knowledge.sla.classes import CLASS_LABEL
+from herz.knowledge.sla.classes import CLASS_LABEL, DEFAULTS
 from herz.knowledge.sla.features import FeatureSpec
-from herz.knowledge.sla.state import FEATURES, measured
+from herz.knowledge.sla.profiles import PRIOR
+from herz.knowledge.sla.state import FEATURES, SERVICE, STRAINS, measured
 from herz.model.effects import EmitEvent
 from herz.model.objects import Pod, ServiceProfile
 from herz.model.record import Decided, Record
@@ -305,3 +307,22 @@ def test_answers_that_are_kept_are_those_of_asking_anew() -> None:
         for bind in made.step():
             if bind.__class__.__name__ == "Bind":
                 made.answer(bind)  # type: ignore[arg-type]
+
+
+def test_remembered_answers_are_about_that_state_and_that_service() -> None:
+    width = len(FEATURES) - len(STRAINS) - len(SERVICE)
+    state = np.arange(width * width, dtype=np.int64).reshape(width, width) * 60
+    web, far = PRIOR, {**PRIOR, "cpu_used": 90_000}
+    data, seen = made_model().dump(), set()
+    remembering = promises.Risks([data])
+    for _ in range(2):
+        # The transposed state has the same bytes, in another order.
+        for nodes in (state, state.T, state[1:]):
+            for traits, quiet_us in ((web, 25_000), (far, 25_000), (web, 50_000)):
+                service = promises.Service("online", DEFAULTS["online"], traits, quiet_us, None)
+                machines = promises.Machines(np.ones(len(nodes), np.int32), lambda _: 1)
+                known = remembering._answer(service, nodes, machines)
+                anew = promises.Risks([data])._answer(service, nodes, machines)
+                assert [each.tolist() for each in known] == [each.tolist() for each in anew]
+                seen.add(str(known))
+    assert len(seen) == len(remembering._latest) == 9

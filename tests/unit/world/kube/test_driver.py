@@ -15,13 +15,14 @@ from herz.errors import ConfigError, WorldError
 from herz.model.effects import Bind, DeletePod, Effect, EmitEvent
 from herz.model.events import BindFinished, Event, ObjectApplied, RemovalRefused
 from herz.model.objects import Node, Pod
-from herz.world.kube import discovery, staleness
+from herz.ports import Sync
 from herz.world.kube import driver as module
 from herz.world.kube import informer as informer_module
+from herz.world.kube import staleness
 from herz.world.kube.driver import STEP_NS_MAX, Driver, Pace, Settings
 from herz.world.kube.kinds import WATCHED, Watched
 from herz.world.kube.transport import NoAnswerError, Reply
-from tests.support.fake_api import FakeApi, Feed, Request, lost, meta, reply, status
+from tests.support.fake_api import FakeApi, Feed, Request, lost, meta, reply
 
 KINDS = tuple(one for one in WATCHED if one.kind in (Node, Pod))
 Content = dict[str, Any]
@@ -31,6 +32,7 @@ Content = dict[str, Any]
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer_module, "BACKOFF_SECONDS", (0.001, 0.002))
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.004)
 
 
 class Plain:
@@ -114,9 +116,14 @@ class Garbage:
 class Scene:
     """A driver, its machine, and a scripted server."""
 
-    def __init__(self, pods: list[Content], kinds: Sequence[Watched] = KINDS) -> None:
+    def __init__(
+        self,
+        pods: list[Content],
+        kinds: Sequence[Watched] = KINDS,
+        machine: Plain | None = None,
+    ) -> None:
         self.pods = pods
-        self.machine = Plain()
+        self.machine = machine or Plain()
         self.hold: asyncio.Event | None = None
         self.api = FakeApi(self._answer)
         self.left: list[Unresolved] = []
@@ -147,6 +154,18 @@ class Scene:
     def binds(self) -> list[str]:
         return [one.path.split("/")[-2] for one in self.api.of("POST") if "/binding" in one.path]
 
+    def hold_binds(self) -> asyncio.Event:
+        """No bind is answered before the event is set."""
+        answered, ask = asyncio.Event(), self.api.request
+
+        async def held(method: str, path: str, **more: Any) -> Reply:
+            if path.endswith("/binding"):
+                await answered.wait()
+            return await ask(method, path, **more)
+
+        self.api.request = held  # type: ignore[method-assign]
+        return answered
+
     def notes(self) -> list[str]:
         return [one.content["note"] for one in self.api.of("POST") if "/events" in one.path]
 
@@ -160,10 +179,13 @@ def pending(name: str, scheduler: str = "herz") -> Content:
 
 
 def play(
-    work: Callable[[Scene], Awaitable[None]], *pods: Content, kinds: Sequence[Watched] = KINDS
+    work: Callable[[Scene], Awaitable[None]],
+    *pods: Content,
+    kinds: Sequence[Watched] = KINDS,
+    machine: Plain | None = None,
 ) -> None:
     async def main() -> None:
-        scene = Scene(list(pods), kinds)
+        scene = Scene(list(pods), kinds, machine)
         running = asyncio.ensure_future(scene.driver.run())
         try:
             await asyncio.wait_for(work(scene), 20)
@@ -189,19 +211,54 @@ def test_12_nothing_is_decided_before_every_first_list_was_told() -> None:
     play(work, pending("a"), pending("b"))
 
 
+class Resting(Plain):
+    """One whose effects leave when a sync has returned; it notes when nobody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syncs = 0
+        self.rests: list[int] = []
+
+    def decide(self, now_ns: int, limit: int) -> tuple[list[Effect], Sync | None]:
+        effects = self.step(now_ns, limit)
+
+        def sync() -> None:
+            self.syncs += 1
+
+        return effects, sync if effects else None
+
+    def rest(self) -> None:
+        self.rests.append(self.syncs)
+
+
+def test_what_takes_long_is_done_where_nothing_was_decided_for_a_moment() -> None:
+    machine = Resting()
+
+    async def work(scene: Scene) -> None:
+        answered = scene.hold_binds()
+        for _ in range(2):
+            scene.feed()
+        while not machine.syncs:
+            await asyncio.sleep(0)
+        end = asyncio.get_running_loop().time() + 20 * module.QUIET_SECONDS
+        while asyncio.get_running_loop().time() < end:  # A bind is under way.
+            await asyncio.sleep(0)
+        assert machine.rests == []
+        answered.set()
+        while not machine.rests:
+            await asyncio.sleep(0)
+        # Its event was decided, too, before anybody rested.
+        assert (machine.rests[0], scene.driver.writer.pending) == (2, 0)
+
+    play(work, pending("a"), machine=machine)
+
+
 def test_garbage_is_collected_after_the_first_lists_and_between_steps() -> None:
     scenes: list[Scene] = []
 
     async def work(scene: Scene) -> None:
         scenes.append(scene)
-        answered, ask = asyncio.Event(), scene.api.request
-
-        async def held(method: str, path: str, **more: Any) -> Reply:
-            if path.endswith("/binding"):
-                await answered.wait()
-            return await ask(method, path, **more)
-
-        scene.api.request = held  # type: ignore[method-assign]
+        answered = scene.hold_binds()
         for _ in range(2):
             scene.feed()
         while "busy" not in scene.garbage.moments:  # Binds are under way.
@@ -436,85 +493,6 @@ def test_the_pace_keeps_steps_short_and_grows_back() -> None:
 
 
 # ---- discovery ------------------------------------------------------------------------------
-
-
-def asked_of(answers: dict[str, Reply | NoAnswerError]) -> FakeApi:
-    return FakeApi(lambda asked: answers.get(asked.path))
-
-
-def found(*names: str) -> Reply:
-    verbs = ["get", "list", "watch"]
-    return reply(200, {"resources": [{"name": name, "verbs": verbs} for name in names]})
-
-
-def test_an_api_that_is_absent_is_found_and_one_that_is_needed_is_an_error() -> None:
-    kinds = (*KINDS, Watched(Node, "storage.k8s.io/v1", "csinodes"))
-
-    async def main() -> None:
-        api = asked_of({"/api/v1": found("nodes", "pods")})
-        present, absent = await discovery.served(api, kinds)
-        assert [one.plural for one in present] == ["nodes", "pods"]
-        assert [one.plural for one in absent] == ["csinodes"]
-        with pytest.raises(WorldError, match="serves no /api/v1/pods"):
-            await discovery.served(asked_of({"/api/v1": found("nodes")}), kinds)
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (
-            reply(200, {"major": "1", "minor": "33", "gitVersion": "v1.33.2"}),
-            "v1.33.2; 1.34 to 1.36",
-        ),
-        (reply(200, {"major": "2", "minor": "0"}), r"2\.0; 1\.34"),
-        (reply(200, ["web page"]), "is no Kubernetes API server"),
-        (reply(401, status(401, "Unauthorized")), "refuses us: 401"),
-        (NoAnswerError("bad certificate", is_sent=False, is_retryable=False), "bad certificate"),
-    ],
-)
-def test_a_server_that_is_not_to_be_used_is_one_error(
-    answer: Reply | NoAnswerError, words: str
-) -> None:
-    async def main() -> None:
-        with pytest.raises(WorldError, match=words):
-            await discovery.reached(asked_of({"/version": answer}), print)
-
-    asyncio.run(main())
-
-
-def test_a_server_that_cannot_be_reached_is_waited_for_and_said_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(discovery, "_WAIT_SECONDS", (0.001, 0.001))
-    version = reply(200, {"major": "1", "minor": "37+", "gitVersion": "v1.37.0"})
-    answers: list[Reply | NoAnswerError] = [lost(is_sent=False), lost(is_sent=False), version]
-    told: list[str] = []
-
-    async def main() -> None:
-        api = FakeApi(lambda _: answers.pop(0))
-        assert await discovery.reached(api, told.append) == "v1.37.0"
-        gone = FakeApi(lambda _: lost(is_sent=False))
-        with pytest.raises(WorldError, match="not sent"):
-            await discovery.reached(gone, told.append, waits=False)
-
-    asyncio.run(main())
-    assert told == [
-        "waiting for the API server: lost; it was not sent",
-        "Kubernetes v1.37.0 is newer than 1.36, the newest that was tested",
-    ]
-
-
-def test_36_what_we_may_not_read_is_named() -> None:
-    refusal = reply(403, status(403, "Forbidden", "cannot list resource"))
-
-    async def main() -> None:
-        api = asked_of({"/api/v1/nodes": refusal, "/api/v1/pods": listing([])})
-        with pytest.raises(WorldError, match="does not let us read /api/v1/nodes: cannot list"):
-            await discovery.permitted(api, KINDS)
-
-    asyncio.run(main())
 
 
 def test_04_what_a_killed_process_left_open_is_told_before_anything_is_decided() -> None:

@@ -363,6 +363,21 @@ def test_32_events_are_bounded_and_their_loss_is_counted(monkeypatch: pytest.Mon
     assert len(desk.api.asked) == 3
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_32_an_event_that_comes_while_the_last_ones_end_is_written_too(turns: int) -> None:
+    async def work(desk: Desk) -> None:
+        for one in range(posting_module.WORKERS):
+            desk.posting.post(event(note=str(one)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        desk.posting.post(event(note="another"))
+        async with asyncio.timeout(2):
+            await desk.posting.idle.wait()
+
+    desk = play(lambda _: reply(201), work)
+    assert desk.posting.posted == posting_module.WORKERS + 1
+
+
 CLAIM = PatchClaim(
     namespace="default",
     name="c",

@@ -50,7 +50,7 @@ def card(
         f"{manifest.sessions} sessions. The effective sample is the groups and sessions, not the "
         f"rows. {manifest.base_rate / 100:g} % of the promises were kept.",
         f"- Services: {', '.join(model.body.scope.services)}. Machine types: "
-        f"{', '.join(model.body.scope.machines)}." + _narrow(model),
+        f"{', '.join(name or 'not named' for name in model.body.scope.machines)}." + _narrow(model),
         *(f"- Left out: {note}." for note in manifest.notes),
         "- " + ", ".join(f"{name} {value}" for name, value in manifest.settings) + ".",
         "",

@@ -187,11 +187,12 @@ def objective_of(model: Model) -> Objective:
 def extrapolated(model: Model, data: Dataset) -> list[str]:
     """Services and machine types of the data that the model has not seen."""
     scope = model.body.scope
-    new = [
-        *(f"service {name}" for name in np.unique(data.service) if name not in scope.services),
-        *(f"machine {name}" for name in np.unique(data.machine) if name not in scope.machines),
+    services = [name for name in np.unique(data.service) if name not in scope.services]
+    machines = [name for name in np.unique(data.machine) if name not in scope.machines]
+    return [
+        *(f"service {name}" for name in services),
+        *(f"machine {name or 'that is not named'}" for name in machines),
     ]
-    return [str(each) for each in new]
 
 
 def _rival(kept: Flags, answers: Answers) -> str | None:

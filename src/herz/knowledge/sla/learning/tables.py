@@ -9,7 +9,7 @@
 | `p99_ms` | the outcome; quantile and unit as in the objective or in any unit |
 | `delay_p99_ms`, `completed` | the outcome of a delay; of a pod that was to complete: 1 or 0 |
 | `group` | rows of one state share it; by default each row is its own |
-| `family`, `campaign`, `service`, `machine` | by default `all`, the session, `service`, `machine` |
+| `family`, `campaign`, `service`, `machine` | by default `all`, the session, `service`, none |
 | `quiet_p99_ms` | the indicator when the service is alone |
 | `probe_p99_ms` | the indicator in the state that the features describe |
 | `load` | offered requests a second |
@@ -251,7 +251,7 @@ def _dataset(head: Head, outcomes: Sequence[_Outcome], where: str) -> Dataset:
         family=names("family", "all"),
         campaign=names("campaign"),
         service=names("service", "service"),
-        machine=names("machine", "machine"),
+        machine=names("machine", ""),
         digests=np.array([each.digest for each in outcomes], np.str_),
         anchors=head.anchors,
         plain=np.where(quantised == MISSING, np.nan, quantised.astype(np.float64)),

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herz.config.durations import duration_ns, duration_text
 from herz.errors import ConfigError
+from herz.model.durations import duration_ns, duration_text
 
 SECOND = 1_000_000_000
 
