@@ -43,7 +43,8 @@ def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
 ) -> None:
     """An entry that is decoded in C takes the same branches of ours, whatever it says."""
     monkeypatch.setattr("tests.fuzz.shapes._engines", [])
-    edges, reached = iter(range(EDGES_MAX)), []
+    edges = iter(range(EDGES_MAX))
+    reached: list[int] = []
     begin(lambda: next(edges), reached.append)
     one = b'\x0c{"actor":"a","is_held":true,"ranges":[[1,2]],"reason":"r","time_ns":1}'
     seen = [set(_reached(reached, data)) for data in (one, one.replace(b"true", b"false"))]
