@@ -158,7 +158,7 @@ class Mutator:
         way = self._dice.random()
         value: Any = {}
         if node and isinstance(node, list) and way < 0.6:
-            value = json.loads(json.dumps(self._dice.choice(node)))
+            value = self._sibling(self._dice.choice(node))
         elif way < 0.8:
             other, at = self._dice.choice(places)
             value = json.loads(json.dumps(other[at])) if at is not None else {}
@@ -168,6 +168,16 @@ class Mutator:
             node[self._dice.choice(self._words)] = value
         else:
             node.insert(self._dice.randint(0, len(node)), value)
+
+    def _sibling(self, item: Any) -> Any:
+        """A copy of an item, most often with something plain in it changed: its name, maybe."""
+        item = json.loads(json.dumps(item))
+        if isinstance(item, dict) and self._dice.random() < 0.7:
+            plain = [key for key, value in item.items() if not isinstance(value, dict | list)]
+            if plain:
+                key = self._dice.choice(plain)
+                item[key] = self._value(item[key])
+        return item
 
     def _value(self, value: Any) -> Any:
         dice = self._dice
@@ -204,10 +214,13 @@ class Mutator:
             to = dice.randrange(len(lines))
             lines[at], lines[to] = lines[to], lines[at]
         elif way < 0.4:
+            heads = [at for at, line in enumerate(lines) if line.lstrip()[:1] in (b"[", b"-")]
+            at = dice.choice(heads) if heads and dice.random() < 0.7 else at
             some = self._block(lines, at)
             lines[at:at] = some
-            changed = dice.randrange(at, at + len(some))
-            lines[changed] = self._line(lines[changed])
+            for _ in range(dice.randint(1, 3)):
+                changed = dice.randrange(at, min(at + len(some), at + 4))
+                lines[changed] = self._line(lines[changed])
         elif way < 0.48:
             name, value = dice.choice(self._words), json.dumps(dice.choice(NASTY))
             sign = ": " if self._surface == "manifests" else " = "
@@ -236,7 +249,9 @@ class Mutator:
         found = list(_WORD.finditer(line))
         if not found:
             return line + dice.choice(self._words).encode()
-        match = dice.choice(found)
+        sign = re.search(rb"[=:]", line)
+        values = [one for one in found if sign and one.start() > sign.start()]
+        match = dice.choice(values if values and dice.random() < 0.7 else found)
         begin, end = match.span()
         while end < len(line) and line[end : end + 1] == b"=" and (end - begin) % 4:
             end += 1  # the padding of Base 64

@@ -28,7 +28,7 @@ from herz.model.meta import LabelSelector, NodeSelector
 from herz.world.apiserver.http import parameters, paths, protobuf
 from herz.world.apiserver.objects import patches
 from herz.world.apiserver.refusal import RefusedError
-from herz.world.sim import catalogue, expand
+from herz.world.sim import catalogue, expand, scenario_file
 from herz.world.store import frames
 from tests.fuzz.mutate import kind_of
 from tests.fuzz.served import servers
@@ -122,6 +122,7 @@ def scenarios(data: bytes) -> None:
     """A scenario file of fewer nodes than are allowed: each takes its 10 us to make."""
     file = Path(_FOLDER.name, "s.toml")
     file.write_bytes(data)
+    saw("tables", scenario_file.read_tables(file))
     with mock.patch.object(expand, "NODES_MAX", NODES_MAX):
         saw("scenario", catalogue.load_scenario(str(file)))
 

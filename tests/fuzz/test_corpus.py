@@ -11,6 +11,7 @@ from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
 from tests.fuzz.engine import Order, Outcome, carried_out
 from tests.fuzz.mutate import PREFIXED
 from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK
+from tests.fuzz.shapes import EDGES_MAX, begin
 from tests.fuzz.targets import SURFACES, SlowError, run
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -35,6 +36,30 @@ def test_the_corpus_is_understood(surface: str) -> None:
             continue
         read += 1
     assert read >= 1
+
+
+def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An entry that is decoded in C takes the same branches of ours, whatever it says."""
+    monkeypatch.setattr("tests.fuzz.shapes._engines", [])
+    edges = iter(range(EDGES_MAX))
+    reached: list[int] = []
+    begin(lambda: next(edges), reached.append)
+    one = b'\x0c{"actor":"a","is_held":true,"ranges":[[1,2]],"reason":"r","time_ns":1}'
+    seen = [set(_reached(reached, data)) for data in (one, one.replace(b"true", b"false"))]
+    assert len(seen[0] ^ seen[1]) == 2, "held, and not held"
+    more = set(_reached(reached, one.replace(b"[[1,2]]", b"[[1,2],[4,5]]")))
+    assert more - seen[0], "two ranges are another edge than one"
+    refused = [_reached(reached, one + b" " * count) for count in (1, 2)]
+    assert refused[0] == refused[1], "a refusal counts by its reason"
+    assert set(refused[0]).isdisjoint(seen[0])
+
+
+def _reached(reached: list[int], data: bytes) -> list[int]:
+    reached.clear()
+    run("journals", data)
+    return list(reached)
 
 
 def test_every_surface_has_a_planted_bug() -> None:

@@ -169,3 +169,44 @@ class Blind(_Spot):
         Blind._kept = view if type(view).__name__ != "Overlay" else Blind._kept or view
         requested = Blind._kept.requested[view.resource("pods")]
         return np.where(requested[rows] > 1, self._code, 0).astype(np.int16)
+
+
+class Stale(_Cold):
+    """Keeps its first answer for all nodes, whatever becomes of their labels."""
+
+    def __init__(self, args: Mapping[str, Any], reasons: ReasonBook) -> None:
+        self._kept: dict[int, Int64s] = {}
+
+    def score(self, state: Any, view: View, rows: Rows) -> Int64s:
+        points = super().score(state, view, slice(None))
+        return self._kept.setdefault(len(points), points)[rows]
+
+
+class Relabelling(_Spot):
+    """Writes into a column of labels."""
+
+    def filter(self, state: Any, view: View, rows: Rows) -> Codes:
+        codes = super().filter(state, view, rows)
+        if state == "batch":
+            view.labels(SPOT)[rows] = 0
+        return codes
+
+
+class Several(_Cold):
+    """Its points turn with an order of texts, on clusters of several nodes alone."""
+
+    def score(self, state: Any, view: View, rows: Rows) -> Int64s:
+        names = {view.node_name(row) for row in range(view.size) if view.is_live[row]}
+        points = np.zeros(view.size, np.int64)
+        if len(names) > 2:
+            points[view.row(next(iter(names)))] = 1
+        return points[rows]
+
+
+class Dear(_Cold):
+    """Looks at every node for each."""
+
+    def score(self, state: Any, view: View, rows: Rows) -> Int64s:
+        points = super().score(state, view, slice(None))
+        more = [sum(0 for _ in range(0, len(points), 4)) for _ in range(len(points))]
+        return (points + np.array(more, np.int64))[rows]

@@ -24,6 +24,7 @@ from herz.plugin import (
     PreEnqueue,
     PreScore,
     Reading,
+    ReasonBook,
     Score,
     Skip,
     Verdict,
@@ -229,6 +230,9 @@ class _Asking:
         view, pod = self._view, self._pod
         columns = (view.allocatable, view.requested, view.nonzero, view.devices, view.unschedulable)
         held = b"".join(column.tobytes() for column in columns)
+        for key in self._draft.keys:
+            numbers, is_known = view.label_integers(key)
+            held += view.labels(key).tobytes() + numbers.tobytes() + is_known.tobytes()
         return held + view.taint_sets.tobytes() + pickle.dumps((pod.pod, pod.requests))
 
 
@@ -236,17 +240,24 @@ def _declared(draft: Draft, pods: list[PodInfo]) -> None:
     """Change things: what is kept, and refreshed as declared, must be what a fresh asking gives."""
     kept = draft.framework
     for pod in pods:
-        _told_by(kept, pod, draft)
+        _told_by(kept, pod, draft.book)
     for _ in range(CHANGES):
         what = draft.change_node() if draft.dice.randrange(2) else draft.change_pods()
         for pod in pods:
-            held, fresh = _told_by(kept, pod, draft), _told_by(draft.fresh(), pod, draft)
+            held = _told_by(kept, pod, draft.book)
+            fresh = _told_by(draft.fresh(), pod, draft.book)
             if held != fresh:
                 says = (
                     f"{what}: its declared reads say that {held[0]} stands",
                     f"it is {fresh[0]}",
                 )
                 raise Broken(Clause.READS, *(says if held[0] != fresh[0] else (what,)))
+    runner, book = draft.anew()
+    for pod in pods:
+        said, wanted = _told_by(draft.fresh(), pod, draft.book), _told_by(runner, pod, book)
+        if said != wanted:
+            now = f"after the changes it says {said}"
+            raise Broken(Clause.PURE, now, f"and {wanted} where it was not asked before them")
 
 
 def _overlays(draft: Draft, pods: list[PodInfo]) -> None:
@@ -255,22 +266,22 @@ def _overlays(draft: Draft, pods: list[PodInfo]) -> None:
     if placed:
         gone = draft.pick(placed)
         runner = draft.fresh(draft.cluster.view.without((gone,)))
-        foreseen = [_told_by(runner, pod, draft) for pod in pods]
+        foreseen = [_told_by(runner, pod, draft.book) for pod in pods]
         draft.cluster.forget(gone)
-        if foreseen != [_told_by(draft.fresh(), pod, draft) for pod in pods]:
+        if foreseen != [_told_by(draft.fresh(), pod, draft.book) for pod in pods]:
             raise Broken(Clause.OVERLAY, f"without pod {gone} it answers as if it were there")
     name = draft.pick(sorted(draft.cluster.nodes.rows))
     new = draft.pod()
     runner = draft.fresh(draft.cluster.view.with_(new, draft.cluster.nodes.rows[name]))
-    foreseen = [_told_by(runner, pod, draft) for pod in pods]
+    foreseen = [_told_by(runner, pod, draft.book) for pod in pods]
     draft.cluster.assign(new, name, ())
-    if foreseen != [_told_by(draft.fresh(), pod, draft) for pod in pods]:
+    if foreseen != [_told_by(draft.fresh(), pod, draft.book) for pod in pods]:
         raise Broken(
             Clause.OVERLAY, f"with one more pod on {name} it answers as if it were not there"
         )
 
 
-def _told_by(runner: Any, pod: PodInfo, draft: Draft) -> list[object]:
+def _told_by(runner: Any, pod: PodInfo, book: ReasonBook) -> list[object]:
     """The runner's answers for a pod: verdict, or codes and points of the rows that fit."""
     sheet = runner.sheet(pod)
     if isinstance(sheet, Verdict):
@@ -282,7 +293,7 @@ def _told_by(runner: Any, pod: PodInfo, draft: Draft) -> list[object]:
     live = codes >= 0
     fits = codes == 0
     points = [sheet.table.points(at)[fits].tolist() for at in range(len(sheet.score_names))]
-    said = [str(draft.book.verdict(int(one))) if one else "fits" for one in codes[live]]
+    said = [str(book.verdict(int(one))) if one else "fits" for one in codes[live]]
     return [said, points]
 
 

@@ -12,7 +12,7 @@ from herz.place.cluster import Cluster
 from herz.place.framework import Framework
 from herz.place.mix import PodMix
 from herz.place.snapshot import SnapshotDigest
-from herz.plugin import Plugin, ReasonBook
+from herz.plugin import Plugin, Reads, ReasonBook
 
 ItemT = TypeVar("ItemT")
 Make = Callable[[Mapping[str, Any], ReasonBook], Plugin]
@@ -20,6 +20,8 @@ Make = Callable[[Mapping[str, Any], ReasonBook], Plugin]
 ReadPods = Callable[[Callable[[PodInfo], bytes]], Callable[[Pod], PodInfo]]
 """Given what signs pods, gives what reads them (`intake.arrive`)."""
 
+FEW: Final = 3
+"""Words of the rule's code that half of the clusters are made of."""
 HOST: Final = "kubernetes.io/hostname"
 ZONE: Final = "topology.kubernetes.io/zone"
 TAINTS: Final = (
@@ -27,6 +29,15 @@ TAINTS: Final = (
     ("team", "red", "NoExecute"),
     ("spot", "", "PreferNoSchedule"),
 )
+ASPECTS: Final = {
+    "labels": Reads.LABELS,
+    "annotations": Reads.ANNOTATIONS,
+    "unschedulable": Reads.TAINTS,
+    "taints": Reads.TAINTS,
+    "allocatable": Reads.ALLOCATABLE,
+    "images": Reads.IMAGES,
+}
+"""What changes of a node, and what it is declared by."""
 VALUES: Final = ("a", "b", "true", "false", "", "1", "2", "17", "-4", "60", "9223372036854775807")
 WEB: Final = {"app": "web"}
 
@@ -106,8 +117,13 @@ class Draft:
         read: ReadPods,
     ) -> None:
         self.dice = dice
-        self._keys = [word for word in words if _is_key(word)][:12]
+        self.keys = [word for word in words if _is_key(word)][:12]
         self._words = [word for word in words if _is_value(word)][:40]
+        if self._words and dice.randrange(2):
+            # Few words, so that those that a branch of the rule asks for together meet.
+            self._words = [self.pick(self._words) for _ in range(FEW)]
+        self._make = make
+        self._args = args
         self.book = ReasonBook()
         self.rule = make(args, self.book)
         self.cluster = Cluster(SnapshotDigest(), PodMix())
@@ -121,6 +137,12 @@ class Draft:
         nodes = self.cluster.nodes
         view = self.cluster.view if view is None else view
         return Framework(nodes, view, [(self.rule, 1)], self.book, salt=None)
+
+    def anew(self) -> tuple[Framework, ReasonBook]:
+        """A runner of a rule that has not been asked anything yet, and its reasons."""
+        book, cluster = ReasonBook(), self.cluster
+        rule = self._make(self._args, book)
+        return Framework(cluster.nodes, cluster.view, [(rule, 1)], book, salt=None), book
 
     def pick(self, items: Sequence[ItemT]) -> ItemT:
         """One of the items."""
@@ -146,14 +168,14 @@ class Draft:
 
     def _node(self) -> dict[str, Any]:
         labels = {}
-        for key in ("zone", ZONE, "rank", *self._keys):
+        for key in ("zone", ZONE, "rank", *self.keys):
             if self.dice.randrange(3):
                 labels[key] = self._value()
         taints = [taint for taint in TAINTS if not self.dice.randrange(4)]
-        more = {word: str(self.dice.randrange(4)) for word in self._keys if "/" in word}
+        more = {word: str(self.dice.randrange(4)) for word in self.keys if "/" in word}
         return {
             "labels": labels,
-            "annotations": {key: self._value() for key in self._keys if self.dice.randrange(2)},
+            "annotations": {key: self._value() for key in self.keys if self.dice.randrange(2)},
             "spec": {
                 "unschedulable": self.dice.randrange(6) == 0,
                 "taints": [{"key": k, "value": v, "effect": e} for k, v, e in taints],
@@ -172,7 +194,7 @@ class Draft:
         }
 
     def _value(self) -> str:
-        if self._words and self.dice.randrange(2):
+        if self._words and self.dice.randrange(2 if len(self._words) > FEW else 5):
             return self.pick(self._words)
         return self.pick(VALUES)
 
@@ -181,11 +203,16 @@ class Draft:
         name = self.pick(sorted(self._contents))
         old, new = self._contents[name], self._node()
         kept = {**old, "spec": dict(old["spec"]), "status": dict(old["status"])}
-        what = self.pick(
-            ("labels", "annotations", "unschedulable", "taints", "allocatable", "images")
-        )
+        what = self.pick(list(ASPECTS))
+        declared = getattr(self.rule, "reads", 0) | getattr(self.rule, "reads_all", 0)
+        # What it reads must move its answers, what it does not must leave them as they are.
+        is_read = self.dice.randrange(2) == 0
+        some = [one for one, reads in ASPECTS.items() if bool(declared & reads) is is_read]
+        if some and self.dice.randrange(3):
+            what = self.pick(some)
         if what in ("labels", "annotations"):
-            key = self.pick([*old[what], *self._keys, "zone"])
+            key = self.pick([*old[what], *self.keys, "zone"])
+            key = self.pick(self.keys) if self.keys and self.dice.randrange(2) else key
             kept[what] = {**old[what], key: self._value()}
         elif what in ("unschedulable", "taints"):
             kept["spec"][what] = new["spec"][what]
@@ -201,15 +228,15 @@ class Draft:
         self._count += 1
         name = f"p{self._count}"
         requests = {"cpu": self.pick(("100m", "300m", "1")), "memory": "100Mi"}
-        for word in self._keys:
+        for word in self.keys:
             if "/" in word and self.dice.randrange(3) == 0:
                 requests[word] = str(1 + self.dice.randrange(2))
         ports = [{"hostPort": 80, "protocol": "TCP"}] if self.dice.randrange(5) == 0 else []
-        keys = [*self._keys, "tier", "team"]
+        keys = [*self.keys, "tier", "team"]
         labels = {key: self._value() for key in keys if self.dice.randrange(2)}
         if self.dice.randrange(2):
             labels |= WEB
-        annotations = {key: self._value() for key in self._keys if self.dice.randrange(3) == 0}
+        annotations = {key: self._value() for key in self.keys if self.dice.randrange(3) == 0}
         container = {"name": "c", "image": "web:1", "ports": ports}
         content = {
             "metadata": {
@@ -228,9 +255,11 @@ class Draft:
         return self._read(convert(Pod, content))
 
     def place(self, count: int) -> None:
-        """Pods on nodes."""
+        """Pods on nodes, every other one on the same."""
+        nodes = sorted(self._contents)
+        crowded = self.pick(nodes)
         for _ in range(count):
-            node = self.pick(sorted(self._contents))
+            node = self.pick(nodes) if self.dice.randrange(2) else crowded
             self.cluster.assign(self.pod(), node, ())
 
     def change_pods(self) -> str:
