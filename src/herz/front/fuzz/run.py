@@ -356,6 +356,9 @@ class _Run:
             self._begun.append(str(message["phase"]))
         if "cut" in message:
             self.report.cut_short.append(str(message["cut"]))
+        if "beat" in message:
+            # A process that is cut short does not come to tell it at its end.
+            self.report.tried["calls"] = int(message["beat"])
         self._plan = list(message.get("plan", self._plan))
         if "loaded" in message:
             self.report.form = str(message["loaded"])

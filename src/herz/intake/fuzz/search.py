@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from herz.intake.fuzz.asking import Asked, OutOfTime
+from herz.intake.fuzz.asking import Asked, OutOfTime, Refuted
 from herz.intake.fuzz.domains import Domain
 from herz.intake.fuzz.laws import Pool, Reference
 from herz.intake.fuzz.source import Source
@@ -83,10 +83,15 @@ def _search(
             watch.before(values)
         try:
             Pool(values, less).check()
-        finally:
-            # Changed arguments explain whatever else was seen: they go first.
+        except Refuted:
+            # Changed arguments explain whatever else was seen: they go first. But that there is no
+            # time to look for them does not.
             if watch is not None:
-                watch.after(values)
+                with contextlib.suppress(OutOfTime):
+                    watch.after(values)
+            raise
+        if watch is not None:
+            watch.after(values)
         done.pools += 1
         done.values += size
         if done.pools % 24 == 0:
