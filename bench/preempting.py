@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from bench import worlds
 from herz.cycle import Cycle
 from herz.model.effects import Bind, DeletePod, Effect
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.objects import Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 
 SECOND_NS = 1_000_000_000
 START = "2026-01-01T00:{minute:02d}:{second:02d}Z"

@@ -31,8 +31,9 @@ from herz.commit.audit.signing import LogSigner
 from herz.front import recorded as recorded_of
 from herz.front.explain import rows
 from herz.model.effects import Bind
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.events import ObjectApplied
 from herz.model.journal import Kind, Sealed
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import Record
 from herz.ports import Machine
 from herz.state import frozen, thawed
@@ -303,8 +304,8 @@ def explaining(every: int = STATE_EVERY) -> dict[str, float]:
 def looking_up(pods: int = 1_000_000) -> dict[str, float]:
     """One decision of many from the record: as commands, and in this process by a new index.
 
-    The journal holds the record of one decision time and again, under other numbers and pods, and
-    is signed every 1,000 entries.
+    The journal holds the record of one decision time and again, under other numbers and pods, each
+    with the API's answer, and is signed every 1,000 entries.
     """
     with folder() as path:
         record = _one_record()
@@ -315,6 +316,7 @@ def looking_up(pods: int = 1_000_000) -> dict[str, float]:
             for number in range(first, min(first + BATCH, pods)):
                 pod = msgspec.structs.replace(record.pod, name=f"pod-{number}")
                 log.write(msgspec.structs.replace(record, sequence=number + 1, pod=pod))
+                log.write(_bound(number))
             log.commit(sync=False)
         store.close()
         started = time.perf_counter()
@@ -346,7 +348,7 @@ def _commands(journal: Path, pods: int, signer: LogSigner) -> dict[str, float]:
     trust, proof = journal.parent / "trust.toml", journal.parent / "proof"
     key = f'[[log]]\nkey = "{signer.keys[0].text}"\n'
     trust.write_text(f'format = "herz-trust/1"\nquorum = 0\n{key}')
-    herz, at = [sys.executable, "-m", "herz.front.cli"], ["--journal", str(journal)]
+    herz, at = [str(Path(sys.executable).with_name("herz"))], ["--journal", str(journal)]
     trusting = ["--trust", str(trust)]
     taken: dict[str, list[float]] = {}
     chance = random.Random(2)
@@ -368,6 +370,14 @@ def _commands(journal: Path, pods: int, signer: LogSigner) -> dict[str, float]:
         told[f"{name}_milliseconds_p50"] = times[COMMANDS // 2]
         told[f"{name}_milliseconds_p99"] = times[COMMANDS * 99 // 100]
     return told
+
+
+def _bound(number: int) -> BindFinished:
+    """That the API has bound the pod of that number."""
+    outcome, version = BindOutcome.BOUND, str(10_000 + number)
+    return BindFinished(
+        time_ns=1, uid="u", decision=number + 1, outcome=outcome, resource_version=version, code=201
+    )
 
 
 def _one_record() -> Record:

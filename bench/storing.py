@@ -16,9 +16,10 @@ from bench import worlds
 from herz.cycle import Cycle
 from herz.model.decode import convert
 from herz.model.effects import Bind, Effect, PatchClaim, PatchVolume
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied
+from herz.model.events import Event, ObjectApplied
 from herz.model.node import CSINode
 from herz.model.objects import KubernetesObject, Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.storage import (
     ObjectReference,
     PersistentVolume,

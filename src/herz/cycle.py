@@ -25,17 +25,9 @@ from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
 from herz.intake.queue.scheduling import SchedulingQueue
 from herz.model.effects import Effect, WakeAt
-from herz.model.events import (
-    BindFinished,
-    BindOutcome,
-    Event,
-    ObjectApplied,
-    ObjectDeleted,
-    OrderLimited,
-    PatchRefused,
-    RemovalRefused,
-)
+from herz.model.events import Event, ObjectApplied, ObjectDeleted, OrderLimited
 from herz.model.objects import Node, Pod
+from herz.model.outcomes import BindFinished, BindOutcome, PatchRefused, RemovalRefused
 from herz.model.podinfo import PodInfo
 from herz.model.record import Decided, Stage, Statement
 from herz.model.volumes import NO_PLAN

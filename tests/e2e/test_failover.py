@@ -14,8 +14,8 @@ import pytest
 
 from herz.commit.audit.entry import Start, opened
 from herz.journaling import replayed, verified
-from herz.model.events import BindFinished, BindOutcome
 from herz.model.journal import Kind
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import Decided, Record
 from herz.world.store.where import reader_of, where_of
 from tests.faults.processes import Replica, Server

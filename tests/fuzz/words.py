@@ -12,7 +12,7 @@ from herz.builtin import PLUGINS
 from herz.commit.audit import entry, note, proof, trust
 from herz.config import kubescheduler, parse_policy
 from herz.intake.fuzz import words_of
-from herz.model import events, manifest, quantity, selector_text
+from herz.model import events, manifest, outcomes, quantity, selector_text
 from herz.model.meta import LabelSelector, NodeSelector
 from herz.model.record import Record
 from herz.world.apiserver.http import parameters
@@ -108,7 +108,7 @@ def _configuration() -> Iterator[str]:
 def _journals() -> Iterator[str]:
     shapes = (entry.Start, entry.Step, entry.State, entry.Configuration, entry.Model, entry.Key)
     more = (entry.Erasure, entry.Mode, entry.Clock, entry.Hold, entry.Check, Record)
-    yield from _named(*shapes, *more, events.ObjectApplied, events.BindFinished)
+    yield from _named(*shapes, *more, events.ObjectApplied, outcomes.BindFinished)
     yield from ("HERZSEG1", "HZBT", "relaxed", "strict", "witnessed")
 
 

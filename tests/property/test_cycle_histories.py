@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from herz.commit.audit.chain import NO_RECORD
 from herz.intake.queue.lifecycle import State
 from herz.model.effects import Bind
-from herz.model.events import BindOutcome
+from herz.model.outcomes import BindOutcome
 from herz.place.snapshot import SnapshotDigest, node_element, placement_element
 from tests.support import strategies as some
 from tests.support.machine import SECOND, Harness, only

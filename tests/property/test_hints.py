@@ -21,8 +21,8 @@ from herz.config import Policies, Policy, Profile
 from herz.intake.queue.item import QueuedPod
 from herz.intake.queue.lifecycle import State
 from herz.model.effects import Bind, DeletePod, PatchClaim, PatchVolume
-from herz.model.events import BindOutcome, PatchRefused, RemovalRefused
 from herz.model.objects import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from herz.model.outcomes import BindOutcome, PatchRefused, RemovalRefused
 from herz.model.podinfo import PodInfo
 from herz.place.advice import Advices
 from herz.place.framework import Framework

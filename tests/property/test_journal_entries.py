@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from herz.commit.audit import entry
 from herz.commit.audit.entry import Content, decode, encode, kind_of, leaf_kind, opened, seal
 from herz.errors import AuditError
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
+from herz.model.events import Event, ObjectApplied, ObjectDeleted
 from herz.model.journal import Kind
 from herz.model.objects import KubernetesObject
+from herz.model.outcomes import BindFinished, BindOutcome
 from tests.support.structs import values
 
 SALT = bytes(range(32))

@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from herz.model.effects import Bind, Effect, PatchPodStatus, WakeAt
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
+from herz.model.events import Event, ObjectApplied, ObjectDeleted
 from herz.model.objects import Node, Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import Decided, Order, PodReference, PolicyReference, Record, Rejection
 from herz.ports import RecordSink
 from herz.world.sim.fit import NeedsCache, Room, devices_in, static_refusal

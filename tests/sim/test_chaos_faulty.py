@@ -13,8 +13,9 @@ from herz import app
 from herz.config import PluginEntry, Policy
 from herz.errors import InvariantError
 from herz.model.effects import Bind, Effect, PatchPodStatus, PatchVolume
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
+from herz.model.events import Event, ObjectApplied, ObjectDeleted
 from herz.model.objects import Node, Pod, PodDisruptionBudget, PodGroup
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import PolicyReference
 from herz.ports import Machine, MachineFactory, RecordSink
 from herz.world.sim.chaos import chaos_scenario

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from herz.app import run_simulation
 from herz.model.effects import PatchClaim
-from herz.model.events import ObjectApplied, PatchRefused, WorldEvent
+from herz.model.events import ObjectApplied, WorldEvent
 from herz.model.objects import PersistentVolume, PersistentVolumeClaim
+from herz.model.outcomes import PatchRefused
 from herz.world.sim.cluster import Cluster
 from herz.world.sim.engine import Engine
 from herz.world.sim.faults import Dice, Faults

@@ -17,9 +17,10 @@ from herz.commit.audit.note import KeyKind, Note, NoteKey, NoteSignature
 from herz.config import Policy
 from herz.journaling import journaled, written
 from herz.model.effects import Bind, Effect
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.events import ObjectApplied
 from herz.model.journal import Sealed
 from herz.model.objects import KubernetesObject
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.ports import RecordSink
 from herz.world.sim.result import Summary
 from herz.world.store.files import FileStore, Reader

@@ -26,8 +26,9 @@ from herz.model.effects import (
     PatchVolume,
     WakeAt,
 )
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.objects import KubernetesObject, Node, Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.podinfo import PodInfo
 from herz.model.record import Record
 from herz.place.cluster import Cluster

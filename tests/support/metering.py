@@ -23,9 +23,10 @@ from herz.journaling import Change, continued
 from herz.knowledge.sla.classes import CLASS_LABEL
 from herz.knowledge.sla.model import Model
 from herz.model.effects import Bind, EmitEvent
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.events import ObjectApplied
 from herz.model.journal import Kind
 from herz.model.objects import KubernetesObject, Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import Record
 from herz.model.service_levels import NodeSignals, SLAClassSpec
 from herz.world.prometheus.client import Prometheus, Settings

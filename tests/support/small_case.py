@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from herz.app import build_machine, load_policies
 from herz.model.effects import Bind
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.objects import Node
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.profiles import profiles_of
 from tests.support.machine import SECOND, Kept
 from tests.support.objects import MEBIBYTE, make_node, make_pod

@@ -9,8 +9,9 @@ import pytest
 from herz import signals
 from herz.commit.audit.chain import canonical
 from herz.model.effects import Bind, EmitEvent, PatchPodStatus, WakeAt
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.events import ObjectApplied
 from herz.model.objects import Pod, PriorityClass
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import Decided
 from herz.place.snapshot import SnapshotDigest
 from tests.support.machine import SECOND, Harness, make_policy, only

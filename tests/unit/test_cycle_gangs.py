@@ -8,8 +8,8 @@ import pytest
 
 from herz.model.decode import convert
 from herz.model.effects import Bind, EmitEvent, PatchPodStatus
-from herz.model.events import BindOutcome
 from herz.model.objects import COSCHEDULING_GROUP_LABEL, Pod, PodGroup
+from herz.model.outcomes import BindOutcome
 from herz.model.record import Decided
 from tests.support.machine import SECOND, Harness, make_policy, only
 from tests.support.objects import make_node, make_pod

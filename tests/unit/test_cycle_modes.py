@@ -14,8 +14,8 @@ from herz.config.policy import QueuePolicy, StarvationPolicy
 from herz.intake.queue.lifecycle import State
 from herz.model.decode import convert
 from herz.model.effects import Bind, DeletePod, Nominate, PatchPodStatus, WakeAt
-from herz.model.events import BindOutcome
 from herz.model.objects import Pod, PodGroup
+from herz.model.outcomes import BindOutcome
 from herz.model.podinfo import PodInfo
 from herz.model.record import Decided
 from herz.place.outcome import NoFit

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from herz import signals
 from herz.model.decode import convert
 from herz.model.effects import Bind, DeletePod, Effect, EmitEvent, Evict, Nominate, PatchPodStatus
-from herz.model.events import BindOutcome, ObjectApplied, RemovalRefused
+from herz.model.events import ObjectApplied
 from herz.model.objects import Pod, PodDisruptionBudget
+from herz.model.outcomes import BindOutcome, RemovalRefused
 from herz.model.record import Decided, Victim
 from tests.support.machine import KUBERNETES, SECOND, Harness, make_policy, only
 from tests.support.objects import make_node, make_pod

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from herz.errors import ConfigError
 from herz.model.effects import Bind, Effect
-from herz.model.events import BindOutcome, OrderLimited
+from herz.model.events import OrderLimited
 from herz.model.objects import Pod
+from herz.model.outcomes import BindOutcome
 from tests.support.machine import KUBERNETES, SECOND, Harness, make_policy, only
 from tests.support.objects import make_node, make_pod
 from tests.support.strategies import DB, HOST, WEB, pod_affinity, spread, term

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -138,6 +137,8 @@ def said_of(record: Record, node: str) -> str:
 
 def recomputed_plain(found: Recomputed) -> dict[str, Any]:
     """For programs: what was computed once more, and from where."""
+    from dataclasses import asdict  # noqa: PLC0415  # What only reads a record waits for it.
+
     return {
         "sequence": found.sequence,
         "from_entry": found.begun,

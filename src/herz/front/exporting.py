@@ -17,8 +17,8 @@ from herz.commit.audit.entry import opened
 from herz.errors import ConfigError, WorldError
 from herz.front.atomic import checked_target
 from herz.front.publishing import published
-from herz.model.events import BindFinished
 from herz.model.journal import Kind
+from herz.model.outcomes import BindFinished
 from herz.model.record import Record
 from herz.ports import Journal
 from herz.world.store.copying import copied

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import asdict
 
 from herz.commit.audit.entry import opened
 from herz.errors import AuditError, ConfigError
-from herz.model.events import BindFinished, Event
+from herz.model.outcomes import BindFinished, Outcome
 from herz.model.record import Record
 from herz.world.store.evidence import Place
 from herz.world.store.index import Index
@@ -40,7 +40,7 @@ class Told(NamedTuple):
     entry: int
     record: Record
     digest: str
-    outcomes: list[tuple[int, Event]]
+    outcomes: list[tuple[int, Outcome]]
 
 
 class Logged(NamedTuple):
@@ -126,7 +126,7 @@ def rows(told: Told) -> list[tuple[str, str]]:
     return found
 
 
-def said(outcome: Event) -> str:
+def said(outcome: Outcome) -> str:
     """What the API answered, in words."""
     code = getattr(outcome, "code", UNSET)
     status = "" if code is UNSET else str(code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from herz.commit.audit.checkpoint import Checkpoint, parse_checkpoint, parse_signed
 from herz.commit.audit.tree import (
@@ -17,7 +17,9 @@ from herz.commit.audit.tree import (
 )
 from herz.commit.audit.trust import Bracket, Trust, bracket, parse_trust
 from herz.errors import AuditError, ConfigError
-from herz.world.store.evidence import Evidence
+
+if TYPE_CHECKING:
+    from herz.world.store.evidence import Evidence
 
 FILE_BYTES_MAX: Final = 16 << 20
 """Bound of a proof, a checkpoint or a trust file that is read."""

@@ -18,8 +18,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Tracer, set_span_in_context
 
 from herz.model.effects import Effect
-from herz.model.events import BindFinished, BindOutcome, Event, ObjectApplied, ObjectDeleted
+from herz.model.events import Event, ObjectApplied, ObjectDeleted
 from herz.model.objects import Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.podinfo import PodInfo
 from herz.model.record import Decided, Record
 from herz.ports import Deferring, Machine, Sync

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -78,3 +80,38 @@ def test_golden_journals_are_explained(
     assert ("resource_version" in found["outcomes"][-1][-1]) == is_full
     assert main(["audit", "show", "1", *arguments]) == Exit.DONE
     assert main(["audit", "export", "--journal", str(folder)]) == Exit.DONE
+
+
+LATE = ("inspect", "dataclasses", "json", "herz.ports", "herz.model.objects", "cryptography")
+LOADED = """
+import sys
+from herz.front.cli import process
+code = process()
+print(*sorted(sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def loaded_by(*words: str) -> list[str]:
+    """The modules of a process of its own that ran this command."""
+    command = [sys.executable, "-c", LOADED, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stderr.split("\n")[-2].split()
+
+
+def test_a_decision_is_shown_without_what_takes_long_to_load(golden: tuple[str, Path]) -> None:
+    _, folder = golden
+    at, proof = ["--journal", str(folder)], str(folder / "proof")
+    key = (folder / "key").read_text(encoding="utf-8").strip()
+    trust = folder / "trust.toml"
+    trust.write_text(f'format = "herz-trust/1"\nquorum = 0\n[[log]]\nkey = "{key}"\n')
+    trusting = ["--trust", str(trust)]
+    for words, more in (
+        (["audit", "show", "1", *at], ()),
+        (["explain", "web-00000", *at], ()),
+        (["audit", "prove", "1", *at, *trusting, "--to", proof], ("cryptography",)),
+        (["audit", "check", proof, *trusting], ("cryptography",)),
+    ):
+        ours = loaded_by(*words)
+        assert "msgspec" in ours
+        assert [name for name in LATE if name in ours and name not in more] == []

@@ -13,7 +13,8 @@ from herz.commit.audit.guarded import RETRY_NS, Guarded
 from herz.errors import WorldError
 from herz.journaling import last_told, replayed, verified
 from herz.model.effects import Bind, Effect, WakeAt
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.events import ObjectApplied
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.ports import Deferring
 from herz.world.store.files import Reader
 from tests.support.adversaries import SIGNER

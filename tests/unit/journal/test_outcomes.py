@@ -15,9 +15,10 @@ from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.front.cli.entry import main
 from herz.journaling import left_open, replayed, verified
 from herz.model.effects import Bind
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.journal import Kind
 from herz.model.objects import Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from tests.support.journal import Written, entries_of
 from tests.support.machine import only
 from tests.support.objects import make_node, make_pod

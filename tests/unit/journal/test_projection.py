@@ -9,14 +9,8 @@ import pytest
 from herz.app import load_policy
 from herz.commit.audit.projection import projected
 from herz.journaling import annotations_of, replayed
-from herz.model.events import (
-    BindFinished,
-    BindOutcome,
-    Event,
-    ObjectApplied,
-    ObjectDeleted,
-    OrderLimited,
-)
+from herz.model.events import Event, ObjectApplied, ObjectDeleted, OrderLimited
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.place.plugins.node_name import NodeName
 from tests.support.journal import Written
 from tests.support.objects import make_node, make_pod

@@ -19,8 +19,9 @@ from herz.commit.audit.entry import State, opened
 from herz.cycle import Cycle
 from herz.errors import AuditError, ConfigError, InvariantError
 from herz.journaling import replayed, written
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.events import ObjectApplied
 from herz.model.journal import Kind
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.ports import RecordSink
 from herz.state import frozen, is_quiet, settle, thawed
 from herz.world.store.files import FileStore, Reader

@@ -19,7 +19,8 @@ from herz.errors import ConfigError
 from herz.front.cli.tracing import spans as spans_of
 from herz.journaling import replayed
 from herz.model.effects import Bind
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.ports import RecordSink
 from herz.world import spans as module
 from herz.world.spans import Spans, Traced

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from herz.model.podinfo import PodInfo
 from herz.model.record import (
     Decided,
     Order,
@@ -22,7 +21,10 @@ from herz.model.record import (
     Record,
     Statement,
 )
-from herz.ports import RecordSink
+
+if TYPE_CHECKING:  # Who only reads records waits for neither.
+    from herz.model.podinfo import PodInfo
+    from herz.ports import RecordSink
 
 NO_RECORD: Final = "0" * 96
 """What the first record has as `previous`."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from herz.commit.audit.note import Note, from_base64, parse_note, to_base64
 from herz.commit.audit.tree import EMPTY_ROOT, HASH_BYTES, SIZE_MAX
@@ -20,8 +21,7 @@ SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 """A size as text: decimal, without leading zeroes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """What a log promises never to contradict.
 
     Args:

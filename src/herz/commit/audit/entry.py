@@ -10,23 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from herz.commit.audit.chain import canonical
 from herz.errors import AuditError
-from herz.model.events import (
-    BindFinished,
-    Event,
-    ObjectApplied,
-    ObjectDeleted,
-    OrderLimited,
-    PatchRefused,
-    RemovalRefused,
-)
 from herz.model.journal import COMMITMENT_BYTES, LEAF_BYTES, SALT_BYTES, VERSION, Kind, Sealed
+from herz.model.outcomes import BindFinished, Outcome, PatchRefused, RemovalRefused
 from herz.model.record import Record
+
+if TYPE_CHECKING:
+    from herz.model.events import Event
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -222,20 +217,8 @@ class Promised(_Entry, frozen=True, kw_only=True):
 
 
 Content: TypeAlias = (
-    Start
-    | Event
-    | Step
-    | Record
-    | State
-    | Configuration
-    | Model
-    | Key
-    | Erasure
-    | Mode
-    | Clock
-    | Hold
-    | Check
-    | Promised
+    "Start | Event | Step | Record | State | Configuration | Model | Key | Erasure | Mode | Clock"
+    " | Hold | Check | Promised"
 )
 """What an entry says."""
 
@@ -247,10 +230,9 @@ _encode = _encoder.encode
 _sha3 = hashlib.sha3_384
 _SHAPES: Final[dict[Kind, Any]] = {
     Kind.START: Start,
-    Kind.INPUT: ObjectApplied | ObjectDeleted | OrderLimited,
     Kind.STEP: Step,
     Kind.RECORD: Record,
-    Kind.OUTCOME: BindFinished | PatchRefused | RemovalRefused,
+    Kind.OUTCOME: Outcome,
     Kind.STATE: State,
     Kind.CONFIGURATION: Configuration,
     Kind.MODEL: Model,
@@ -269,8 +251,16 @@ class _Decoders(dict[Kind, Callable[[bytes], Any]]):
 
     def __missing__(self, kind: Kind) -> Callable[[bytes], Any]:
         hook = str if kind in (Kind.INPUT, Kind.OUTCOME) else None
-        self[kind] = msgspec.json.Decoder(_SHAPES[kind], float_hook=hook).decode
+        shape = _input_shape() if kind is Kind.INPUT else _SHAPES[kind]
+        self[kind] = msgspec.json.Decoder(shape, float_hook=hook).decode
         return self[kind]
+
+
+def _input_shape() -> Any:
+    # Imported here: all kinds of objects of a cluster take longer to load than a record to show.
+    from herz.model.events import ObjectApplied, ObjectDeleted, OrderLimited  # noqa: PLC0415
+
+    return ObjectApplied | ObjectDeleted | OrderLimited
 
 
 _DECODERS: Final = _Decoders()

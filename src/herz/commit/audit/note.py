@@ -15,16 +15,18 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
-from cryptography.hazmat.primitives.hashes import SHA3_384
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from herz.errors import AuditError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 NOTE_BYTES_MAX: Final = 1_000_000
 SIGNATURES_MAX: Final = 100
@@ -55,8 +57,7 @@ class KeyKind(Enum):
         return {KeyKind.ED25519: 64, KeyKind.COSIGNATURE: 72, KeyKind.P384: 96}[self]
 
 
-@dataclass(frozen=True, slots=True)
-class NoteKey:
+class NoteKey(msgspec.Struct, frozen=True):
     """A public key under the name by which notes refer to it.
 
     Args:
@@ -81,7 +82,10 @@ class NoteKey:
                 f"not {self.kind.public_bytes}"
             )
         try:
-            _loaded(self)
+            if self.kind is KeyKind.P384:
+                _point(self)
+            else:
+                ed25519.Ed25519PublicKey.from_public_bytes(self.public)
         except ValueError as error:
             raise AuditError(f"not a public key of {self.name}: {error}") from error
 
@@ -137,8 +141,7 @@ def parse_key(text: str) -> NoteKey:
     raise AuditError(f"the key of {name} is of a kind that is not understood")
 
 
-@dataclass(frozen=True, slots=True)
-class NoteSignature:
+class NoteSignature(msgspec.Struct, frozen=True):
     """One signature line: whose, and the bytes after the key's id."""
 
     name: str
@@ -152,16 +155,14 @@ class NoteSignature:
         return f"{_DASH}{self.name} {blob}\n".encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """A signature that was checked: by which key, and when if it says so (else 0)."""
 
     key: NoteKey
     time_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A text and who signed it.
 
     Args:
@@ -311,20 +312,28 @@ def cosignature(key: NoteKey, time_s: int, raw: bytes) -> NoteSignature:
 # ---- the primitives -------------------------------------------------------------------------
 
 
-def _loaded(key: NoteKey) -> ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey:
-    if key.kind is KeyKind.P384:
-        if key.public[:1] != b"\x04":
-            raise ValueError("the point must be uncompressed")
-        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), key.public)
-    return ed25519.Ed25519PublicKey.from_public_bytes(key.public)
+def _point(key: NoteKey) -> ec.EllipticCurvePublicKey:
+    # Imported here: a log without such a key does not wait for the curves.
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    if key.public[:1] != b"\x04":
+        raise ValueError("the point must be uncompressed")
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), key.public)
+
+
+def _verify_p384(key: NoteKey, text: bytes, signature: bytes) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA3_384  # noqa: PLC0415
+
+    r, s = (int.from_bytes(signature[at : at + 48], "big") for at in (0, 48))
+    _point(key).verify(utils.encode_dss_signature(r, s), text, ec.ECDSA(SHA3_384()))
 
 
 def _verify(key: NoteKey, text: bytes, signature: bytes) -> int:
-    public = _loaded(key)
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        r, s = (int.from_bytes(signature[at : at + 48], "big") for at in (0, 48))
-        public.verify(utils.encode_dss_signature(r, s), text, ec.ECDSA(SHA3_384()))
+    if key.kind is KeyKind.P384:
+        _verify_p384(key, text, signature)
         return 0
+    public = ed25519.Ed25519PublicKey.from_public_bytes(key.public)
     if key.kind is KeyKind.ED25519:
         public.verify(signature, text)
         return 0

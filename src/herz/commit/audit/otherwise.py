@@ -17,17 +17,9 @@ from herz.commit.audit.entry import Content, Start, Step, opened
 from herz.commit.audit.replay import INPUTS, Make
 from herz.errors import AuditError, ConfigError
 from herz.model.effects import Bind, DeletePod, Evict, PatchClaim, PatchVolume
-from herz.model.events import (
-    BindFinished,
-    BindOutcome,
-    Event,
-    ObjectApplied,
-    ObjectDeleted,
-    OrderLimited,
-    PatchRefused,
-    RemovalRefused,
-)
+from herz.model.events import Event, ObjectApplied, ObjectDeleted, OrderLimited
 from herz.model.journal import Sealed
+from herz.model.outcomes import BindFinished, BindOutcome, PatchRefused, RemovalRefused
 from herz.model.record import Decided, Record
 from herz.ports import Machine
 

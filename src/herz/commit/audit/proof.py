@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha3_384
 from typing import Final
 
-from herz.commit.audit.checkpoint import by_size, parse_signed
+import msgspec
+
+from herz.commit.audit.checkpoint import by_size, parse_signed, size_of
 from herz.commit.audit.note import from_base64, to_base64
 from herz.commit.audit.tree import (
     PROOF_HASHES_MAX,
@@ -35,8 +36,7 @@ _LINE: Final = "\n\u2014 ".encode()
 _INDEX: Final = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """One entry with all that shows it to be in a log.
 
     Args:
@@ -132,7 +132,7 @@ def covering(notes: Sequence[bytes], index: int, trust: Trust | None) -> bytes:
     Raises:
         AuditError: no checkpoint covers it.
     """
-    found = [note for size, _, note in by_size(notes) if size > index]
+    found = [note for _, _, note in by_size(note for note in notes if size_of(note) > index)]
     if trust is None:
         if found:
             return max(found, key=lambda note: note.count(_LINE))

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from herz.commit.audit.entry import Content, opened
 from herz.errors import AuditError
 from herz.model.decode import encode
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.journal import Sealed
 from herz.model.objects import Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import Decided, Record
 
 

@@ -14,9 +14,10 @@ c2sp.org/tlog-tiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
+
+import msgspec
 
 from herz._native import grow_tree
 from herz.errors import AuditError
@@ -327,8 +328,7 @@ TILE_WIDTH: Final = 256
 """Hashes of a full tile: a subtree of height 8."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Tile:
+class Tile(msgspec.Struct, frozen=True, order=True):
     """One tile by its name.
 
     Args:

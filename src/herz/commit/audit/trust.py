@@ -8,7 +8,6 @@ size has signed it, and as many witnesses as the file's quorum have cosigned it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -46,8 +45,7 @@ class _TrustTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     witness: tuple[_WitnessTable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LogTrust:
+class LogTrust(msgspec.Struct, frozen=True):
     """A key that signs a log's checkpoints.
 
     Args:
@@ -63,16 +61,14 @@ class LogTrust:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(msgspec.Struct, frozen=True):
     """Somebody outside who cosigns, and where to ask; the address may be empty."""
 
     key: NoteKey
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Vouched:
+class Vouched(msgspec.Struct, frozen=True):
     """A checkpoint that deserves trust.
 
     Args:
@@ -94,8 +90,7 @@ class Vouched:
         return f"{signed}, cosigned by {names}" if names else f"{signed}, no witness"
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """Whose keys count.
 
     Args:
@@ -160,8 +155,7 @@ class Trust:
         return tuple(signed)
 
 
-@dataclass(frozen=True, slots=True)
-class Bracket:
+class Bracket(msgspec.Struct, frozen=True):
     """When an entry was logged, by the clocks of witnesses; seconds since 1970, 0: not known.
 
     Args:
@@ -200,8 +194,7 @@ def _times(notes: Iterable[bytes], trust: Trust) -> list[int]:
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(msgspec.Struct, frozen=True):
     """What outside memory covers of a log.
 
     Args:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from herz.commit.audit.entry import opened
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied, ObjectDeleted
+from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.journal import Kind, Sealed
 from herz.model.objects import Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.model.record import Decided, Record
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from herz.front.cli.entry import main
+from herz.front.cli.entry import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(process())

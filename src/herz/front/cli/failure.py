@@ -7,11 +7,10 @@ not be able to move the cursor of the terminal that shows its error.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from herz.errors import AuditError, ConfigError, HerzError, WorldError
 
@@ -39,8 +38,7 @@ class UsageError(HerzError):
         self.fix = fix
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """One error, ready to print."""
 
     kind: str
@@ -114,6 +112,8 @@ def _as_text(failure: Failure) -> str:
 
 
 def _as_json(failure: Failure) -> str:
+    import json  # noqa: PLC0415  # Only who errs waits for it.
+
     value = failure.value
     plain = value if isinstance(value, str | int | bool | None) else _value_text(value)
     return json.dumps(

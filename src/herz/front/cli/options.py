@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from herz.errors import ConfigError
 from herz.front.cli.declared import Option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ENTRY_MAX: Final = 2**62
 """Bound of the numbers of entries and decisions."""
@@ -92,6 +94,8 @@ def checked_data(text: str) -> Path:
     Raises:
         ConfigError: there is no such folder.
     """
+    from pathlib import Path  # noqa: PLC0415  # Who shows one decision waits for each module.
+
     try:
         is_folder = bool(text) and Path(text).is_dir()
     except (OSError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import textwrap
@@ -40,6 +39,8 @@ def print_answer(
         after: lines below the table.
     """
     if output is Output.JSON:
+        import json  # noqa: PLC0415  # Who reads a table does not wait for it.
+
         # ASCII only: the bytes do not depend on the locale of the pipe.
         text = json.dumps(value, indent=2, ensure_ascii=True) + "\n"
     elif output is Output.YAML:

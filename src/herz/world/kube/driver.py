@@ -19,14 +19,9 @@ from typing import Final, Protocol, TypeVar, cast
 
 from herz.errors import ConfigError, HerzError
 from herz.model.effects import DeletePod, Effect, EmitEvent, Evict, WakeAt
-from herz.model.events import (
-    BindFinished,
-    BindOutcome,
-    ObjectApplied,
-    ObjectDeleted,
-    WorldEvent,
-)
+from herz.model.events import ObjectApplied, ObjectDeleted, WorldEvent
 from herz.model.objects import KubernetesObject, Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.ports import Deferring, Machine
 from herz.world.collecting import Automatic, GarbageCollector
 from herz.world.kube.effects import Writer

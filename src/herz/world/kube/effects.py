@@ -31,14 +31,9 @@ from herz.model.effects import (
     PatchPodStatus,
     PatchVolume,
 )
-from herz.model.events import (
-    BindFinished,
-    BindOutcome,
-    PatchRefused,
-    RemovalRefused,
-    WorldEvent,
-)
+from herz.model.events import WorldEvent
 from herz.model.objects import PersistentVolume, PersistentVolumeClaim, Pod
+from herz.model.outcomes import BindFinished, BindOutcome, PatchRefused, RemovalRefused
 from herz.world.kube.informer import said
 from herz.world.kube.limits import Calls
 from herz.world.kube.posting import Posting

@@ -18,14 +18,7 @@ from msgspec.structs import replace
 
 from herz.errors import ConfigError
 from herz.model.effects import Bind, DeletePod, Effect, Evict, PatchClaim, PatchVolume
-from herz.model.events import (
-    BindFinished,
-    BindOutcome,
-    ObjectApplied,
-    ObjectDeleted,
-    PatchRefused,
-    RemovalRefused,
-)
+from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.objects import (
     Affinity,
     KubernetesObject,
@@ -35,6 +28,7 @@ from herz.model.objects import (
     NodeSelectorTerm,
     Pod,
 )
+from herz.model.outcomes import BindFinished, BindOutcome, PatchRefused, RemovalRefused
 from herz.model.record import Candidate, Record
 from herz.ports import Machine, RecordSink
 from herz.world.collecting import Automatic

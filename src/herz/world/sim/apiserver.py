@@ -23,8 +23,9 @@ from herz.model.effects import (
     PatchVolume,
     WakeAt,
 )
-from herz.model.events import BindFinished, BindOutcome, WorldEvent
+from herz.model.events import WorldEvent
 from herz.model.objects import Condition
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.world.sim.cluster import Cluster, Fate, PodState
 from herz.world.sim.controllers import Controllers
 from herz.world.sim.engine import Engine, Rank

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from herz.model.events import BindFinished, ObjectApplied, PatchRefused, RemovalRefused, WorldEvent
+from herz.model.events import ObjectApplied, WorldEvent
 from herz.model.objects import Pod, PodDisruptionBudget
+from herz.model.outcomes import BindFinished, PatchRefused, RemovalRefused
 from herz.world.sim.checkers.selecting import Matches
 from herz.world.sim.engine import Engine, Rank
 from herz.world.sim.result import SECOND_NS

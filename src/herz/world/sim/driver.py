@@ -13,15 +13,9 @@ from collections.abc import Callable, Sequence
 
 from herz.errors import ConfigError, InvariantError
 from herz.model.effects import Effect, WakeAt
-from herz.model.events import (
-    BindFinished,
-    ObjectApplied,
-    ObjectDeleted,
-    PatchRefused,
-    RemovalRefused,
-    WorldEvent,
-)
+from herz.model.events import ObjectApplied, ObjectDeleted, WorldEvent
 from herz.model.objects import Pod, PodDisruptionBudget
+from herz.model.outcomes import BindFinished, PatchRefused, RemovalRefused
 from herz.ports import Machine, Progress
 from herz.world.collecting import Automatic, GarbageCollector
 from herz.world.sim.apiserver import ApiServer

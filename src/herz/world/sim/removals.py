@@ -7,8 +7,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from herz.model.effects import DeletePod, Evict, Nominate
-from herz.model.events import RemovalRefused, WorldEvent
+from herz.model.events import WorldEvent
 from herz.model.objects import Condition
+from herz.model.outcomes import RemovalRefused
 from herz.model.pod import DISRUPTION_TARGET, PREEMPTED
 from herz.world.sim.cluster import Cluster, Fate, PodState
 from herz.world.sim.controllers import Controllers

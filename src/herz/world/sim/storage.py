@@ -13,9 +13,10 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from herz.model.effects import PatchClaim, PatchVolume
-from herz.model.events import PatchRefused, WorldEvent
+from herz.model.events import WorldEvent
 from herz.model.meta import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectMeta
 from herz.model.objects import KubernetesObject
+from herz.model.outcomes import PatchRefused
 from herz.model.storage import (
     ClaimStatus,
     CSIVolumeSource,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from herz.world.sim.make import SCHEDULER_NAME
+
+PRIORITY_MIN: Final = -2_147_483_648
+PRIORITY_MAX: Final = 2_000_001_000
+"""Bounds of a priority: 32 bits, and the highest class of Kubernetes' own."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
@@ -85,7 +89,7 @@ class PriorityClassTable(Table, frozen=True, kw_only=True):
     """`[[priority_classes]]`."""
 
     name: Text
-    value: Annotated[int, msgspec.Meta(ge=-2_147_483_648, le=2_000_001_000)]
+    value: Annotated[int, msgspec.Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 
 
 class ImageTable(Table, frozen=True, kw_only=True):
@@ -228,7 +232,7 @@ class WorkloadTable(Table, frozen=True, kw_only=True):
     arrive: ArrivePattern = ArrivePattern()
     run: str | tuple[str, str] | None = None
     lifetime: str | tuple[str, str] | None = None
-    priority: Annotated[int, msgspec.Meta(ge=-2_147_483_648, le=2_000_001_000)] | None = None
+    priority: Annotated[int, msgspec.Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)] | None = None
     priority_class: str = ""
     preempts: bool = True
     image: str = ""

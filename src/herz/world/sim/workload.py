@@ -11,7 +11,13 @@ from herz.model.objects import Node, ObjectMeta, Pod, PodSchedulingGate, PodSpec
 from herz.world.sim.fit import GPU_COUNT, GPU_MILLI, GPU_MODEL, ZONE
 from herz.world.sim.make import HOSTNAME, make_affinity, make_container, one_of
 from herz.world.sim.scenario import CLASS_LABEL, AfterEnd, PodArrival
-from herz.world.sim.tables import Amount, ArrivePattern, WorkloadTable
+from herz.world.sim.tables import (
+    PRIORITY_MAX,
+    PRIORITY_MIN,
+    Amount,
+    ArrivePattern,
+    WorkloadTable,
+)
 from herz.world.sim.units import (
     check_amounts,
     check_name,
@@ -186,7 +192,7 @@ class Workload:
             tolerations=self._tolerations,
             scheduling_gates=tuple(PodSchedulingGate(name=name) for name in table.gates),
             scheduler_name=table.scheduler,
-            priority=int(varied["priority"]) if "priority" in varied else self._priority,
+            priority=self._varied_priority(varied),
             priority_class_name=table.priority_class,
             preemption_policy=None if table.preempts else "Never",
             termination_grace_period_seconds=30,
@@ -212,6 +218,14 @@ class Workload:
 
     def _pair(self, value: str | tuple[str, str] | None, field: str) -> tuple[int, int] | None:
         return None if value is None else span_pair_ns(value, f"{self.where}.{field}")
+
+    def _varied_priority(self, varied: dict[str, Amount]) -> int | None:
+        value = varied.get("priority", self._priority)
+        if isinstance(value, str) or not PRIORITY_MIN <= (value or 0) <= PRIORITY_MAX:
+            fix = f"give integers from {PRIORITY_MIN} to {PRIORITY_MAX}"
+            where = f"{self.where}.vary.priority"
+            raise ConfigError("not a priority", where=where, value=value, fix=fix)
+        return value
 
     def _priority_of(self, priorities: dict[str, int]) -> int | None:
         table = self._table

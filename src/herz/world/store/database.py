@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 from urllib.parse import quote
+
+import msgspec
 
 from herz.errors import ConfigError, WorldError
 
@@ -32,8 +33,7 @@ STATEMENT_SECONDS_MAX: Final = 30
 """Bound of one statement: a server that hangs is one that is away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(msgspec.Struct, frozen=True):
     """A database that holds a journal, in the first schema of its search path.
 
     Args:
@@ -41,12 +41,16 @@ class Database:
         name: the same without it, and without whoever logs in.
     """
 
-    url: str = field(repr=False)
+    url: str
     name: str
 
     def __str__(self) -> str:
         """The name: what is printed is never the URL."""
         return self.name
+
+    def __repr__(self) -> str:
+        """As above."""
+        return f"Database({self.name!r})"
 
 
 def database(url: str, *, option: str = "--journal") -> Database:

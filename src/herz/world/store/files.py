@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import journal
-from herz.ports import Sync
 from herz.world.store.evidence import HASH_BYTES, BusyWriterError, Evidence, StaleWriterError
 from herz.world.store.frames import (
     SEGMENT,
@@ -38,6 +37,9 @@ from herz.world.store.frames import (
     segment_header,
 )
 from herz.world.store.notes import NoteFile
+
+if TYPE_CHECKING:
+    from herz.ports import Sync
 
 SEGMENT_BYTES_MAX: Final = 64 << 20
 """A segment that has reached this is followed by another."""

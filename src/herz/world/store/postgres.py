@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import journal
-from herz.ports import Sync
 from herz.world.store.database import Database, connected, told
 from herz.world.store.evidence import HASH_BYTES, BusyWriterError, Evidence, StaleWriterError
 from herz.world.store.frames import (
@@ -35,6 +34,8 @@ from herz.world.store.notes import framed, notes_of
 
 if TYPE_CHECKING:
     import psycopg
+
+    from herz.ports import Sync
 
 FORMAT: Final = 1
 """Of the tables; docs/reference/journal.md."""

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from herz.model.effects import Bind, PatchClaim, PatchPodStatus, PatchVolume, WakeAt
-from herz.model.events import BindOutcome, PatchRefused
 from herz.model.objects import KubernetesObject, PersistentVolume, PersistentVolumeClaim
+from herz.model.outcomes import BindOutcome, PatchRefused
 from tests.support.machine import SECOND, Harness, make_policy, only
 from tests.support.objects import make_node
 from tests.support.storage import (

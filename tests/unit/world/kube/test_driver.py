@@ -13,8 +13,9 @@ import pytest
 from herz.commit.audit.unresolved import Unresolved, resolved
 from herz.errors import ConfigError, WorldError
 from herz.model.effects import Bind, DeletePod, Effect, EmitEvent
-from herz.model.events import BindFinished, Event, ObjectApplied, RemovalRefused
+from herz.model.events import Event, ObjectApplied
 from herz.model.objects import Node, Pod
+from herz.model.outcomes import BindFinished, RemovalRefused
 from herz.ports import Sync
 from herz.world.kube import driver as module
 from herz.world.kube import informer as informer_module

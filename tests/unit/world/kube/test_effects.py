@@ -22,8 +22,9 @@ from herz.model.effects import (
     PatchPodStatus,
     PatchVolume,
 )
-from herz.model.events import BindFinished, PatchRefused, RemovalRefused, WorldEvent
+from herz.model.events import WorldEvent
 from herz.model.objects import Pod
+from herz.model.outcomes import BindFinished, PatchRefused, RemovalRefused
 from herz.world.kube import effects as module
 from herz.world.kube import posting as posting_module
 from herz.world.kube.effects import Writer

@@ -12,7 +12,7 @@ import pytest
 
 from herz.errors import InvariantError
 from herz.model.effects import Bind, Effect
-from herz.model.events import BindFinished
+from herz.model.outcomes import BindFinished
 from herz.ports import MachineFactory, RecordSink
 from herz.world.sim.faults import Faults
 from herz.world.sim.run import simulate

@@ -80,6 +80,16 @@ def test_curve_makes_pods_come_and_go(tmp_path: Path) -> None:
         (('cpu = "1"', 'priority_class = "gold"'), "workloads[0].priority_class", "gold"),
         (('cpu = "1"', "vary = { disk = [1] }"), "workloads[0].vary.disk", "unknown key"),
         (('cpu = "1"', "vary = { cpu = [] }"), "workloads[0].vary.cpu", "empty list"),
+        (
+            ('cpu = "1"', 'vary = { priority = ["x"] }'),
+            "workloads[0].vary.priority",
+            "not a priority",
+        ),
+        (
+            ('cpu = "1"', "vary = { priority = [3_000_000_000] }"),
+            "workloads[0].vary.priority",
+            "not a priority",
+        ),
         (('name = "w"', 'name = "W w"'), "workloads[0].name", "lower-case"),
         (('zones = ["a", "b"]', 'taints = ["x"]'), "nodes[0].taints[0]", "taint"),
         (('name = "t"', 'name = "t"\nduration = "0s"'), "scenario.duration", "time"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from herz.model.events import BindFinished, ObjectApplied, PatchRefused, RemovalRefused, WorldEvent
+from herz.model.events import ObjectApplied, WorldEvent
 from herz.model.objects import COSCHEDULING_GROUP_LABEL, Pod, PodGroup
+from herz.model.outcomes import BindFinished, PatchRefused, RemovalRefused
 from herz.model.workload import group_key
 from herz.world.sim.checkers.history import History
 from herz.world.sim.checkers.mirror import Mirror

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from herz.errors import InvariantError
 from herz.model.effects import Bind
-from herz.model.events import BindFinished
 from herz.model.objects import Node, Pod
+from herz.model.outcomes import BindFinished
 
 BRIEF_MAX = 240
 """Characters shown of one effect: messages of refused pods are long."""

@@ -12,15 +12,9 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from herz.model.effects import Bind
-from herz.model.events import (
-    BindFinished,
-    BindOutcome,
-    ObjectApplied,
-    PatchRefused,
-    RemovalRefused,
-    WorldEvent,
-)
+from herz.model.events import ObjectApplied, WorldEvent
 from herz.model.objects import Namespace, Node, Pod, PodAffinityTerm, PodDisruptionBudget
+from herz.model.outcomes import BindFinished, BindOutcome, PatchRefused, RemovalRefused
 from herz.world.sim.fit import Needs, NeedsCache, Room, devices_in
 
 _FINAL = ("Succeeded", "Failed")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from herz.model.events import BindFinished, ObjectApplied, PatchRefused, RemovalRefused, WorldEvent
+from herz.model.events import ObjectApplied, WorldEvent
 from herz.model.objects import Pod
+from herz.model.outcomes import BindFinished, PatchRefused, RemovalRefused
 from herz.model.record import Record
 from herz.world.sim.checkers.groups import group_of
 from herz.world.sim.checkers.history import History

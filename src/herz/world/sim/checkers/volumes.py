@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from herz.model.effects import PatchClaim, PatchVolume
-from herz.model.events import BindFinished, ObjectApplied, PatchRefused, RemovalRefused, WorldEvent
+from herz.model.events import ObjectApplied, WorldEvent
 from herz.model.node import CSINode
 from herz.model.objects import Node, Pod
+from herz.model.outcomes import BindFinished, PatchRefused, RemovalRefused
 from herz.model.quantity import quantity_value
 from herz.model.storage import (
     CSIDriver,
