@@ -29,6 +29,7 @@ from herz.world.apiserver.store import store as store_module
 from herz.world.apiserver.store.database import Database, Row
 from herz.world.apiserver.system import make_system_objects
 from herz.world.kube.endpoints import Health, make_app
+from tests.fuzz import witnessed
 from tests.fuzz.shapes import saw
 
 TOKEN: Final = "t"
@@ -36,7 +37,11 @@ QUIET_ROUNDS: Final = 6
 ROUNDS_MAX: Final = 400
 """Turns of the loop without a word from the server, after which it waits for more; and in all."""
 _REASON: Final = re.compile(rb'"reason":"(\w+)"')
-_VERB: Final = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) /[a-z]*")
+_VERB: Final = re.compile(
+    rb"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) /"
+    rb"(apis?/|version|openapi|healthz|livez|readyz|metrics|add-checkpoint|)"
+)
+"""Of a path what is known: any other word would be an edge, and there is no end of them."""
 _LOGGERS: Final = ("herz", "aiohttp", "asyncio")
 
 
@@ -133,6 +138,8 @@ class _House:
     loop: asyncio.AbstractEventLoop
     kept: _Kept
     health: web.Server
+    witness: web.Server
+    memory: witnessed.Memory
     api: web.Server
     store: Store
     revision: int
@@ -141,7 +148,9 @@ class _House:
 def servers(data: bytes) -> None:
     """The first byte says which server; the rest is what comes over the connection."""
     house = _house()
-    server = house.health if data[:1] < b"\x20" else house.api
+    server = house.api
+    if data[:1] < b"\x20":
+        server = house.health if data[:1] < b"\x10" else house.witness
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(house.kept)
     try:
@@ -149,6 +158,7 @@ def servers(data: bytes) -> None:
     finally:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(house.kept)
+    house.memory.begin()
     if house.store._next != house.revision:
         house.loop.run_until_complete(_renew(house))
     found = [*house.kept.found]
@@ -195,14 +205,21 @@ def _house() -> _House:
     kept = _Kept()
 
     async def made() -> _House:
-        health = web.AppRunner(_health(), access_log=None, auto_decompress=False)
-        await health.setup()
+        memory = witnessed.Memory()
+        health = await _server(_health())
+        witness = await _server(witnessed.application(memory))
         _Memory.made = await _made()
         api, store = _api()
-        assert health.server is not None
-        return _House(loop, kept, health.server, api, store, store._next)
+        return _House(loop, kept, health, witness, memory, api, store, store._next)
 
     return loop.run_until_complete(made())
+
+
+async def _server(app: web.Application) -> web.Server:
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+    await runner.setup()
+    assert runner.server is not None
+    return runner.server
 
 
 def _health() -> web.Application:

@@ -14,15 +14,16 @@ from typing import Any, Final
 
 import msgspec
 
+from herz.errors import HerzError
+
 EDGES_MAX: Final = 4096
 """Bound: of one surface; further ones are not told apart."""
 PARTS_MAX: Final = 400
 """Bound: what is looked at of one input."""
 MANY: Final = 4
 """Lengths and numbers from here on are alike."""
-_VALUES: Final = re.compile(
-    r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)|unknown field `[^`]*`", re.DOTALL
-)
+_VALUES: Final = re.compile(r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)", re.DOTALL)
+_END: Final = re.compile(r"(?<=unknown field).*|\n.*", re.DOTALL)
 REFUSAL_MAX: Final = 100
 
 
@@ -62,10 +63,25 @@ def saw(name: str, value: object) -> None:
 
 
 def refused(error: Exception) -> None:
-    """An input was refused, for this reason."""
+    """An input was refused; where a reader of another package refused it, for that reason.
+
+    Reasons of ours are branches of our code, so edges already. Their texts hold what was given:
+    each would be an edge of no meaning, and there is no end of them.
+    """
     for engine in _engines:
-        what = _VALUES.sub("", str(getattr(error, "what", error)))[:REFUSAL_MAX]
-        engine.reach(f"{type(error).__name__} {what}")
+        engine.reach(f"{type(error).__name__} {_reason(error.__cause__)}")
+
+
+def _reason(cause: BaseException | None) -> str:
+    """What the reader says, without the input's own words."""
+    while isinstance(cause, HerzError):
+        cause = cause.__cause__
+    for name in ("problem", "msg", "reason"):  # Of errors in YAML, in JSON, in UTF-8.
+        if isinstance(text := getattr(cause, name, None), str):
+            break
+    else:
+        text = "" if cause is None else str(cause)
+    return _VALUES.sub("", _END.sub("", text))[:REFUSAL_MAX]
 
 
 def shapes(name: str, value: object) -> Iterator[str]:

@@ -54,6 +54,8 @@ def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
     refused = [_reached(reached, one + b" " * count) for count in (1, 2)]
     assert refused[0] == refused[1], "a refusal counts by its reason"
     assert set(refused[0]).isdisjoint(seen[0])
+    unknown = [_reached(reached, b'\x0c{"%s":1}' % name) for name in (b"x", b"y`z", b"y\\nz")]
+    assert unknown[0] == unknown[1] == unknown[2] != refused[0], "not by the input's own words"
 
 
 def _reached(reached: list[int], data: bytes) -> list[int]:

@@ -19,6 +19,7 @@ from herz.world.apiserver.http import parameters
 from herz.world.apiserver.objects.kinds import KINDS
 from herz.world.kube.informer import _Change, _Mark, _Page
 from herz.world.sim.tables import ScenarioFile
+from tests.fuzz import witnessed
 
 _SIGNS: Final = ["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt", "Equal", "metadata.name"]
 _SUFFIXES: Final = ["n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
@@ -116,6 +117,7 @@ def _servers() -> Iterator[str]:
     yield from (*_METHODS, *_HEADERS, *_PARTS, *_QUERIES, " HTTP/1.1\r\n", " HTTP/1.0\r\n", "\r\n")
     yield from (name for kind in KINDS for name in (kind.resource, kind.name, kind.group))
     yield from ("/healthz", "/livez", "/readyz", "/metrics", "/version", "/openapi/v3", "?verbose")
+    yield from ("/add-checkpoint", "/checkpoint", "old 0", "old 3", witnessed.ORIGIN)
     yield from ("metadata", "name", "namespace", "spec", "status", "kind", "apiVersion", "uid")
     yield from (
         "resourceVersion",

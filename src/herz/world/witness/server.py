@@ -62,11 +62,8 @@ class Witness:
         Raises:
             WorldError: the address cannot be had.
         """
-        app = web.Application(client_max_size=READ_BYTES_MAX)
-        app.router.add_post("/add-checkpoint", self._add)
-        app.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", self._checkpoint)
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=1, auto_decompress=False
+            self.application(), access_log=None, shutdown_timeout=1, auto_decompress=False
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -77,6 +74,13 @@ class Witness:
             raise WorldError(f"cannot listen on {host} port {port}: {error.strerror}") from error
         found = self._runner.addresses[0]
         return str(found[0]), int(found[1])
+
+    def application(self) -> web.Application:
+        """What it answers to which request."""
+        app = web.Application(client_max_size=READ_BYTES_MAX)
+        app.router.add_post("/add-checkpoint", self._add)
+        app.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", self._checkpoint)
+        return app
 
     async def stop(self) -> None:
         """End; requests that have begun are answered."""
