@@ -206,8 +206,8 @@ def _house() -> _House:
 
     async def made() -> _House:
         memory = witnessed.Memory()
-        health = await _server(_health())
-        witness = await _server(witnessed.application(memory))
+        health = await _server(web.AppRunner(_health(), access_log=None, auto_decompress=False))
+        witness = await _server(witnessed.runner(memory))
         _Memory.made = await _made()
         api, store = _api()
         return _House(loop, kept, health, witness, memory, api, store, store._next)
@@ -215,8 +215,7 @@ def _house() -> _House:
     return loop.run_until_complete(made())
 
 
-async def _server(app: web.Application) -> web.Server:
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+async def _server(runner: web.AppRunner) -> web.Server:
     await runner.setup()
     assert runner.server is not None
     return runner.server

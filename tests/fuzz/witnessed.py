@@ -39,12 +39,12 @@ class Memory(SqliteMemory):
             assert self.replace(ORIGIN, now, self._first)
 
 
-def application(memory: SqliteMemory) -> web.Application:
+def runner(memory: SqliteMemory) -> web.AppRunner:
     """The server."""
     logs = Trust(tuple(LogTrust(ORIGIN, key, 0, SIZE_MAX) for key in _SIGNER.keys))
     cosigner = Cosigner("witness.example", SoftKey("ed25519", b"w" * 32))
     server = WitnessServer(cosigner, logs, memory)
-    return Witness(server.answer, server.latest).application()
+    return Witness(server.answer, server.latest).runner()
 
 
 def note(size: int) -> bytes:

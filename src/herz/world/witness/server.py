@@ -62,9 +62,7 @@ class Witness:
         Raises:
             WorldError: the address cannot be had.
         """
-        self._runner = web.AppRunner(
-            self.application(), access_log=None, shutdown_timeout=1, auto_decompress=False
-        )
+        self._runner = self.runner()
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         try:
@@ -75,12 +73,18 @@ class Witness:
         found = self._runner.addresses[0]
         return str(found[0]), int(found[1])
 
-    def application(self) -> web.Application:
-        """What it answers to which request."""
+    def runner(self) -> web.AppRunner:
+        """What it answers to which request; who hangs up in the middle of one is let go."""
         app = web.Application(client_max_size=READ_BYTES_MAX)
         app.router.add_post("/add-checkpoint", self._add)
         app.router.add_get("/{origin:[0-9a-f]{64}}/checkpoint", self._checkpoint)
-        return app
+        return web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=1,
+            auto_decompress=False,
+            handler_cancellation=True,
+        )
 
     async def stop(self) -> None:
         """End; requests that have begun are answered."""

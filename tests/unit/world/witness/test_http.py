@@ -162,3 +162,20 @@ def test_an_address_that_is_taken_or_none_is_told(tmp_path: Path) -> None:
             await poster.close()
 
     asyncio.run(nobody())
+
+
+def test_who_hangs_up_in_the_middle_of_a_request_is_let_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def use(url: str) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = b"POST /add-checkpoint HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+        writer.write(head + b"old")
+        await writer.drain()
+        await asked(url, 12)  # The first request has been begun by now.
+        writer.transport.abort()
+        await asked(url, 20)
+
+    listening(tmp_path / "memory.sqlite", use)
+    assert [record.getMessage() for record in caplog.records] == []
