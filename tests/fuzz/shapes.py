@@ -24,6 +24,8 @@ MANY: Final = 4
 """Lengths and numbers from here on are alike."""
 _VALUES: Final = re.compile(r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)", re.DOTALL)
 _END: Final = re.compile(r"(?<=unknown field).*|\n.*", re.DOTALL)
+READERS: Final = ("msgspec", "yaml", "json", "tomllib", "binascii")
+"""Whose refusals are told apart."""
 REFUSAL_MAX: Final = 100
 
 
@@ -73,14 +75,17 @@ def refused(error: Exception) -> None:
 
 
 def _reason(cause: BaseException | None) -> str:
-    """What the reader says, without the input's own words."""
+    """What the reader says, without the input's own words; empty where it is no such reader."""
     while isinstance(cause, HerzError):
         cause = cause.__cause__
+    of = type(cause).__module__.partition(".")[0]
+    if of not in READERS and not isinstance(cause, UnicodeError):
+        return ""
     for name in ("problem", "msg", "reason"):  # Of errors in YAML, in JSON, in UTF-8.
         if isinstance(text := getattr(cause, name, None), str):
             break
     else:
-        text = "" if cause is None else str(cause)
+        text = str(cause)
     return _VALUES.sub("", _END.sub("", text))[:REFUSAL_MAX]
 
 
