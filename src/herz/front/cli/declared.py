@@ -143,7 +143,9 @@ def called(function: Callable[..., Any], arguments: Sequence[str], name: str, ex
         kind = "option" if word.startswith("-") else "argument"
         raise UsageError(f"no such {kind}: {word}", fix=_near(word, known))
     values = _values(function, vars(given))
-    gc.enable()  # From here on there may be garbage: see `herz.front.cli.entry.process`.
+    if not gc.isenabled():  # See `herz.front.cli.entry.process`: from here on there may be some.
+        gc.freeze()
+        gc.enable()
     code = function(**values)
     return code if isinstance(code, int) else Exit.DONE
 
