@@ -65,6 +65,7 @@ class Journaled:
         annotations: keys of annotations that rules read, beside those that all may
             (`projection`).
         force: puts models in force; None: none ever is.
+        is_acting: whether effects leave; where none does, none waits for the disk.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class Journaled:
         state_every: int = STATE_EVERY,
         annotations: Collection[str] = (),
         force: Force | None = None,
+        is_acting: bool = True,
     ) -> None:
         self._log = log
+        self._is_acting = is_acting
         self.force = force
         self._annotations = frozenset(annotations)
         self._take = take
@@ -125,7 +128,7 @@ class Journaled:
             WorldError: the journal cannot be written: nothing may be bound.
         """
         effects = self._decided(now_ns, limit)
-        self._log.commit(sync=_leave(effects))
+        self._log.commit(sync=self._is_acting and _leave(effects))
         self._keep_state_in_time(1)
         return effects
 
