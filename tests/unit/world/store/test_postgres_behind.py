@@ -18,8 +18,9 @@ from herz.commit.audit.log import Log
 from herz.errors import WorldError
 from herz.journaling import journaled, replayed, verified
 from herz.model.effects import Bind, Effect, EmitEvent
-from herz.model.events import BindFinished, BindOutcome, ObjectApplied
+from herz.model.events import ObjectApplied
 from herz.model.objects import Node, Pod
+from herz.model.outcomes import BindFinished, BindOutcome
 from herz.world.kube.driver import Driver, Settings
 from herz.world.kube.transport import Reply
 from herz.world.store.evidence import StaleWriterError
