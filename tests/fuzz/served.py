@@ -36,7 +36,9 @@ TOKEN: Final = "t"
 QUIET_ROUNDS: Final = 6
 ROUNDS_MAX: Final = 400
 """Turns of the loop without a word from the server, after which it waits for more; and in all."""
+_ANSWER: Final = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3})")
 _REASON: Final = re.compile(rb'"reason":"(\w+)"')
+_EVENTS: Final = re.compile(rb'"type":"(ADDED|MODIFIED|DELETED|BOOKMARK|ERROR)"')
 _VERB: Final = re.compile(
     rb"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) /"
     rb"(apis?/|version|openapi|healthz|livez|readyz|metrics|add-checkpoint|)"
@@ -190,13 +192,30 @@ async def _exchange(server: Any, data: bytes) -> None:
     protocol.connection_lost(None)
     for _ in range(QUIET_ROUNDS):
         await asyncio.sleep(0)
-    for answer in wire.sent:
-        told = _REASON.search(answer)
-        asked = _VERB.match(data)
-        words = (asked and asked[0], answer[9:12], told and told[1])
-        saw(repr(words), len(wire.sent))
+    _show(data, wire.sent)
     for answer in () if _is_for_aiohttp(data) else wire.sent:
         assert not answer.startswith(b"HTTP/1.1 500"), answer[:500]
+
+
+def _show(data: bytes, sent: list[bytes]) -> None:
+    """What was answered to the first request, and which answers and events came at all.
+
+    An answer may be many writes, and quote the input: only what begins a write is an answer's.
+    """
+    answers: list[bytes] = []
+    for part in sent:
+        if _ANSWER.match(part) or not answers:
+            answers.append(part)
+        else:
+            answers[-1] += part
+    asked = _VERB.match(data)
+    for number, answer in enumerate(answers):
+        status, reason = _ANSWER.match(answer), _REASON.search(answer)
+        words = (asked and asked[0], status and status[1], reason and reason[1])
+        saw(repr(words[1:] if number else words), None)
+        for event in _EVENTS.findall(answer):
+            saw(f"event {event.decode()}", None)
+    saw("answers", len(answers))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from herz.model import quantity
+from tests.fuzz import served
 from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
 from tests.fuzz.engine import Order, Outcome, carried_out
 from tests.fuzz.mutate import PREFIXED
@@ -62,6 +63,28 @@ def _reached(reached: list[int], data: bytes) -> list[int]:
     reached.clear()
     run("journals", data)
     return list(reached)
+
+
+def test_an_answer_counts_by_what_it_is_not_by_what_it_quotes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A watch's lines are writes of their own, with the names that the input has given."""
+    monkeypatch.setattr("tests.fuzz.shapes._engines", [])
+    edges = iter(range(EDGES_MAX))
+    reached: list[int] = []
+    begin(lambda: next(edges), reached.append)
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    pod = b'1f\r\n{"type":"ADDED","object":{"metadata":{"name":"%s"}}}\r\n'
+    seen = []
+    for sent in (
+        *([head, pod % b"a"], [head, pod % b"b", pod % b"HTTP/1.1 500"], [head + pod % b"a"]),
+        *([head, pod.replace(b"ADDED", b"ERROR")], [head, head], [head.replace(b"200", b"410")]),
+    ):
+        reached.clear()
+        served._show(b"GET /api/v1/pods HTTP/1.1", sent)
+        seen.append(frozenset(reached))
+    assert len({*seen[:3]}) == 1, "as many writes, and such words, as may be"
+    assert len({*seen}) == 4, "another event, another number of answers, another status"
 
 
 def test_every_surface_has_a_planted_bug() -> None:
