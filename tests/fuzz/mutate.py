@@ -21,6 +21,7 @@ from herz.commit.audit import entry
 from herz.errors import AuditError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Batch, Kind, Sealed
 from herz.world.store import frames
+from tests.fuzz import witnessed
 from tests.fuzz.words import words
 
 Bytes = Callable[[bytes], bytes]
@@ -51,6 +52,8 @@ WILD: Final = {"journals": 0.15, "proofs": 0.2, "watches": 0.2, "scenarios": 0.2
 """Shares of libFuzzer's own mutations, where nearly all of them are refused."""
 KINDS: Final = tuple(Kind)
 _WORD: Final = re.compile(rb"[A-Za-z0-9_./+-]+")
+_SIGNED: Final = b"POST /add-checkpoint"
+"""Whose body ends with a signed note."""
 _NUMBER: Final = re.compile(rb"-?[0-9]+")
 
 
@@ -317,6 +320,8 @@ class Mutator:
             headers = self._headers(headers)
         elif body:
             body = self._text(body)
+            if first.startswith(_SIGNED) and dice.random() < 0.6:
+                body = witnessed.signed_again(body)
         else:
             body = b"{}"
         if dice.random() < 0.75:
