@@ -9,7 +9,7 @@ import pytest
 from herz.model import quantity
 from tests.fuzz import served
 from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
-from tests.fuzz.engine import Order, Outcome, carried_out
+from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
 from tests.fuzz.mutate import PREFIXED
 from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK
 from tests.fuzz.shapes import EDGES_MAX, begin
@@ -161,6 +161,52 @@ def test_what_was_found_holds_its_surface_until_it_is_mended(
 
 def _one_execution(order: Order) -> Outcome:
     return Outcome(1, 1, 1, 1, "")
+
+
+def test_executions_without_a_new_edge_are_counted_over_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round finds the edges of its corpus again, which are not new."""
+    rounds = [(100, 7, 60), (1000, 7, 10), (1000, 6, 500), (1000, 8, 400), (1500, 8, 3)]
+    outcomes = iter([Outcome(ran, edges, last, 1, "") for ran, edges, last in rounds])
+    asked: list[int] = []
+
+    def round_of(order: Order) -> Outcome:
+        order.folder.mkdir(parents=True, exist_ok=True)
+        asked.append(order.runs)
+        return next(outcomes)
+
+    monkeypatch.setattr("tests.fuzz.campaign.carried_out", round_of)
+    seen: list[State] = []
+    enough = Volume(2_000, 2_100, 0)
+    run_volume(
+        tmp_path,
+        ["quantities"],
+        enough,
+        lambda _: seen.append(read_states(tmp_path, ["quantities"])["quantities"]),
+    )
+    assert [state.quiet for state in seen] == [40, 1040, 2040, 600, 2100]
+    assert [state.edges for state in seen] == [7, 7, 7, 8, 8]
+    assert asked == [2100, 2060, 1060, 1000, 1500], "no fewer than a round is worth"
+
+
+SAID = """#100\tINITED cov: 90 ft: 91 corp: 3/9b exec/s: 0 rss: 70Mb
+#2500\tNEW    cov: 91 ft: 99 corp: 4/12b lim: 4 exec/s: 0 rss: 70Mb L: 3/3 MS: 1 Custom-
+#3000\tREDUCE cov: 91 ft: 99 corp: 4/11b lim: 4 exec/s: 0 rss: 70Mb L: 2/3 MS: 1 Custom-
+#4096\tpulse  cov: 91 ft: 99 corp: 4/11b lim: 4 exec/s: 0 rss: 70Mb
+stat::number_of_executed_units: 5000
+"""
+
+
+def test_what_the_engine_says_is_read(tmp_path: Path) -> None:
+    assert _outcome(SAID, 0, []) == Outcome(5000, 91, 2500, 4, "")
+    bad = tmp_path / "found-timeout-1"
+    bad.write_bytes(b"what took long")
+    told = [_outcome(SAID, 77, [bad]), _outcome(SAID, None, []), _outcome("no such module", 1, [])]
+    assert "found-timeout-1: b'what took long'" in told[0].found
+    assert told[1].found.startswith("no end\n")
+    assert "no such module" in told[2].found
+    assert [one.executions for one in told] == [5000, 5000, 0]
 
 
 def test_the_table_adds_up() -> None:
