@@ -22,7 +22,7 @@ PARTS_MAX: Final = 400
 """Bound: what is looked at of one input."""
 MANY: Final = 4
 """Lengths and numbers from here on are alike."""
-_VALUES: Final = re.compile(r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)", re.DOTALL)
+_VALUES: Final = re.compile(r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)| - at `[^`]*`", re.DOTALL)
 _END: Final = re.compile(r"(?<=unknown field).*|\n.*", re.DOTALL)
 READERS: Final = ("msgspec", "yaml", "json", "tomllib", "binascii")
 """Whose refusals are told apart."""
@@ -75,7 +75,10 @@ def refused(error: Exception) -> None:
 
 
 def _reason(cause: BaseException | None) -> str:
-    """What the reader says, without the input's own words; empty where it is no such reader."""
+    """What the reader says, without the input's own words; empty where it is no such reader.
+
+    Where in the input it was is no reason: a reader in C takes the same way at each place.
+    """
     while isinstance(cause, HerzError):
         cause = cause.__cause__
     of = type(cause).__module__.partition(".")[0]
