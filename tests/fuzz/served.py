@@ -156,18 +156,22 @@ def servers(data: bytes) -> None:
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(house.kept)
     try:
-        house.loop.run_until_complete(_exchange(server, data[1:]))
+        sent = house.loop.run_until_complete(_exchange(server, data[1:]))
     finally:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(house.kept)
     house.memory.begin()
     if house.store._next != house.revision:
         house.loop.run_until_complete(_renew(house))
+    _show(data[1:], sent)
     found = [*house.kept.found]
     house.kept.found.clear()
-    if found and not _is_for_aiohttp(data):
-        record = found[-1]
-        raise AssertionError(f"logged: {logging.Formatter().format(record)}")
+    if _is_for_aiohttp(data):
+        return
+    if found:
+        raise AssertionError(f"logged: {logging.Formatter().format(found[-1])}")
+    for answer in sent:
+        assert not answer.startswith(b"HTTP/1.1 500"), answer[:500]
 
 
 def _is_for_aiohttp(data: bytes) -> bool:
@@ -175,8 +179,8 @@ def _is_for_aiohttp(data: bytes) -> bool:
     return b"expect" in data.lower()
 
 
-async def _exchange(server: Any, data: bytes) -> None:
-    """Send it, and wait until the server has nothing more to say; then hang up."""
+async def _exchange(server: Any, data: bytes) -> list[bytes]:
+    """Send it, and wait until the server has nothing more to say; then hang up. What it said."""
     protocol, wire = server(), _Wire()
     protocol.connection_made(wire)
     middle = len(data) // 2
@@ -192,9 +196,7 @@ async def _exchange(server: Any, data: bytes) -> None:
     protocol.connection_lost(None)
     for _ in range(QUIET_ROUNDS):
         await asyncio.sleep(0)
-    _show(data, wire.sent)
-    for answer in () if _is_for_aiohttp(data) else wire.sent:
-        assert not answer.startswith(b"HTTP/1.1 500"), answer[:500]
+    return wire.sent
 
 
 def _show(data: bytes, sent: list[bytes]) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from herz.model import quantity
+from herz.model import decode, quantity
+from herz.model.objects import Pod
 from tests.fuzz import served
 from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
 from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
+from tests.fuzz.fields import Fields
 from tests.fuzz.mutate import PREFIXED
-from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK
+from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK, SAID
 from tests.fuzz.shapes import EDGES_MAX, begin
 from tests.fuzz.targets import SURFACES, SlowError, run
+from tests.fuzz.words import kinds, words
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -91,6 +97,37 @@ def test_every_surface_has_a_planted_bug() -> None:
     assert set(PLANTED) == set(SURFACES)
 
 
+def test_a_planted_bug_of_a_server_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server says no more than that it failed; its log says why."""
+    real = served.ApiServer._body
+
+    async def broken(self: served.ApiServer, request: Any) -> bytes:
+        await real(self, request)
+        raise KeyError("planted")
+
+    monkeypatch.setattr(served.ApiServer, "_body", broken)
+    pod = b"\x80POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: a\r\n"
+    with pytest.raises(AssertionError, match=SAID):
+        run("servers", pod + b"Authorization: Bearer t\r\nContent-Length: 2\r\n\r\n{}")
+
+
+def test_a_change_gives_an_object_a_field_that_it_may_have() -> None:
+    fields = Fields(kinds("manifests"), words("manifests"))
+    dice = random.Random(1)
+    for node in ({"containers": [{"name": "c"}]}, {"kind": ["Pod"], "containers": []}):
+        told: set[str] = set()
+        for _ in range(500):
+            changed: dict[str, Any] = {**node}
+            fields.put(changed, dice)
+            told |= changed.keys() - node.keys()
+            pod = {"metadata": {"name": "a"}, "spec": {**changed, "containers": [{"name": "c"}]}}
+            decode.decode(Pod, json.dumps(pod).encode())
+        assert {"hostNetwork", "nodeName", "tolerations"} <= told
+    only = {"kind": "Pod"}
+    fields.put(only, dice)
+    assert only.keys() <= {"kind", "apiVersion", "metadata", "spec", "status"}, "its kind says more"
+
+
 def test_a_bug_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(text: str) -> int:
         raise KeyError(text)
@@ -116,7 +153,7 @@ def test_an_input_that_takes_more_than_a_second_comes_through(
 def test_a_planted_bug_is_found(surface: str, tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="the extra fuzz is not installed")
     order = Order(surface, tmp_path / "corpus", EXECUTIONS_MAX, 240, is_planted=True, seed=1)
-    assert "planted" in carried_out(order).found
+    assert SAID in carried_out(order).found
 
 
 @pytest.mark.slow
@@ -190,7 +227,7 @@ def test_executions_without_a_new_edge_are_counted_over_rounds(
     assert asked == [2100, 2060, 1060, 1000, 1500], "no fewer than a round is worth"
 
 
-SAID = """#100\tINITED cov: 90 ft: 91 corp: 3/9b exec/s: 0 rss: 70Mb
+TOLD = """#100\tINITED cov: 90 ft: 91 corp: 3/9b exec/s: 0 rss: 70Mb
 #2500\tNEW    cov: 91 ft: 99 corp: 4/12b lim: 4 exec/s: 0 rss: 70Mb L: 3/3 MS: 1 Custom-
 #3000\tREDUCE cov: 91 ft: 99 corp: 4/11b lim: 4 exec/s: 0 rss: 70Mb L: 2/3 MS: 1 Custom-
 #4096\tpulse  cov: 91 ft: 99 corp: 4/11b lim: 4 exec/s: 0 rss: 70Mb
@@ -199,10 +236,10 @@ stat::number_of_executed_units: 5000
 
 
 def test_what_the_engine_says_is_read(tmp_path: Path) -> None:
-    assert _outcome(SAID, 0, []) == Outcome(5000, 91, 2500, 4, "")
+    assert _outcome(TOLD, 0, []) == Outcome(5000, 91, 2500, 4, "")
     bad = tmp_path / "found-timeout-1"
     bad.write_bytes(b"what took long")
-    told = [_outcome(SAID, 77, [bad]), _outcome(SAID, None, []), _outcome("no such module", 1, [])]
+    told = [_outcome(TOLD, 77, [bad]), _outcome(TOLD, None, []), _outcome("no such module", 1, [])]
     assert "found-timeout-1: b'what took long'" in told[0].found
     assert told[1].found.startswith("no end\n")
     assert "no such module" in told[2].found
