@@ -65,13 +65,13 @@ def _one(surface: str, given: argparse.Namespace) -> State:
 
 
 def _planted(surface: str, seed: int) -> int:
-    from tests.fuzz.planted import EXECUTIONS_MAX
+    from tests.fuzz.planted import EXECUTIONS_MAX, SAID
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "corpus")
         order = Order(surface, folder, EXECUTIONS_MAX, 600, is_planted=True, seed=seed or 1)
         done = carried_out(order)
-    is_found = "planted" in done.found
+    is_found = SAID in done.found
     said = "found after" if is_found else "NOT found in"
     sys.stdout.write(f"{surface}: {said} {done.executions:,} executions\n")
     if done.found and not is_found:

@@ -21,7 +21,9 @@ from herz.commit.audit import entry
 from herz.errors import AuditError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Batch, Kind, Sealed
 from herz.world.store import frames
-from tests.fuzz.words import words
+from tests.fuzz import witnessed
+from tests.fuzz.fields import Fields
+from tests.fuzz.words import kinds, words
 
 Bytes = Callable[[bytes], bytes]
 """libFuzzer's own mutation."""
@@ -47,10 +49,21 @@ YAML: Final = ("manifests", "configuration")
 """Surfaces whose text may be YAML."""
 PREFIXED: Final = ("selectors", "journals", "proofs", "watches", "requests", "servers")
 """Surfaces whose first byte says who reads the rest."""
-WILD: Final = {"journals": 0.15, "proofs": 0.2, "watches": 0.2, "scenarios": 0.2}
+FITTING: Final = 0.5
+"""Share of changes by which an object gets what its type knows, where types are known."""
+WILD: Final = {
+    "manifests": 0.15,
+    "selectors": 0.2,
+    "journals": 0.15,
+    "proofs": 0.2,
+    "watches": 0.2,
+    "scenarios": 0.2,
+}
 """Shares of libFuzzer's own mutations, where nearly all of them are refused."""
 KINDS: Final = tuple(Kind)
 _WORD: Final = re.compile(rb"[A-Za-z0-9_./+-]+")
+_SIGNED: Final = b"POST /add-checkpoint"
+"""Whose body ends with a signed note."""
 _NUMBER: Final = re.compile(rb"-?[0-9]+")
 
 
@@ -66,6 +79,8 @@ class Mutator:
         self._surface = surface
         self._of_bytes = of_bytes
         self._words = words(surface)
+        known = kinds(surface)
+        self._fields = Fields(known, self._words) if known else None
         self._dice = random.Random(0)
 
     def __call__(self, data: bytes, size_max: int, seed: int) -> bytes:
@@ -97,7 +112,7 @@ class Mutator:
         changed = None
         if data.lstrip()[:1] in (b"{", b"["):
             changed = self._json(data)
-        elif self._surface in YAML and self._dice.random() < 0.3:
+        elif self._surface in YAML and self._dice.random() < 0.6:
             changed = self._yaml(data)
         return self._lines(data) if changed is None else changed
 
@@ -140,7 +155,11 @@ class Mutator:
         if not places:
             return self._value(content)
         node, key = dice.choice(places)
-        if key is None or dice.random() < 0.2:
+        if self._fields and isinstance(node, dict) and dice.random() < FITTING:
+            if isinstance(key, str):
+                self._fields.see(key, node[key])
+            self._fields.put(node, dice)
+        elif key is None or dice.random() < 0.2:
             self._grow(node, places)
         elif dice.random() < 0.2:
             del node[key]
@@ -317,6 +336,8 @@ class Mutator:
             headers = self._headers(headers)
         elif body:
             body = self._text(body)
+            if first.startswith(_SIGNED) and dice.random() < 0.6:
+                body = witnessed.signed_again(body)
         else:
             body = b"{}"
         if dice.random() < 0.75:

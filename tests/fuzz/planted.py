@@ -16,6 +16,8 @@ from herz.world.apiserver.objects import patches
 from herz.world.kube.informer import Informer
 from herz.world.sim import catalogue
 
+SAID: Final = "KeyError: 'planted'"
+"""By which it is known."""
 EXECUTIONS_MAX: Final = 300_000
 """Within which each must be found."""
 QUICK: Final = ("quantities",)

@@ -36,7 +36,9 @@ TOKEN: Final = "t"
 QUIET_ROUNDS: Final = 6
 ROUNDS_MAX: Final = 400
 """Turns of the loop without a word from the server, after which it waits for more; and in all."""
+_ANSWER: Final = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3})")
 _REASON: Final = re.compile(rb'"reason":"(\w+)"')
+_EVENTS: Final = re.compile(rb'"type":"(ADDED|MODIFIED|DELETED|BOOKMARK|ERROR)"')
 _VERB: Final = re.compile(
     rb"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) /"
     rb"(apis?/|version|openapi|healthz|livez|readyz|metrics|add-checkpoint|)"
@@ -154,18 +156,22 @@ def servers(data: bytes) -> None:
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(house.kept)
     try:
-        house.loop.run_until_complete(_exchange(server, data[1:]))
+        sent = house.loop.run_until_complete(_exchange(server, data[1:]))
     finally:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(house.kept)
     house.memory.begin()
     if house.store._next != house.revision:
         house.loop.run_until_complete(_renew(house))
+    _show(data[1:], sent)
     found = [*house.kept.found]
     house.kept.found.clear()
-    if found and not _is_for_aiohttp(data):
-        record = found[-1]
-        raise AssertionError(f"logged: {logging.Formatter().format(record)}")
+    if _is_for_aiohttp(data):
+        return
+    if found:
+        raise AssertionError(f"logged: {logging.Formatter().format(found[-1])}")
+    for answer in sent:
+        assert not answer.startswith(b"HTTP/1.1 500"), answer[:500]
 
 
 def _is_for_aiohttp(data: bytes) -> bool:
@@ -173,8 +179,8 @@ def _is_for_aiohttp(data: bytes) -> bool:
     return b"expect" in data.lower()
 
 
-async def _exchange(server: Any, data: bytes) -> None:
-    """Send it, and wait until the server has nothing more to say; then hang up."""
+async def _exchange(server: Any, data: bytes) -> list[bytes]:
+    """Send it, and wait until the server has nothing more to say; then hang up. What it said."""
     protocol, wire = server(), _Wire()
     protocol.connection_made(wire)
     middle = len(data) // 2
@@ -190,13 +196,28 @@ async def _exchange(server: Any, data: bytes) -> None:
     protocol.connection_lost(None)
     for _ in range(QUIET_ROUNDS):
         await asyncio.sleep(0)
-    for answer in wire.sent:
-        told = _REASON.search(answer)
-        asked = _VERB.match(data)
-        words = (asked and asked[0], answer[9:12], told and told[1])
-        saw(repr(words), len(wire.sent))
-    for answer in () if _is_for_aiohttp(data) else wire.sent:
-        assert not answer.startswith(b"HTTP/1.1 500"), answer[:500]
+    return wire.sent
+
+
+def _show(data: bytes, sent: list[bytes]) -> None:
+    """What was answered to the first request, and which answers and events came at all.
+
+    An answer may be many writes, and quote the input: only what begins a write is an answer's.
+    """
+    answers: list[bytes] = []
+    for part in sent:
+        if _ANSWER.match(part) or not answers:
+            answers.append(part)
+        else:
+            answers[-1] += part
+    asked = _VERB.match(data)
+    for number, answer in enumerate(answers):
+        status, reason = _ANSWER.match(answer), _REASON.search(answer)
+        words = (asked and asked[0], status and status[1], reason and reason[1])
+        saw(repr(words[1:] if number else words), None)
+        for event in _EVENTS.findall(answer):
+            saw(f"event {event.decode()}", None)
+    saw("answers", len(answers))
 
 
 @functools.cache

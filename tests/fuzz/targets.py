@@ -53,7 +53,9 @@ class SlowError(AssertionError):
 
 
 def manifests(data: bytes) -> None:
-    manifest.complete(manifest.read_manifests(data))
+    found = manifest.read_manifests(data)
+    saw("manifests", [one.object for one in found])
+    manifest.complete(found)
 
 
 def quantities(data: bytes) -> None:

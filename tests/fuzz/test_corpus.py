@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from herz.model import quantity
+from herz.model import decode, quantity
+from herz.model.objects import Pod
+from tests.fuzz import served
 from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
-from tests.fuzz.engine import Order, Outcome, carried_out
+from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
+from tests.fuzz.fields import Fields
 from tests.fuzz.mutate import PREFIXED
-from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK
+from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK, SAID
 from tests.fuzz.shapes import EDGES_MAX, begin, shapes
 from tests.fuzz.targets import SURFACES, SlowError, run
+from tests.fuzz.words import kinds, words
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -71,8 +78,61 @@ def _reached(reached: list[int], data: bytes) -> list[int]:
     return list(reached)
 
 
+def test_an_answer_counts_by_what_it_is_not_by_what_it_quotes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A watch's lines are writes of their own, with the names that the input has given."""
+    monkeypatch.setattr("tests.fuzz.shapes._engines", [])
+    edges = iter(range(EDGES_MAX))
+    reached: list[int] = []
+    begin(lambda: next(edges), reached.append)
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    pod = b'1f\r\n{"type":"ADDED","object":{"metadata":{"name":"%s"}}}\r\n'
+    seen = []
+    for sent in (
+        *([head, pod % b"a"], [head, pod % b"b", pod % b"HTTP/1.1 500"], [head + pod % b"a"]),
+        *([head, pod.replace(b"ADDED", b"ERROR")], [head, head], [head.replace(b"200", b"410")]),
+    ):
+        reached.clear()
+        served._show(b"GET /api/v1/pods HTTP/1.1", sent)
+        seen.append(frozenset(reached))
+    assert len({*seen[:3]}) == 1, "as many writes, and such words, as may be"
+    assert len({*seen}) == 4, "another event, another number of answers, another status"
+
+
 def test_every_surface_has_a_planted_bug() -> None:
     assert set(PLANTED) == set(SURFACES)
+
+
+def test_a_planted_bug_of_a_server_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server says no more than that it failed; its log says why."""
+    real = served.ApiServer._body
+
+    async def broken(self: served.ApiServer, request: Any) -> bytes:
+        await real(self, request)
+        raise KeyError("planted")
+
+    monkeypatch.setattr(served.ApiServer, "_body", broken)
+    pod = b"\x80POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: a\r\n"
+    with pytest.raises(AssertionError, match=SAID):
+        run("servers", pod + b"Authorization: Bearer t\r\nContent-Length: 2\r\n\r\n{}")
+
+
+def test_a_change_gives_an_object_a_field_that_it_may_have() -> None:
+    fields = Fields(kinds("manifests"), words("manifests"))
+    dice = random.Random(1)
+    for node in ({"containers": [{"name": "c"}]}, {"kind": ["Pod"], "containers": []}):
+        told: set[str] = set()
+        for _ in range(500):
+            changed: dict[str, Any] = {**node}
+            fields.put(changed, dice)
+            told |= changed.keys() - node.keys()
+            pod = {"metadata": {"name": "a"}, "spec": {**changed, "containers": [{"name": "c"}]}}
+            decode.decode(Pod, json.dumps(pod).encode())
+        assert {"hostNetwork", "nodeName", "tolerations"} <= told
+    only = {"kind": "Pod"}
+    fields.put(only, dice)
+    assert only.keys() <= {"kind", "apiVersion", "metadata", "spec", "status"}, "its kind says more"
 
 
 def test_a_bug_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +160,7 @@ def test_an_input_that_takes_more_than_a_second_comes_through(
 def test_a_planted_bug_is_found(surface: str, tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="the extra fuzz is not installed")
     order = Order(surface, tmp_path / "corpus", EXECUTIONS_MAX, 240, is_planted=True, seed=1)
-    assert "planted" in carried_out(order).found
+    assert SAID in carried_out(order).found
 
 
 @pytest.mark.slow
@@ -145,6 +205,52 @@ def test_what_was_found_holds_its_surface_until_it_is_mended(
 
 def _one_execution(order: Order) -> Outcome:
     return Outcome(1, 1, 1, 1, "")
+
+
+def test_executions_without_a_new_edge_are_counted_over_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round finds the edges of its corpus again, which are not new."""
+    rounds = [(100, 7, 60), (1000, 7, 10), (1000, 6, 500), (1000, 8, 400), (1500, 8, 3)]
+    outcomes = iter([Outcome(ran, edges, last, 1, "") for ran, edges, last in rounds])
+    asked: list[int] = []
+
+    def round_of(order: Order) -> Outcome:
+        order.folder.mkdir(parents=True, exist_ok=True)
+        asked.append(order.runs)
+        return next(outcomes)
+
+    monkeypatch.setattr("tests.fuzz.campaign.carried_out", round_of)
+    seen: list[State] = []
+    enough = Volume(2_000, 2_100, 0)
+    run_volume(
+        tmp_path,
+        ["quantities"],
+        enough,
+        lambda _: seen.append(read_states(tmp_path, ["quantities"])["quantities"]),
+    )
+    assert [state.quiet for state in seen] == [40, 1040, 2040, 600, 2100]
+    assert [state.edges for state in seen] == [7, 7, 7, 8, 8]
+    assert asked == [2100, 2060, 1060, 1000, 1500], "no fewer than a round is worth"
+
+
+TOLD = """#100\tINITED cov: 90 ft: 91 corp: 3/9b exec/s: 0 rss: 70Mb
+#2500\tNEW    cov: 91 ft: 99 corp: 4/12b lim: 4 exec/s: 0 rss: 70Mb L: 3/3 MS: 1 Custom-
+#3000\tREDUCE cov: 91 ft: 99 corp: 4/11b lim: 4 exec/s: 0 rss: 70Mb L: 2/3 MS: 1 Custom-
+#4096\tpulse  cov: 91 ft: 99 corp: 4/11b lim: 4 exec/s: 0 rss: 70Mb
+stat::number_of_executed_units: 5000
+"""
+
+
+def test_what_the_engine_says_is_read(tmp_path: Path) -> None:
+    assert _outcome(TOLD, 0, []) == Outcome(5000, 91, 2500, 4, "")
+    bad = tmp_path / "found-timeout-1"
+    bad.write_bytes(b"what took long")
+    told = [_outcome(TOLD, 77, [bad]), _outcome(TOLD, None, []), _outcome("no such module", 1, [])]
+    assert "found-timeout-1: b'what took long'" in told[0].found
+    assert told[1].found.startswith("no end\n")
+    assert "no such module" in told[2].found
+    assert [one.executions for one in told] == [5000, 5000, 0]
 
 
 def test_the_table_adds_up() -> None:

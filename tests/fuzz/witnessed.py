@@ -55,3 +55,10 @@ def note(size: int) -> bytes:
 def request(old: int, size: int) -> bytes:
     """The body that asks to cosign it, with the proof that the log only grew."""
     return Request(old, tuple(consistency_proof(_TREE, old, size)), note(size)).data
+
+
+def signed_again(body: bytes) -> bytes:
+    """The same body, with the log's signature over what its checkpoint says now."""
+    head, blank, rest = body.partition(b"\n\n")
+    text, _, _ = rest.partition(b"\n\n")
+    return head + blank + _SIGNER.sign(text + b"\n").data if blank else body

@@ -47,6 +47,20 @@ _QUERIES: Final = [
 ]
 
 
+_ENTRIES: Final = (
+    *(entry.Start, entry.Step, entry.State, entry.Configuration, entry.Model, entry.Key),
+    *(entry.Erasure, entry.Mode, entry.Clock, entry.Hold, entry.Check, Record),
+    *(events.ObjectApplied, outcomes.BindFinished),
+)
+
+
+def kinds(surface: str) -> tuple[type, ...]:
+    """Types of msgspec that this surface reads from JSON."""
+    if surface in ("manifests", "watches", "servers"):
+        return tuple(kind for kind, _ in manifest.KINDS.values())
+    return {"selectors": (LabelSelector, NodeSelector), "journals": _ENTRIES}.get(surface, ())
+
+
 @functools.cache
 def words(surface: str) -> tuple[str, ...]:
     """What to write into inputs of this surface, each once, in order."""
@@ -107,9 +121,7 @@ def _configuration() -> Iterator[str]:
 
 
 def _journals() -> Iterator[str]:
-    shapes = (entry.Start, entry.Step, entry.State, entry.Configuration, entry.Model, entry.Key)
-    more = (entry.Erasure, entry.Mode, entry.Clock, entry.Hold, entry.Check, Record)
-    yield from _named(*shapes, *more, events.ObjectApplied, outcomes.BindFinished)
+    yield from _named(*_ENTRIES)
     yield from ("HERZSEG1", "HZBT", "relaxed", "strict", "witnessed")
 
 
