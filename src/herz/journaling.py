@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from msgspec import UNSET
 
 from herz import app
 from herz.app import Wrap
 from herz.commit.audit.checkpoint import Checkpoint
-from herz.commit.audit.crossed import Crossing, Part, changed_parts, crossing
 from herz.commit.audit.entry import (
     Check,
     Configuration,
@@ -26,7 +27,6 @@ from herz.commit.audit.entry import (
 )
 from herz.commit.audit.journaled import STATE_EVERY, Journaled
 from herz.commit.audit.log import Log, Notary
-from herz.commit.audit.otherwise import Otherwise, Pair
 from herz.commit.audit.replay import Replay, Replayed
 from herz.commit.audit.resumed import ResumedLog
 from herz.commit.audit.unresolved import Unresolved, unresolved
@@ -36,6 +36,7 @@ from herz.cycle import Cycle
 from herz.engine import engine, engine_digest
 from herz.errors import ConfigError
 from herz.model.journal import Kind, Sealed
+from herz.place.framework import TOP
 from herz.plugin import ReasonBook
 from herz.ports import Machine, RecordSink
 from herz.profiles import profiles_of
@@ -48,6 +49,8 @@ from herz.world.store.where import Where, Writer, exists, indexed, reader_of, wr
 
 ORIGIN = "herz.dev/journal"
 """The name of a log that was given none."""
+SHADOW_TOP: Final = 1 << 16
+"""Of how many nodes a shadow's records have the points: all."""
 Continue = Callable[[Policy | Policies], Journaled]
 """Makes the machine of a journal that goes on."""
 
@@ -156,6 +159,7 @@ def continued(
     sinks: Sequence[RecordSink] = (),
     made_known: Callable[[Machine], None] = lambda _: None,
     left: Callable[[Sequence[Unresolved]], None] = lambda _: None,
+    is_shadow: bool = False,
 ) -> Iterator[Continue]:
     """What puts one machine into a journal that is there already, or into a new one.
 
@@ -173,33 +177,31 @@ def continued(
         made_known: told of the machine in the journal, for what it counts.
         left: told of the binds that the last machine left open (`left_open`). Nobody can append
             any more once they are read.
+        is_shadow: it decides what others bind, and does nothing; its journal is of shadows only.
 
     Raises:
         AuditError: the journal is damaged.
+        ConfigError: the journal is a shadow's and this is none, or the other way round; the key
+            is another log's.
         WorldError: the disk refused, or another process or a later leader writes it.
     """
     made: list[tuple[Writer, Journaled]] = []
 
     def make(policy: Policy | Policies) -> Journaled:
         assert not made, "a journal is one machine's at a time"
-        seed, name, goes_on = secrets.randbits(63), origin, exists(where)
-        if goes_on:
-            # Who does not lead by a lease writes under the last term.
-            store = writer_of(where, term or reader_of(where).leader_term())
-            start = _first_start(store)
-            seed, name = (seed, name) if start is None else (start.seed, start.origin)
-            if notary is not None and name != origin:
-                store.close()
-                fix = f"use a key that was made with --name {name}"
-                raise ConfigError("the key is another log's", where="--key", value=origin, fix=fix)
-        else:
-            store = writer_of(where, term)
+        goes_on = exists(where)
+        # Who does not lead by a lease writes under the last term.
+        store = writer_of(where, term or (reader_of(where).leader_term() if goes_on else 0))
         try:
+            seed, name = _life(store, origin, has_key=notary is not None, is_shadow=is_shadow)
             log = Log(store, os.urandom, name, notary)
             left(_left_open(store))
             models = _still_in_force(where, log, policy, change) if goes_on else ()
             machine = journaled(
-                log, policy, seed, sinks, state_every=state_every, made_known=made_known
+                *(log, policy, seed, sinks),
+                state_every=state_every,
+                made_known=made_known,
+                is_shadow=is_shadow,
             )
             _put_in_force(machine, models, store)
         except BaseException:
@@ -215,6 +217,26 @@ def continued(
     finally:
         for store, _ in made:
             store.close()
+
+
+def _life(store: Writer, origin: str, *, has_key: bool, is_shadow: bool) -> tuple[int, str]:
+    """Seed and name of the log: as its first start says, if it has one.
+
+    Raises:
+        ConfigError: the log is not one to go on with.
+    """
+    start = _first_start(store)
+    if start is None:
+        return secrets.randbits(63), origin
+    if has_key and start.origin != origin:
+        fix = f"use a key that was made with --name {start.origin}"
+        raise ConfigError("the key is another log's", where="--key", value=origin, fix=fix)
+    if (start.top is not UNSET) != is_shadow:
+        # Records that nobody acted on stand in no chain with those of binds.
+        what = "the journal is a scheduler's" if is_shadow else "the journal is a shadow's"
+        fix = "name another place: a shadow and a scheduler have journals of their own"
+        raise ConfigError(what, where="--journal", value=store.name, fix=fix)
+    return start.seed, start.origin
 
 
 def _still_in_force(
@@ -416,44 +438,6 @@ def annotations_of(policy: Policy | Policies) -> frozenset[str]:
     return frozenset(key for rule in rules for key in getattr(rule, "annotations", ()))
 
 
-def otherwise(where: Where, policy: str) -> Iterator[Pair]:
-    """What another policy would have decided, beside what the journal says, pod by pod.
-
-    Args:
-        where: the journal.
-        policy: a built-in name, or a path.
-
-    Raises:
-        ConfigError: there is no journal, or no such policy.
-        AuditError: an entry is damaged or erased.
-    """
-    reader, chosen = reader_of(where), app.load_policies(policy)
-
-    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
-        return app.build_machine(chosen, start.seed, sinks, aliases=dict(start.aliases))
-
-    return Otherwise(make).run(reader.read())
-
-
-def crossed(where: Where) -> Iterator[tuple[tuple[Part, ...], Pair, Crossing | None]]:
-    """What this engine decides where others did, pod by pod: what changed, and the difference.
-
-    Raises:
-        ConfigError: there is no journal, or this engine cannot run its policy.
-        AuditError: an entry is damaged or erased.
-    """
-    reader, mine = reader_of(where), engine()
-    changed: tuple[Part, ...] = ()
-
-    def make(start: Start, sinks: Sequence[RecordSink]) -> Machine:
-        nonlocal changed
-        changed = changed_parts(start.engine, mine)
-        return _machine(reader, start, sinks)
-
-    for pair in Otherwise(make).run(reader.read()):
-        yield changed, pair, crossing(pair, [part.name for part in changed])
-
-
 def _begin_before(reader: Evidence, replay: Replay, entry: int) -> int:
     """Put the last state before an entry into the replay; the entry to go on with."""
     index = Index(reader)
@@ -509,10 +493,10 @@ def machine_of(reader: Evidence, start: Start, sinks: Sequence[RecordSink]) -> M
             value=start.engine.digest[:16],
             fix=f"use {needed(start.engine)}; or see what differs with --cross-version",
         )
-    return _machine(reader, start, sinks)
+    return machine_by_any(reader, start, sinks)
 
 
-def _machine(reader: Evidence, start: Start, sinks: Sequence[RecordSink]) -> Cycle:
+def machine_by_any(reader: Evidence, start: Start, sinks: Sequence[RecordSink]) -> Cycle:
     """The machine of a start, whatever engine was there then."""
     return app.build_machine(
         policy_of(reader.get(start.policy_blob), start.policy),
@@ -521,7 +505,13 @@ def _machine(reader: Evidence, start: Start, sinks: Sequence[RecordSink]) -> Cyc
         aliases=dict(start.aliases),
         after=(start.sequence, start.head),
         term=start.term,
+        top=top_of(start),
     )
+
+
+def top_of(start: Start) -> int:
+    """How many nodes the records of a start's machine name."""
+    return TOP if start.top is UNSET else start.top
 
 
 def needed(engine: Engine) -> str:
@@ -544,6 +534,7 @@ def journaled(
     *,
     state_every: int = STATE_EVERY,
     made_known: Callable[[Machine], None] = lambda _: None,
+    is_shadow: bool = False,
 ) -> Journaled:
     """A new machine in a journal; its chain goes on from the last record.
 
@@ -565,6 +556,7 @@ def journaled(
         recovered=log.recovered,
         sequence=sequence,
         term=log.store.term,
+        top=SHADOW_TOP if is_shadow else UNSET,
     )
 
     def make(others: Sequence[RecordSink]) -> Machine:
@@ -575,6 +567,7 @@ def journaled(
             aliases=app.ALIASES,
             after=(sequence, head),
             term=log.store.term,
+            top=top_of(start),
         )
         made_known(machine)
         return machine
@@ -588,4 +581,5 @@ def journaled(
         state_every=state_every,
         annotations=annotations_of(policy),
         force=InForce(policy),
+        is_acting=not is_shadow,
     )

@@ -1,8 +1,9 @@
-"""What a journal says of trials of models: how they ended, and the outcomes of one that has not.
+"""What a journal says of models: how trials ended, and what one that has not ended judges by.
 
 A trial lives in the memory of the process that leads, and what it judges by is in the journal: the
 records say what both models predicted, and entries of kind `promise` what came of it. So a process
-that begins in the journal of another one goes on with its trial, and comes to the same verdict.
+that begins in the journal of another one goes on with its trial, and comes to the same verdict; and
+it goes on with the placements that its watch for drift looks at, which are records.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Final, Literal
 from herz.commit.audit.entry import Model, Promised, Start, opened
 from herz.config import policy_of
 from herz.errors import AuditError
+from herz.feedback.adjust.drift import WINDOW, is_watched
 from herz.feedback.observe.promises import Placement, PlacementOutcome, placement_of
 from herz.journaling import models_between
 from herz.knowledge.sla.model import load
 from herz.model.journal import Kind
 from herz.model.record import Record
 from herz.promoting import InForce, kind_of
+from herz.world.store.evidence import Place
 from herz.world.store.index import Index
 from herz.world.store.where import Where, exists, indexed, reader_of
 
@@ -28,6 +31,9 @@ ROLLED_BACK: Final = "rolled back"
 """How the reasons of entries begin that say how a trial, or a watch, ended."""
 KEPT: Final = ", kept"
 """What follows the number of a trial that promoted nothing."""
+LOOKED_AT_MAX: Final = 20_000
+"""Bound: records that are looked at for the last placements."""
+_PROMISES: Final = b'"promises":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +77,44 @@ def left(where: Where) -> Left:
     """
     with indexed(where) as index:
         judged = _judged(models_between(index, -1, index.size))
-        begin, policy = 0, ""
-        for place in reversed(index.others(Kind.START)):
-            start = opened(index.entry(place))[1]
-            assert isinstance(start, Start), "as the index says"
-            if policy not in ("", start.policy):
-                break
-            begin, policy = place.entry, start.policy
+        begin = _begun(index)
         stage: Literal["trial", "watch", "over"] = "trial"
-        for place in index.others(Kind.MODEL):
-            model = opened(index.entry(place))[1]
-            assert isinstance(model, Model), "as the index says"
-            if place.entry > begin and _is_verdict(model):
-                is_promotion = model.reason.startswith(TRIAL) and KEPT not in _head(model)
-                begin, stage = place.entry, "watch" if is_promotion else "over"
+        for entry, model in _verdicts(index, begin):
+            begin, stage = entry, "watch" if _is_promotion(model) else "over"
         return Left(judged, stage, begin)
+
+
+def watched(where: Where) -> list[Placement]:
+    """What the watch for drift had seen when the journal's last machine began.
+
+    Returns:
+        The last placements for which the models that are in force were asked, the oldest first.
+        Of more than `LOOKED_AT_MAX` records only the last are looked at; those that are erased
+        say nothing any more.
+
+    Raises:
+        AuditError: an entry is damaged.
+        ConfigError: there is no journal.
+        WorldError: it cannot be read.
+    """
+    found: list[Placement] = []
+    with indexed(where) as index:
+        begin = _begun(index)
+        for entry, model in _verdicts(index, begin):
+            if not _is_kept(model):
+                begin = entry
+        starts = index.others(Kind.START)
+        last = _started(index, starts[-1]).sequence if starts else 0
+        for sequence in range(last, max(last - LOOKED_AT_MAX, 0), -1):
+            place = index.decision(sequence)
+            if place is None:
+                continue  # It is erased.
+            if place.entry < begin or len(found) == WINDOW:
+                break
+            placed = _placed(index, sequence)
+            if placed is not None and is_watched(placed[1]):
+                found.append(placed[1])
+    return found[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +146,7 @@ def tried(where: Where, candidate: str | None, incumbent: str | None) -> Tried |
     found: Tried | None = None
     with indexed(where) as index:
         for place in index.others(Kind.START):
-            start = opened(index.entry(place))[1]
-            assert isinstance(start, Start), "as the index says"
+            start = _started(index, place)
             if found is not None and start.policy == found.policy:
                 continue  # A restart: the trial is the same.
             models = _trial_of(InForce(policy_of(reader.get(start.policy_blob), start.policy)))
@@ -186,7 +214,7 @@ def placements(where: Where, decisions: Mapping[str, int]) -> dict[str, Placemen
 def _placed(index: Index, sequence: int) -> tuple[str, Placement] | None:
     place = index.decision(sequence)
     entry = None if place is None else index.entry(place)
-    if entry is None or entry.is_erased:
+    if entry is None or _PROMISES not in entry.payload:  # Erased, or nothing was promised.
         return None
     record = opened(entry)[1]
     if not isinstance(record, Record) or record.sequence != sequence:
@@ -195,13 +223,40 @@ def _placed(index: Index, sequence: int) -> tuple[str, Placement] | None:
     return None if placement is None else (record.pod.uid, placement)
 
 
+def _begun(index: Index) -> int:
+    """The start of the first of the last machines, which all began with the same policy."""
+    begin, policy = 0, ""
+    for place in reversed(index.others(Kind.START)):
+        start = _started(index, place)
+        if policy not in ("", start.policy):
+            break
+        begin, policy = place.entry, start.policy
+    return begin
+
+
+def _started(index: Index, place: Place) -> Start:
+    start = opened(index.entry(place))[1]
+    assert isinstance(start, Start), "as the index says"
+    return start
+
+
+def _verdicts(index: Index, since: int) -> Iterator[tuple[int, Model]]:
+    """The entries behind one that end a trial or a watch."""
+    for place in index.others(Kind.MODEL):
+        if place.entry > since:
+            model = opened(index.entry(place))[1]
+            assert isinstance(model, Model), "as the index says"
+            if model.reason.startswith((TRIAL, ROLLED_BACK)):
+                yield place.entry, model
+
+
 def _judged(models: list[Model]) -> int:
     return sum(one.reason.startswith(TRIAL) for one in models)
 
 
-def _is_verdict(model: Model) -> bool:
-    return model.reason.startswith((TRIAL, ROLLED_BACK))
+def _is_promotion(model: Model) -> bool:
+    return model.reason.startswith(TRIAL) and not _is_kept(model)
 
 
-def _head(model: Model) -> str:
-    return model.reason.partition(":")[0]
+def _is_kept(model: Model) -> bool:
+    return KEPT in model.reason.partition(":")[0]

@@ -187,12 +187,21 @@ class Store(Journal, Protocol):
         """
         ...
 
-    def detached_sync(self) -> Sync:
-        """What puts on the disk all that is appended by now, in whatever thread.
+    def begin(self, batch: Batch, *, expected: int, sync: bool) -> Sync | None:
+        """As `append`, which may be done when it returns, or later: in the order of the calls.
+
+        Returns:
+            What returns, in whatever thread, when they are kept, and are on the disk if that was
+            asked; None: they are kept, and no sync was asked.
 
         Raises:
-            WorldError: there, the disk refused: nothing more can be appended.
+            WorldError: here or there, as `append`; or what was begun before has failed since.
         """
+        ...
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was begun is not kept yet."""
         ...
 
     def keep_hashes(self, level: int, first: int, hashes: bytes) -> None:
@@ -223,10 +232,10 @@ class Store(Journal, Protocol):
         ...
 
     def put(self, data: bytes) -> str:
-        """Keep a blob on the disk; its SHA3-384, hex.
+        """Keep a blob on the disk, before any entry that is appended later; its SHA3-384, hex.
 
         Raises:
-            WorldError: the disk refused.
+            WorldError: the disk refused; what is appended later may raise it, too.
         """
         ...
 

@@ -78,7 +78,9 @@ def test_a_journal_goes_on_where_it_ended(places: Places) -> None:
     assert not store.is_for_certain
     store.append(framed([]), expected=7, sync=True)
     assert store.is_for_certain
-    store.detached_sync()()
+    again = store.begin(framed([]), expected=7, sync=True)
+    assert again is not None
+    again()
     store.close()
     assert [entry for _, entry in reader_of(where).read()] == made + more
     with pytest.raises(WorldError, match="nothing more"):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 
 from herz import app
 from herz.front.cli import main
-from herz.front.cli.shadowing import NODES_MAX, report
+from herz.front.cli.shadowing import report
+from herz.journaling import SHADOW_TOP
 from herz.world.apiserver.embedded import Embedded, Settings
 from herz.world.apiserver.kubelets import Shape
 from herz.world.kube import discovery
@@ -23,6 +25,7 @@ from herz.world.kube.kinds import WATCHED
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.shadow import Shadow
 from tests.support.cluster import Client, running
+from tests.support.journal import simulated
 from tests.support.live import PODS, command, node_of, pod, until
 from tests.support.recording import Recording
 
@@ -50,7 +53,7 @@ def test_it_compares_each_bind_with_its_own_decision_and_only_reads(cluster: Emb
         seen: asyncio.Queue[Any] = asyncio.Queue()
         policy = app.load_policies("default")
         shadow = Shadow(
-            lambda sink: app.build_machine(policy, 0, [sink], top=NODES_MAX),
+            lambda sink: app.build_machine(policy, 0, [sink], top=SHADOW_TOP),
             transport,
             kinds,
             seen.put_nowait,
@@ -118,12 +121,66 @@ def test_the_shadow_of_herz_agrees_with_herz_in_every_score(
     assert found["pods"] >= 6
 
 
-def test_a_shadow_has_no_journal_and_nothing_else_has_a_count(
-    cluster: Embedded, capsys: pytest.CaptureFixture[str]
+@contextmanager
+def shadowing(cluster: Embedded, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A shadow in a process of its own that watches; killed if it still runs."""
+    run = ["run", "--kubeconfig", str(cluster.kubeconfig), "--shadow", "--output", "json", *more]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "herz.front.cli", *run],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert any("Ctrl-C ends it" in line for line in process.stderr)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_journal_of_a_shadow_is_replayed_though_it_was_killed(
+    cluster: Embedded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    api, folder = Client(cluster.kubeconfig), tmp_path / "shadow"
+
+    def bound(names: range) -> None:
+        for number in names:
+            assert api.post(PODS, pod(f"p-{number}", cpu="1")).code == 201
+            bind(api, f"p-{number}", f"node-{number % 3}")
+
+    with shadowing(cluster, "--journal", str(folder)) as process:
+        bound(range(5))
+        process.kill()
+    with shadowing(cluster, "--journal", str(folder), "--pods", "3") as process:
+        bound(range(5, 15))
+        out, errors = process.communicate(timeout=40)
+        assert process.returncode == 0, errors
+    assert json.loads(out)["pods"] >= 3
+    where = ["--journal", str(folder), "--output", "json"]
+    assert main(["audit", "verify", *where, "--integrity-only"]) == 0
+    capsys.readouterr()
+    assert main(["audit", "replay", *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["machines"] == 2
+    assert found["records"] >= 3
     run = ["run", "--kubeconfig", str(cluster.kubeconfig)]
+    assert main([*run, "--journal", str(folder)]) == 2
+    assert "the journal is a shadow's" in capsys.readouterr().err
+
+
+def test_what_means_nothing_to_a_shadow_is_refused(
+    cluster: Embedded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated(tmp_path / "day")
+    run = ["run", "--kubeconfig", str(cluster.kubeconfig)]
+    away = "postgresql://127.0.0.1:1/journal"
+    assert main([*run, "--shadow", "--no-wait", "--journal", away]) == 3
     for wrong in (
-        ["--shadow", "--journal", "x"],
+        ["--shadow", "--journal", str(tmp_path / "day")],
+        ["--shadow", "--key", "x"],
+        ["--shadow", "--metrics", "x"],
         ["--shadow", "--leader-elect"],
         ["--shadow", "--pods", "0"],
         ["--pods", "3"],

@@ -22,6 +22,7 @@ PARTS_MAX: Final = 400
 """Bound: what is looked at of one input."""
 MANY: Final = 4
 """Lengths and numbers from here on are alike."""
+DEEP: Final = ("{}{}", "{}[]", "[]{}", "[][]")
 _VALUES: Final = re.compile(r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)| - at `[^`]*`", re.DOTALL)
 _END: Final = re.compile(r"(?<=unknown field).*|\n.*", re.DOTALL)
 READERS: Final = ("msgspec", "yaml", "json", "tomllib", "binascii")
@@ -99,9 +100,9 @@ def shapes(name: str, value: object) -> Iterator[str]:
         at, part = waiting.pop()
         yield f"{at} {_kind(part)}"
         if isinstance(part, Mapping):
-            waiting += [(f"{at}{{}}", item) for item in part.values()]
+            waiting += [(_below(at, "{}"), item) for item in part.values()]
         elif isinstance(part, tuple | list | set | frozenset):
-            waiting += [(f"{at}[]", item) for item in part]
+            waiting += [(_below(at, "[]"), item) for item in part]
         elif isinstance(part, msgspec.Struct):
             kind = type(part)
             fields = kind.__struct_fields__
@@ -110,6 +111,11 @@ def shapes(name: str, value: object) -> Iterator[str]:
             kind = type(part)
             fields = tuple(kind.__dataclass_fields__)
             waiting += [(f"{kind.__name__}.{field}", getattr(part, field)) for field in fields]
+
+
+def _below(at: str, sign: str) -> str:
+    """A step into a list or a map; what is nested deeper than twice is free, and alike."""
+    return at if at.endswith(DEEP) else at + sign
 
 
 def _kind(value: Any) -> str:

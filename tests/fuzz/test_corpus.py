@@ -17,7 +17,7 @@ from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
 from tests.fuzz.fields import Fields
 from tests.fuzz.mutate import PREFIXED
 from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK, SAID
-from tests.fuzz.shapes import EDGES_MAX, begin
+from tests.fuzz.shapes import EDGES_MAX, begin, shapes
 from tests.fuzz.targets import SURFACES, SlowError, run
 from tests.fuzz.words import kinds, words
 
@@ -63,6 +63,13 @@ def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
     assert set(refused[0]).isdisjoint(seen[0])
     unknown = [_reached(reached, b'\x0c{"%s":1}' % name) for name in (b"x", b"y`z", b"y\\nz")]
     assert unknown[0] == unknown[1] == unknown[2] != refused[0], "not by the input's own words"
+
+
+def test_what_is_nested_freely_has_an_end() -> None:
+    value: object = "a"
+    for _ in range(50):
+        value = {"a": [value]}
+    assert len(set(shapes("free", value))) < 10
 
 
 def _reached(reached: list[int], data: bytes) -> list[int]:

@@ -1,7 +1,8 @@
 """A live scheduler's rounds for tests: forty pods, and a source that says what a test wants.
 
-`python -m tests.support.metering FOLDER ROUNDS` is one that kills itself in the middle of a round;
-`resumed` begins in its journal.
+`python -m tests.support.metering FOLDER ROUNDS [drift]` is one that kills itself in the middle of a
+round, with a model on trial or with one that has learned from other nodes; `resumed` begins in its
+journal.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from herz.commit.audit.entry import opened
 from herz.commit.audit.journaled import Journaled
@@ -169,17 +172,20 @@ def lived(
 def resumed(
     folder: Path,
     ours: Model,
-    theirs: Model,
+    theirs: Model | None,
     judge: Judge,
     first: int,
     rounds: int,
     more: range = range(0),
+    observed: list[PromiseObserver] | None = None,
 ) -> tuple[list[str], Cluster]:
     """The next process, after one that was killed when it had so many rounds behind it.
 
     It begins within the minute, places some more pods, and goes on up to `rounds` of all.
     """
     observer, policy = PromiseObserver(), policy_of(ours, theirs)
+    if observed is not None:
+        observed.append(observer)
     placed = [one for one in records(folder) if one.node]
     with continued(folder, change=Change("ops", "a restart", 0), sinks=[observer]) as make:
         made = Again(make(policy), PODS * SECOND + first * MINUTE)
@@ -211,6 +217,13 @@ def records(folder: Path) -> list[Record]:
     return [one for one in found if isinstance(one, Record)]
 
 
+def narrow_model() -> Model:
+    """A model that has learned from nodes that are next to idle."""
+    body = made_model().body
+    highs = (60,) * len(body.features)
+    return made_model(scope=msgspec.structs.replace(body.scope, highs=highs, reach=5))
+
+
 def mostly_kept(window: int, uid: str) -> bool:
     """All but two or three of the forty in each window."""
     return (int(uid.removeprefix("uid-w")) * 7 + window * 11) % PODS >= 3
@@ -235,11 +248,12 @@ def _pod(number: int, node: str = "", decision: int = -1) -> Pod:
     return make_pod(f"w{number}", requests, labels=LABELS, node=node, annotations=annotations)
 
 
-def main(folder: str, rounds: str) -> None:
+def main(folder: str, rounds: str, about: str = "trial") -> None:
     """Live until the end comes in the middle of a round."""
     count = int(rounds)
     dead = Deadly(mostly_kept, count)
-    lived(Path(folder), other_model(), made_model(), mostly_kept, count + 1, source=dead)
+    ours, theirs = (narrow_model(), None) if about == "drift" else (other_model(), made_model())
+    lived(Path(folder), ours, theirs, mostly_kept, count + 1, source=dead)
 
 
 if __name__ == "__main__":

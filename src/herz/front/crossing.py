@@ -38,7 +38,7 @@ class Crossed:
 
 
 def crossed(found: Iterable[tuple[tuple[Part, ...], Pair, Crossing | None]]) -> Crossed:
-    """Count what `herz.journaling.crossed` finds."""
+    """Count what `herz.comparing.crossed` finds."""
     told = Crossed()
     for parts, _, one in found:
         told.decisions += 1

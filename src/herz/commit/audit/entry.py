@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from herz.commit.audit.chain import canonical
 from herz.errors import AuditError
@@ -65,6 +66,7 @@ class Start(_Entry, frozen=True, kw_only=True):
         seed: stands for the log's life: keys ties and permutation digests.
         sequence: number of the last record before.
         term: the leader's.
+        top: how many of the best nodes its records name; absent: as many as those of a scheduler.
     """
 
     aliases: tuple[tuple[str, str], ...] = ()
@@ -78,6 +80,7 @@ class Start(_Entry, frozen=True, kw_only=True):
     seed: int
     sequence: int
     term: int
+    top: Annotated[int, msgspec.Meta(ge=1)] | UnsetType = UNSET
 
 
 class Step(_Entry, frozen=True, kw_only=True):

@@ -65,6 +65,7 @@ class Journaled:
         annotations: keys of annotations that rules read, beside those that all may
             (`projection`).
         force: puts models in force; None: none ever is.
+        is_acting: whether effects leave; where none does, none waits for the disk.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class Journaled:
         state_every: int = STATE_EVERY,
         annotations: Collection[str] = (),
         force: Force | None = None,
+        is_acting: bool = True,
     ) -> None:
         self._log = log
+        self._is_acting = is_acting
         self.force = force
         self._annotations = frozenset(annotations)
         self._take = take
@@ -125,7 +128,10 @@ class Journaled:
             WorldError: the journal cannot be written: nothing may be bound.
         """
         effects = self._decided(now_ns, limit)
-        self._log.commit(sync=_leave(effects))
+        if self._is_acting:
+            self._log.commit(sync=_leave(effects))
+        else:
+            self._log.begin(sync=False)
         self._keep_state_in_time(1)
         return effects
 
@@ -133,18 +139,22 @@ class Journaled:
         """See `herz.ports.Deferring`: what must be on the disk is what was decided.
 
         Effects that follow from answers alone, such as the event of a bind, wait for no disk: the
-        decision behind them is on it.
+        decision behind them is on it. They wait for the store to take what led to them, for what a
+        leader that was replaced tells must not leave. Where nothing leaves, nothing is waited for:
+        what a store that is behind has not begun is kept with what comes next.
 
         Raises:
             WorldError: the journal cannot be written: nothing may be bound.
         """
         effects = self._decided(now_ns, limit)
-        self._log.commit(sync=False)
+        is_leaving, kept = _leave(effects), None
+        if is_leaving or not self._log.store.is_behind:
+            kept = self._log.begin(sync=is_leaving and self._sequence != self._synced)
         self._keep_state_in_time(OVERDUE)
-        if self._sequence == self._synced or not _leave(effects):
+        if not is_leaving:
             return effects, None
         self._synced = self._sequence
-        return effects, self._log.store.detached_sync()
+        return effects, kept
 
     def _decided(self, now_ns: int, limit: int) -> list[Effect]:
         self._log.write(Step(limit=limit, now_ns=now_ns))
@@ -163,7 +173,7 @@ class Journaled:
             WorldError: the journal cannot be written.
         """
         if self._keep_state_in_time(1):
-            self._log.commit()
+            self._log.begin(sync=False)
 
     def _keep_state_in_time(self, factor: int) -> bool:
         """Take a state where so many times as many decisions as asked were made; whether it was."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from herz._native import seal_entries
 from herz.commit.audit.chain import NO_RECORD
@@ -27,13 +27,14 @@ from herz.commit.audit.tree import (
 from herz.errors import AuditError, WorldError
 from herz.model.journal import SALT_BYTES, VERSION, Batch, Kind
 from herz.model.record import Record
-from herz.ports import Store
+from herz.ports import Store, Sync
 
 PENDING_BYTES_MAX: Final = 8 << 20
 """Bound of what waits for the next commit; more is written, but not synced, before."""
 CHECKPOINT_EVERY: Final = 1_000
 """Entries after which a checkpoint is signed at the latest."""
 _LEAVES_AT_ONCE: Final = 4_096
+_T = TypeVar("_T")
 
 Salts = Callable[[int], bytes]
 """Gives so many random bytes."""
@@ -142,7 +143,7 @@ class Log:
         self._payloads.append(payload)
         self._pending_bytes += len(payload)
         if self._pending_bytes > PENDING_BYTES_MAX:
-            self.commit(sync=False)
+            self.begin(sync=False)
         return index
 
     def commit(self, *, sync: bool = True) -> None:
@@ -151,6 +152,13 @@ class Log:
         Raises:
             WorldError: the store has failed, or somebody else writes the journal now.
         """
+        self._keep(lambda batch, size: self.store.append(batch, expected=size, sync=sync))
+
+    def begin(self, *, sync: bool) -> Sync | None:
+        """As `commit`, without waiting; see `herz.ports.Store.begin`."""
+        return self._keep(lambda batch, size: self.store.begin(batch, expected=size, sync=sync))
+
+    def _keep(self, act: Callable[[Batch, int], _T]) -> _T:
         if self._failed:
             raise WorldError(f"the journal is not written any more: {self._failed}")
         kinds, payloads = bytes(self._kinds), self._payloads
@@ -159,13 +167,14 @@ class Log:
         salts = self._salts(SALT_BYTES * len(payloads))
         frames, hashes = seal_entries(VERSION, kinds, salts, payloads)
         try:
-            self.store.append(Batch(len(payloads), frames), expected=self._tree.size, sync=sync)
+            found = act(Batch(len(payloads), frames), self._tree.size)
             self._grow(hashes)
             if self._tree.size - max(self._signed, self._tried) >= CHECKPOINT_EVERY:
                 self.try_to_sign()
         except Exception as error:
             self._failed = str(error)
             raise
+        return found
 
     def try_to_sign(self) -> str:
         """Sign a checkpoint, if the signer can now.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from herz.commit.audit.entry import Content, opened
-from herz.errors import AuditError
+from herz.commit.audit.entry import Content, Start, opened
+from herz.errors import AuditError, ConfigError
 from herz.model.decode import encode
 from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.journal import Sealed
@@ -103,6 +103,7 @@ class Reconciliation:
 
     Raises:
         AuditError: an entry is not what its leaf commits to: verify first.
+        ConfigError: it is the journal of a shadow.
     """
 
     def __init__(self, entries: Iterable[tuple[int, Sealed]], schedulers: Sequence[str]) -> None:
@@ -152,6 +153,9 @@ class Reconciliation:
                 self._seen[pod.metadata.uid] = _Seen(index, pod)
             case ObjectDeleted(object=Pod() as pod):
                 self._gone[pod.metadata.uid] = index
+            case Start(top=int()):
+                fix = "name that of the scheduler: a shadow binds nothing"
+                raise ConfigError("the journal is a shadow's", where="--journal", fix=fix)
             case _:
                 pass
 

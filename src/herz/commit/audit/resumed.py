@@ -15,7 +15,7 @@ from herz.commit.audit.entry import Start, check_commitment, leaf_kind, opened
 from herz.commit.audit.log import Log, Notary, Salts
 from herz.errors import AuditError, ConfigError
 from herz.model.journal import Kind, Sealed
-from herz.ports import Store
+from herz.ports import Store, Sync
 
 _TOLD: Final = frozenset({Kind.KEY, Kind.ERASURE, Kind.HOLD})
 """What people put into a journal between two runs: no run says it again."""
@@ -88,6 +88,10 @@ class ResumedLog(Log):
         """Keep what was added; see `Log.commit`."""
         if self._there is None:
             super().commit(sync=sync)
+
+    def begin(self, *, sync: bool) -> Sync | None:
+        """Begin to keep what was added; see `Log.begin`."""
+        return None if self._there is not None else super().begin(sync=sync)
 
     def _next_there(self) -> tuple[int, Sealed] | None:
         """The next entry that a run says; None once all that are there were said."""

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from herz.feedback.observe.promises import Placement
+
 NAME: Final = "model-drift"
 WINDOW: Final = 500
 """Placements that are looked at: the last ones."""
@@ -41,6 +43,11 @@ class Drifted:
     features: tuple[str, ...]
 
 
+def is_watched(placement: Placement) -> bool:
+    """Whether a model was asked about the placement, and lacked no value."""
+    return placement.probability >= 0 and not (placement.abstained and not placement.beyond)
+
+
 class DriftWatch:
     """The last placements of one model, or of the one that took its place."""
 
@@ -55,6 +62,13 @@ class DriftWatch:
             beyond: the features beyond their ranges; none: the model answered.
         """
         self._seen.append(tuple(beyond))
+
+    def restore(self, before: Sequence[Placement]) -> None:
+        """Placements of before a restart, the oldest first; what was added since came later."""
+        since = tuple(self._seen)
+        self._seen.clear()
+        self._seen.extend(one.beyond for one in before)
+        self._seen.extend(since)
 
     def clear(self) -> None:
         """Another model is in force."""

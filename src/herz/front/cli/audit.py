@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from herz import journaling
+from herz import comparing, journaling
 from herz.commit.audit.otherwise import Pair
 from herz.commit.audit.replay import Difference, Replayed
 from herz.commit.audit.trust import Trust, coverage
@@ -162,7 +162,7 @@ def _crossed(where: Where, first: str | None, policy: str | None, output: Output
         if value is not None:
             fix = "leave one of them out: all is compared from the first entry, policy by policy"
             raise ConfigError(f"{option} with --cross-version", where=option, value=value, fix=fix)
-    found = crossing.crossed(journaling.crossed(where))
+    found = crossing.crossed(comparing.crossed(where))
     print_answer(
         crossing.plain(found),
         output,
@@ -190,7 +190,7 @@ def _other(where: Where, policy: str, first: str | None, output: Output) -> None
         raise ConfigError("--from with --policy", where="--from", value=first, fix=fix)
     counts = {"decisions": 0, "same": 0, "placed": 0, "placed_otherwise": 0}
     shown: list[Pair] = []
-    for pair in journaling.otherwise(where, policy):
+    for pair in comparing.otherwise(where, policy):
         counts["decisions"] += 1
         counts["same"] += pair.is_same
         counts["placed"] += pair.logged is not None and pair.logged.decided is Decided.PLACE

@@ -98,7 +98,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             stack.push_async_callback(asyncio.to_thread, spans.close)
         await stack.enter_async_context(operations.served())
         stack.enter_context(operations.pauses.watched())
-        version = await _until(
+        version = await unless_ended(
             discovery.reached(transport, settings.tell, waits=settings.waits), end
         )
         if version is None:
@@ -111,7 +111,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
         kept: tuple[Kept, ...] = ()
         if operations.guarded is not None:
             kept = await stack.enter_async_context(Standby(transport, kinds).running())
-        term = await _until(operations.leading(), end)
+        term = await unless_ended(operations.leading(), end)
         if term is None:
             return
         asked: list[Unresolved] = []
@@ -131,7 +131,7 @@ async def live(settings: Live, end: asyncio.Event) -> None:
             making = patiently(
                 lambda: make(settings.what.policy), settings.tell, waits=settings.waits
             )
-            if (machine := await _until(making, end)) is None:
+            if (machine := await unless_ended(making, end)) is None:
                 return
             machine.tell(settings.what.check)
             guarded = None
@@ -247,7 +247,7 @@ def _tell_full(full: Full) -> None:
     )
 
 
-async def _until(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> ResultT | None:
+async def unless_ended(work: Coroutine[Any, Any, ResultT], end: asyncio.Event) -> ResultT | None:
     """What the work gives; None where the end came before."""
     task = asyncio.ensure_future(work)
     ending = asyncio.ensure_future(end.wait())

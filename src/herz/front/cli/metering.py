@@ -23,11 +23,11 @@ from herz.commit.audit.journaled import Journaled
 from herz.commit.bind import DECISION_ANNOTATION
 from herz.config import Policies, Policy, read_plain
 from herz.errors import ConfigError
-from herz.feedback.adjust.drift import NAME, DriftWatch
+from herz.feedback.adjust.drift import NAME, DriftWatch, is_watched
 from herz.feedback.adjust.trials import Trial, Verdict, Watch
 from herz.feedback.observe.promises import Placement, PlacementOutcome, PromiseObserver
 from herz.front.cli.options import checked_name
-from herz.judging import KEPT, ROLLED_BACK, TRIAL, left, outcomes, placements
+from herz.judging import KEPT, ROLLED_BACK, TRIAL, left, outcomes, placements, watched
 from herz.knowledge.sla.classes import class_name, read_classes, resolve
 from herz.knowledge.sla.model import load
 from herz.knowledge.sla.state import SIGNALS
@@ -120,16 +120,19 @@ class Metering:
             await asyncio.sleep(every_seconds)
 
     async def recover(self) -> None:
-        """Go on where the machine before ended: its trial, its placements, what was told of them.
+        """Go on where the machine before ended: drift, its trial, and what was told of placements.
 
         Raises:
             AuditError: an entry of the journal is damaged.
             WorldError: it cannot be read.
         """
+        # The journal's time is the loop's: what watches show is applied meanwhile.
+        if self._machine.force is not None and self._machine.force.models:
+            self._drift.restore(await asyncio.to_thread(watched, self._journal))
+            self._count_drift()
         if self._judge is None:
             return
         since = self._left.since
-        # The journal's time is the loop's: what watches show is applied meanwhile.
         found = await asyncio.to_thread(lambda: list(outcomes(self._journal, since)))
         asked = self._decisions()
         known = await asyncio.to_thread(placements, self._journal, asked)
@@ -168,11 +171,14 @@ class Metering:
 
     def _placed(self, placement: Placement) -> None:
         """A placement: does what the model was asked look like what it learned from?"""
-        if placement.probability < 0 or (placement.abstained and not placement.beyond):
-            return  # No model was asked, or it lacked a value.
+        if not is_watched(placement):
+            return
         self._drift.add(placement.beyond)
         for name in placement.beyond:
             self._observer.counters[signals.PROMISES_BEYOND.format(feature=name)] += 1
+        self._count_drift()
+
+    def _count_drift(self) -> None:
         self._observer.counters[signals.MODEL_DRIFT] = int(self._drift.drifted is not None)
 
     def _take(self, name: str, window: int, measured: Sequence[Kept]) -> None:

@@ -34,7 +34,7 @@ EXAMPLE = """Examples:
 
     herz run --journal ./journal --key log.key --passphrase-file pass --proof-mode strict
 
-    herz run --shadow --pods 1000
+    herz run --shadow --pods 1000 --journal ./shadow
 """
 
 
@@ -80,8 +80,12 @@ def run(
     if shadow or pods is not None:
         from herz.front.cli import shadowing  # noqa: PLC0415
 
-        given = (journal, key, leader_elect or None, metrics)
-        asked = shadowing.Asked(chosen, names, *where, not no_wait, pods, output, given)
+        asked = shadowing.Asked(
+            *(chosen, names, *where, not no_wait, pods, output),
+            journal=None if journal is None else live_journal(journal),
+            change=_change(actor, reason),
+            refused=(key, leader_elect or None, metrics),
+        )
         return shadowing.run_shadow(asked, is_asked=shadow)
     from herz.front.cli import guarding  # noqa: PLC0415
 

@@ -61,7 +61,7 @@ NoWait = Annotated[
     bool, Option("--no-wait", help="Fail if the API server cannot be reached at once.")
 ]
 Shadow = Annotated[
-    bool, Option("--shadow", help="Write nothing: compare with whoever binds the pods.")
+    bool, Option("--shadow", help="Change nothing: compare with whoever binds the pods.")
 ]
 Pods = Annotated[_Text, Option(metavar="N", help="With --shadow: end after so many comparisons.")]
 LeaderElect = Annotated[

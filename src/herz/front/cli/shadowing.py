@@ -1,10 +1,11 @@
-"""`herz run --shadow`: how Herz would have decided pods that others bind; nothing is written."""
+"""`herz run --shadow`: how Herz would have decided pods that others bind; none is bound here."""
 
 from __future__ import annotations
 
 import asyncio
 import statistics
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +14,22 @@ from typing import Any, Final
 from herz import app
 from herz.errors import ConfigError
 from herz.front.cli.deciding import Deciding, deciding
-from herz.front.cli.driving import until_signal
+from herz.front.cli.driving import unless_ended, until_signal
 from herz.front.cli.options import Output, parsed_integer
 from herz.front.cli.printing import print_answer
+from herz.front.cli.waiting import patiently
+from herz.journaling import SHADOW_TOP, Change, continued
+from herz.ports import Machine, RecordSink
 from herz.world.kube import discovery
 from herz.world.kube.kinds import WATCHED
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.shadow import Agreement, Compared, Shadow
 from herz.world.kube.transport import Transport
+from herz.world.store.where import Where
 
-NODES_MAX: Final = 1 << 16
-"""Of how many nodes the points are had: all."""
 PODS_MAX: Final = 10**9
 SHOWN_MAX: Final = 20
-REFUSED: Final = ("--journal", "--key", "--leader-elect", "--metrics")
+REFUSED: Final = ("--key", "--leader-elect", "--metrics")
 """Options that mean nothing to a shadow."""
 
 
@@ -42,6 +45,8 @@ class Asked:
         waits: whether a server that cannot be reached is waited for.
         pods_max: comparisons after which it ends; None: by a signal.
         output: form of the answer.
+        journal: where what it is told and decides is kept; None: nowhere.
+        change: who starts it, and why.
         refused: the values of `REFUSED`; None where not given.
     """
 
@@ -52,6 +57,8 @@ class Asked:
     waits: bool
     pods_max: str | None
     output: Output
+    journal: Where | None
+    change: Change
     refused: tuple[object, ...]
 
 
@@ -63,8 +70,8 @@ def run_shadow(asked: Asked, *, is_asked: bool) -> int:
         is_asked: whether `--shadow` is among it, and not only what means nothing without it.
 
     Raises:
-        ConfigError: an option that means nothing here.
-        WorldError: the server is not to be used.
+        ConfigError: an option that means nothing here, or the journal is a scheduler's.
+        WorldError: the server is not to be used, or the journal cannot be written.
     """
     if not is_asked:
         raise ConfigError("nothing is compared", where="--pods", fix="add --shadow")
@@ -93,20 +100,20 @@ async def _watch(
     transport = Transport(Access(asked.kubeconfig, asked.context))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(transport.closed)
-        await discovery.reached(transport, tell, waits=asked.waits)
+        reaching = discovery.reached(transport, tell, waits=asked.waits)
+        if await unless_ended(reaching, end) is None:
+            return
         kinds, _ = await discovery.served(transport, WATCHED)
         await discovery.permitted(transport, kinds)
 
         def told(_: Compared) -> None:
-            if shadow.agreement.pods >= most:
+            if found[0].pods >= most:
                 end.set()
 
-        shadow = Shadow(
-            lambda sink: app.build_machine(what.policy, 0, [sink], top=NODES_MAX),
-            transport,
-            kinds,
-            told,
-        )
+        make = _maker(asked, what, stack)
+        making = patiently(lambda: Shadow(make, transport, kinds, told), tell, waits=asked.waits)
+        if (shadow := await unless_ended(making, end)) is None:
+            return
         found.append(shadow.agreement)
         running = asyncio.ensure_future(shadow.run())
         waits = [asyncio.ensure_future(one) for one in (shadow.synced.wait(), end.wait())]
@@ -121,6 +128,23 @@ async def _watch(
             for task in (running, *waits):
                 task.cancel()
             await asyncio.gather(running, *waits, return_exceptions=True)
+
+
+def _maker(asked: Asked, what: Deciding, stack: AsyncExitStack) -> Callable[[RecordSink], Machine]:
+    """What makes the machine: in its journal, which is closed with the stack, or in none."""
+    if asked.journal is None:
+        return lambda sink: app.build_machine(
+            what.policy, 0, [sink], aliases=app.ALIASES, top=SHADOW_TOP
+        )
+    sinks: list[RecordSink] = []
+    kept = continued(asked.journal, change=asked.change, sinks=sinks, is_shadow=True)
+    begin = stack.enter_context(kept)
+
+    def make(sink: RecordSink) -> Machine:
+        sinks[:] = [sink]
+        return begin(what.policy)
+
+    return make
 
 
 def _print(found: Agreement, output: Output) -> None:

@@ -1,7 +1,9 @@
 """Decides for every pod that somebody else binds, from the state before that bind; writes nothing.
 
 Pods without a node are kept here until the watch shows where they were put. Then the machine gets
-the pod as it was before, decides it alone, takes its decision back, and is told what happened.
+the pod as it was before, decides it alone, takes its decision back, and is told what happened. All
+of this are events and answers as any machine gets them, so a shadow's journal is replayed like one
+of a scheduler.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec.structs import replace
 
-from herz.errors import ConfigError
+from herz.errors import ConfigError, HerzError
 from herz.model.effects import Bind, DeletePod, Effect, Evict, PatchClaim, PatchVolume
 from herz.model.events import ObjectApplied, ObjectDeleted
 from herz.model.objects import (
@@ -129,10 +132,30 @@ class Shadow(RecordSink):
         self._placed: set[str] = set()
         self._record: Record | None = None
         self._changed = asyncio.Event()
+        # The machine, or its journal, has failed.
+        self._failure: HerzError | None = None
+        self._failed = asyncio.Event()
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
     async def run(self) -> None:
-        """Watch until it is cancelled."""
+        """Watch until it is cancelled.
+
+        Raises:
+            HerzError: the machine or its journal failed.
+        """
+        tasks = [asyncio.ensure_future(one) for one in (self._watch(), self._failed.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is not None:
+                raise self._failure
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
         async with asyncio.TaskGroup() as group:
             # Pods come last: what was put where before they were seen is no comparison.
             for informer in self.informers:
@@ -153,30 +176,41 @@ class Shadow(RecordSink):
 
     def applied(self, thing: KubernetesObject, unlisted: tuple[str, ...]) -> None:
         """See `herz.world.kube.informer.Sink`."""
-        if isinstance(thing, Pod):
-            uid = thing.metadata.uid
-            if not thing.is_assigned:
-                self._waiting[uid] = (thing, unlisted)
-                return
-            before = self._waiting.pop(uid, None)
-            if before is not None:
-                self._compare(*before, thing.spec.node_name)
-            elif self.synced.is_set() and uid not in self._placed:
-                self.agreement.late += 1
-            self._placed.add(uid)
-        self._apply(thing, unlisted)
+        with self._failing():
+            if isinstance(thing, Pod):
+                uid = thing.metadata.uid
+                if not thing.is_assigned:
+                    self._waiting[uid] = (thing, unlisted)
+                    return
+                before = self._waiting.pop(uid, None)
+                if before is not None:
+                    self._compare(*before, thing.spec.node_name)
+                elif self.synced.is_set() and uid not in self._placed:
+                    self.agreement.late += 1
+                self._placed.add(uid)
+            self._apply(thing, unlisted)
 
     def deleted(self, thing: KubernetesObject) -> None:
         """See `herz.world.kube.informer.Sink`."""
-        if isinstance(thing, Pod):
-            self._placed.discard(thing.metadata.uid)
-            if self._waiting.pop(thing.metadata.uid, None) is not None:
-                return
-        self._machine.apply(ObjectDeleted(time_ns=self._now_ns(), object=thing))
+        with self._failing():
+            if isinstance(thing, Pod):
+                self._placed.discard(thing.metadata.uid)
+                if self._waiting.pop(thing.metadata.uid, None) is not None:
+                    return
+            self._machine.apply(ObjectDeleted(time_ns=self._now_ns(), object=thing))
 
     def freshness_changed(self) -> None:
         """See `herz.world.kube.informer.Sink`."""
         self._changed.set()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Raised where an informer delivers it, a failure would end only that one."""
+        try:
+            yield
+        except HerzError as error:
+            self._failure = self._failure or error
+            self._failed.set()
 
     def _now_ns(self) -> int:
         return self._epoch_ns + time.monotonic_ns()

@@ -284,8 +284,17 @@ class FileStore(Reader):
             self._failed = str(error)
             raise
 
-    def detached_sync(self) -> Sync:
-        """See `herz.ports.Store.detached_sync`."""
+    @property
+    def is_behind(self) -> bool:
+        """See `herz.ports.Store.is_behind`: the system has what was begun."""
+        return False
+
+    def begin(self, batch: journal.Batch, *, expected: int, sync: bool) -> Sync | None:
+        """See `herz.ports.Store.begin`: only the disk is waited for elsewhere."""
+        self.append(batch, expected=expected, sync=False)
+        return self._detached_sync() if sync else None
+
+    def _detached_sync(self) -> Sync:
         # Its own descriptor: the segment may be ended meanwhile, which syncs it, too.
         descriptor = os.dup(self._file)
 

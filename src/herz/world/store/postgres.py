@@ -5,6 +5,9 @@ does nothing where they differ, so a leader that was replaced while it was away 
 server's log is in the order of the commits: what a crash takes of those that nobody waited for is
 the end. After an error nothing more is appended: what the server holds is then known only by
 reading it again (`PostgresStore.open`).
+
+A thread of the writer's makes its writes, in the order in which they were begun: who decides does
+not wait for the network, but whoever lets effects leave does.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ import hashlib
 import os
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from herz.errors import AuditError, ConfigError, WorldError
@@ -71,8 +76,9 @@ SELECT %(first)s::bigint, %(entries)s::integer, %(term)s::bigint, %(data)b FROM 
 _MARK: Final[LiteralString] = "SELECT pg_logical_emit_message(true, 'herz', '')"
 """A transaction of its own whose commit waits for the disk, and so for all commits before it."""
 
-Connection = Any
-"""A `psycopg.Connection`: psycopg is optional."""
+QUEUED_MAX: Final = 8
+"""Bound: of writes that are begun and not done; who begins one more waits. An append has 8 MiB at
+most and one entry more, a blob is a state."""
 
 
 class PostgresReader(Evidence):
@@ -229,11 +235,15 @@ class PostgresStore(PostgresReader):
     """Nothing is ever to be mended: the server takes an append whole, or not at all."""
 
     def __init__(self, where: Database, term: int) -> None:
+        # What the writer's thread was given last.
+        self._queued: Future[None] | None = None
         super().__init__(where)
         self.term = term
-        self._size = 0
+        # Entries that are begun to be kept; of them those that the disk has for certain.
+        self._size, self._certain = 0, -1
         self._failed = ""
-        self._is_synced = False
+        self._writer = ThreadPoolExecutor(1, "herz-journal")
+        self._room = BoundedSemaphore(QUEUED_MAX)
         # For appends that nobody waits for: they must not wait for a sync in another thread.
         self._quick = connected(where)
         self._quick_closing = weakref.finalize(self, self._quick.close)
@@ -272,43 +282,28 @@ class PostgresStore(PostgresReader):
     @property
     def is_for_certain(self) -> bool:
         """See `herz.ports.Store.is_for_certain`."""
-        return self._is_synced
+        return self._certain == self._size
+
+    @property
+    def is_behind(self) -> bool:
+        """See `herz.ports.Store.is_behind`."""
+        return self._queued is not None and not self._queued.done()
 
     def append(self, batch: journal.Batch, *, expected: int, sync: bool) -> None:
         """See `herz.ports.Store.append`."""
-        if self._failed:
-            raise WorldError(f"the journal {self.where} takes nothing more: {self._failed}")
-        try:
-            if batch.entries:
-                self._append(batch, expected, self._base if sync else self._quick)
-                self._size += batch.entries
-                self._is_synced = sync
-            else:
-                self._check_turn(expected)
-            if sync and not self._is_synced:
-                self._do(_MARK, ())
-                self._is_synced = True
-        except WorldError as error:
-            self._failed = str(error)
-            raise
+        self.begin(batch, expected=expected, sync=sync)()
 
-    def detached_sync(self) -> Sync:
-        """See `herz.ports.Store.detached_sync`."""
-
-        def sync() -> None:
-            try:
-                self._do(_MARK, ())
-            except WorldError as error:
-                self._failed = str(error)
-                raise
-
-        return sync
+    def begin(self, batch: journal.Batch, *, expected: int, sync: bool) -> Sync:
+        """See `herz.ports.Store.begin`."""
+        known = self._size
+        self._size += batch.entries
+        return self._begin(lambda: self._append(batch, expected, known, is_synced=sync)).result
 
     def put(self, data: bytes) -> str:
         """See `herz.ports.Store.put`."""
         digest = hashlib.sha3_384(data).hexdigest()
-        sql = "INSERT INTO herz_blobs (digest, data) VALUES (%s, %b) ON CONFLICT DO NOTHING"
-        self._do(sql, (digest, data))
+        sql: LiteralString = "INSERT INTO herz_blobs (digest, data) VALUES (%s, %b)"
+        self._begin(lambda: self._write(f"{sql} ON CONFLICT DO NOTHING", (digest, data)))
         return digest
 
     def keep_hashes(self, level: int, first: int, hashes: bytes) -> None:
@@ -320,14 +315,20 @@ class PostgresStore(PostgresReader):
             "INSERT INTO herz_hashes (level, number, hash) VALUES (%s, %s, %b) "
             "ON CONFLICT (level, number) DO UPDATE SET hash = excluded.hash"
         )
-        with told(self.where, "write"), self._quick.cursor() as cursor:
-            cursor.executemany(sql, [(level, first + at, each) for at, each in enumerate(found)])
+        rows = [(level, first + at, each) for at, each in enumerate(found)]
+
+        def keep() -> None:
+            with told(self.where, "write"), self._quick.cursor() as cursor:
+                cursor.executemany(sql, rows)
+
+        self._begin(keep)
 
     def erase(self, entries: Sequence[int], blobs: Sequence[str]) -> None:
         """See `herz.ports.Store.erase`. The index, which has names, goes, too."""
         wanted, at = list(entries), 0
+        self._drain()
         with told(self.where, "erase in"), self._base.transaction():
-            self._check_turn(self._size)
+            self._check_turn(self._size, self._size)
             for data, batch in self.batches(wanted[0] if wanted else 0):
                 if at == len(wanted):
                     break
@@ -349,16 +350,61 @@ class PostgresStore(PostgresReader):
         if self._failed == "it is closed":
             return
         try:
-            if not self._failed and not self._is_synced:
-                self._do(_MARK, ())
-                self._is_synced = True
+            self._drain()
+            if not self._failed and not self.is_for_certain:
+                self._write(_MARK, ())
+                self._certain = self._size
         finally:
             self._let_go()
             self._failed = self._failed or "it is closed"
 
     def _let_go(self) -> None:
+        self._writer.shutdown()
         self._closing()
         self._quick_closing()
+
+    # ---- the writer's thread ----------------------------------------------------------------
+
+    def _begin(self, act: Callable[[], None]) -> Future[None]:
+        """Have the thread write something; what fails ends all that comes after it.
+
+        Raises:
+            WorldError: something has failed before.
+        """
+        if self._failed:
+            raise WorldError(f"the journal {self.where} takes nothing more: {self._failed}")
+
+        def write() -> None:
+            try:
+                if self._failed:
+                    raise WorldError(f"the journal {self.where} takes nothing more: {self._failed}")
+                act()
+            except Exception as error:
+                # Whatever it was: what comes after it would stand behind a gap.
+                self._failed = self._failed or str(error)
+                raise
+            finally:
+                self._room.release()
+
+        self._room.acquire()
+        self._queued = self._writer.submit(write)
+        return self._queued
+
+    def _drain(self) -> None:
+        """Wait for what was begun; whether it failed is known by `_failed`."""
+        if self._queued is not None:
+            self._queued.exception()
+
+    def _rows(self, sql: LiteralString, arguments: Sequence[object]) -> list[tuple[Any, ...]]:
+        self._drain()
+        return super()._rows(sql, arguments)
+
+    def _do(self, sql: LiteralString, arguments: Sequence[object]) -> None:
+        self._drain()
+        self._write(sql, arguments)
+
+    def _write(self, sql: LiteralString, arguments: Sequence[object]) -> None:
+        super()._do(sql, arguments)
 
     # ---- whose turn it is -------------------------------------------------------------------
 
@@ -374,23 +420,41 @@ class PostgresStore(PostgresReader):
         if self._row(sql, (self.term, self.term)) is None:
             raise StaleWriterError(f"term {self.term} is over: another leader came in between")
 
-    def _append(self, batch: journal.Batch, expected: int, base: Connection) -> None:
-        if expected == self._size:
+    def _append(self, batch: journal.Batch, expected: int, known: int, *, is_synced: bool) -> None:
+        """Append, or sync alone; by the writer's thread.
+
+        Args:
+            batch: the entries.
+            expected: how many the log believes to be there.
+            known: how many this store knows of.
+            is_synced: whether the disk is waited for.
+        """
+        if batch.entries and expected == known:
             data = batch_header(batch, expected, self.term) + batch.frames
             values = {"entries": batch.entries, "first": expected, "term": self.term, "data": data}
+            base = self._base if is_synced else self._quick
             with told(self.where, "write"):
-                if base.execute(_APPEND, values, prepare=True).rowcount == 1:
-                    return
-        self._check_turn(expected)
-        raise StaleWriterError(f"{self.where} was not as this writer left it, for a moment")
+                if base.execute(_APPEND, values, prepare=True).rowcount != 1:
+                    self._check_turn(expected, known)
+                    what = f"{self.where} was not as this writer left it, for a moment"
+                    raise StaleWriterError(what)
+        else:
+            self._check_turn(expected, known)
+            if is_synced and self._certain != known:
+                self._write(_MARK, ())
+        if is_synced:
+            self._certain = known + batch.entries
 
-    def _check_turn(self, expected: int) -> None:
-        term, size = self._one("SELECT term, size FROM herz_journal", ())
+    def _check_turn(self, expected: int, known: int) -> None:
+        rows = super()._rows("SELECT term, size FROM herz_journal", ())
+        if not rows:
+            raise AuditError(f"the row of herz_journal is missing in {self.where}")
+        term, size = rows[0]
         if term != self.term:
             raise StaleWriterError(f"term {self.term} is over: the leader's is {term}")
-        if expected != self._size or size != self._size:
+        if expected != known or size != known:
             raise StaleWriterError(
-                f"the journal is not as this writer left it: {self._size} entries are known, "
+                f"the journal is not as this writer left it: {known} entries are known, "
                 f"{expected} expected, {size} there"
             )
 
