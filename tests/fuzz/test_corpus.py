@@ -11,6 +11,7 @@ import pytest
 
 from herz.model import decode, quantity
 from herz.model.objects import Pod
+from herz.world.apiserver.http.server import ApiServer
 from tests.fuzz import served
 from tests.fuzz.campaign import State, Volume, read_states, run_volume, table
 from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
@@ -106,13 +107,13 @@ def test_every_surface_has_a_planted_bug() -> None:
 
 def test_a_planted_bug_of_a_server_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server says no more than that it failed; its log says why."""
-    real = served.ApiServer._body
+    real = ApiServer._body
 
-    async def broken(self: served.ApiServer, request: Any) -> bytes:
+    async def broken(self: ApiServer, request: Any) -> bytes:
         await real(self, request)
         raise KeyError("planted")
 
-    monkeypatch.setattr(served.ApiServer, "_body", broken)
+    monkeypatch.setattr(ApiServer, "_body", broken)
     pod = b"\x80POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: a\r\n"
     with pytest.raises(AssertionError, match=SAID):
         run("servers", pod + b"Authorization: Bearer t\r\nContent-Length: 2\r\n\r\n{}")

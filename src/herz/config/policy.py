@@ -202,7 +202,7 @@ def read_plain(path: Path) -> object:
                 return _yaml(text)
             case ".json":
                 return msgspec.json.decode(text)
-    except (ValueError, RecursionError, yaml.YAMLError, msgspec.DecodeError) as error:
+    except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         shown = " ".join(str(error).split())
         raise ConfigError(f"cannot parse: {shown}", where=str(path)) from error
     fix = "name the file .toml, .yaml or .json"

@@ -39,7 +39,11 @@ POD_SPEC: dict[str, tuple[str, str]] = {
     "priority": (READ, "order of the queue and of preemption"),
     "priorityClassName": (READ, "resolved to priority when manifests are fed directly"),
     "readinessGates": (IRRELEVANT, "readiness after placement"),
-    "resourceClaims": (REFUSED, "dynamic resource allocation isn't implemented"),
+    "resourceClaims": (
+        REFUSED,
+        "dynamic resource allocation isn't implemented; what the claims of pods on nodes hold of "
+        "cpu, memory and huge pages is counted",
+    ),
     "resources": (READ, "pod-level requests override the containers' sum"),
     "restartPolicy": (IRRELEVANT, "what the kubelet does when a container ends"),
     "runtimeClassName": (

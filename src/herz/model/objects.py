@@ -31,6 +31,7 @@ from herz.model.node import (
 )
 from herz.model.pod import (
     Affinity,
+    ClaimedResources,
     Container,
     ContainerPort,
     ContainerStatus,
@@ -102,6 +103,7 @@ __all__ = [
     "CSINodeDriver",
     "CSIStorageCapacity",
     "ClaimSpec",
+    "ClaimedResources",
     "Condition",
     "Container",
     "ContainerImage",

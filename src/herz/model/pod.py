@@ -192,6 +192,13 @@ class ContainerStatus(Wire, frozen=True, kw_only=True):
     resources: ResourceRequirements | None = None
 
 
+class ClaimedResources(Wire, frozen=True, kw_only=True):
+    """What a dynamic resource claim of the pod holds of its node, beside what the pod asks for."""
+
+    resource_claim_name: str = ""
+    resources: ResourceMap = msgspec.field(default_factory=dict)
+
+
 class PodStatus(Wire, frozen=True, kw_only=True):
     """What the pod is, as its node and the control plane report it."""
 
@@ -205,6 +212,7 @@ class PodStatus(Wire, frozen=True, kw_only=True):
     allocated_resources: ResourceMap = msgspec.field(default_factory=dict)
     resources: ResourceRequirements | None = None
     resize: str = ""
+    node_allocatable_resource_claim_statuses: tuple[ClaimedResources, ...] = ()
 
 
 class Pod(Wire, frozen=True, kw_only=True, tag_field="kind", tag="Pod"):

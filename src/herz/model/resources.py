@@ -56,7 +56,7 @@ def pod_requests(pod: Pod) -> Requests:
 
     For a pod on a node, a container counts with the largest of what it asks for, what it was
     allocated and what it has (an in-place resize lets them differ); while a resize is infeasible,
-    what it asks for doesn't count.
+    what it asks for doesn't count. What its dynamic resource claims hold of the node comes to that.
 
     Raises:
         ConfigError: a quantity can't be read; `where` names the resource.
@@ -151,13 +151,15 @@ def aggregate_container_limits(pod: Pod) -> dict[str, int]:
 
 
 def _total(pod: Pod, unasked: Mapping[str, int], *, is_pod_level_read: bool = True) -> _Nanos:
-    """Requests in billionths: containers, then pod level, then overhead."""
+    """Requests in billionths: containers and claims, then pod level, then overhead."""
     status = pod.status
     statuses: dict[str, ContainerStatus] = {}
     if status.container_statuses or status.init_container_statuses:
         statuses = {item.name: item for item in status.container_statuses}
         statuses |= {item.name: item for item in status.init_container_statuses}
     total = _aggregate(pod, statuses, unasked)
+    for claim in status.node_allocatable_resource_claim_statuses:
+        _add(total, _nanos(claim.resources))
     if is_pod_level_read and _has_pod_level_requests(pod):
         _override(total, pod)
     for name, raw in pod.spec.overhead.items():
@@ -168,7 +170,8 @@ def _total(pod: Pod, unasked: Mapping[str, int], *, is_pod_level_read: bool = Tr
 def held_by_status(pod: Pod) -> tuple[object, ...]:
     """What of the status the requests read; equal for two states of a pod that differ in none.
 
-    A node writes it once it has room for the pod, and anew with each resize in place.
+    A node writes it once it has room for the pod, and anew with each resize in place; who
+    allocates its claims, before it is bound.
     """
     status = pod.status
     held = [
@@ -178,7 +181,8 @@ def held_by_status(pod: Pod) -> tuple[object, ...]:
     ]
     is_held = bool(held) or status.resources is not None
     infeasible = is_held and _is_resize_infeasible(pod)
-    return (status.resources, status.allocated_resources, held, infeasible)
+    claims = status.node_allocatable_resource_claim_statuses
+    return (status.resources, status.allocated_resources, held, infeasible, claims)
 
 
 def _has_pod_level_requests(pod: Pod) -> bool:

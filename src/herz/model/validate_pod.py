@@ -291,6 +291,8 @@ def _held(pod: Pod) -> Iterator[tuple[str, dict[str, str | int]]]:
             yield f"{path}.allocatedResources", item.allocated_resources
             if item.resources is not None:
                 yield f"{path}.resources.requests", item.resources.requests
+    for index, claim in enumerate(status.node_allocatable_resource_claim_statuses):
+        yield f"status.nodeAllocatableResourceClaimStatuses[{index}].resources", claim.resources
     yield "status.allocatedResources", status.allocated_resources
     if status.resources is not None:
         yield "status.resources.requests", status.resources.requests

@@ -60,7 +60,12 @@ OUTSIDE: Final = "outside-training"
 EXTRAPOLATED: Final = "extrapolated"
 """The node is of a machine type that the model has not learned from."""
 MACHINE_LABEL: Final = "node.kubernetes.io/instance-type"
-"""Tells a node's machine type; a node without it is of the type that has no name."""
+"""Tells a node's machine type, where the node has it."""
+CPU_LABELS: Final = tuple(
+    f"feature.node.kubernetes.io/cpu-model.{name}" for name in ("vendor_id", "family", "id")
+)
+"""What node-feature-discovery says of a node's CPU: the type, where there is no `MACHINE_LABEL`, by
+all three joined by slashes, which no label's value has; else it has no name."""
 MACHINE: Final = "machine_type"
 """What is told to be beyond the model's training then."""
 
@@ -120,28 +125,44 @@ class Machines(NamedTuple):
     """Machine types of rows.
 
     Attributes:
-        types: by row, 0 for the one without a name.
-        number: gives the number of a name.
+        labels: interned values of `MACHINE_LABEL`, or else of `CPU_LABELS`, by label and row; zeros
+            where the type has no name.
+        number: gives the number of a value.
     """
 
-    types: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int32]
     number: Callable[[str], int]
 
     @classmethod
     def of(cls, view: View, rows: Rows) -> Machines:
         """Those of the rows."""
-        return cls(view.labels(MACHINE_LABEL)[rows], view.label_id)
+        named = view.labels(MACHINE_LABEL)[rows]
+        found = np.zeros((1 + len(CPU_LABELS), len(named)), np.int32)
+        found[0] = named
+        if not named.all():
+            cpus = np.stack([view.labels(key)[rows] for key in CPU_LABELS])
+            found[1:] = cpus * ((named == 0) & (cpus != 0).all(axis=0))
+        return cls(found, view.label_id)
 
     def only(self, places: Int64s) -> Machines:
         """Those at these places."""
-        return self._replace(types=self.types[places])
+        return self._replace(labels=self.labels[:, places])
 
     def learned_by(self, model: Model) -> npt.NDArray[np.bool_]:
         """By row: whether the model has learned from its machine type."""
-        found = np.zeros(len(self.types), np.bool_)
+        found = np.zeros(self.labels.shape[1], np.bool_)
         for name in model.body.scope.machines:
-            found |= self.types == (self.number(name) if name else 0)
+            found |= (self.labels == self._numbers(name)).all(axis=0)
         return found
+
+    def _numbers(self, name: str) -> npt.NDArray[np.int32]:
+        """The column of `labels` where the type is of this name."""
+        numbers, cpu = [0] * (1 + len(CPU_LABELS)), name.split("/")
+        if len(cpu) == len(CPU_LABELS) and all(cpu):
+            numbers[1:] = map(self.number, cpu)
+        elif name:
+            numbers[0] = self.number(name)
+        return np.array(numbers, np.int32)[:, np.newaxis]
 
 
 class Asked(NamedTuple):

@@ -171,6 +171,7 @@ def test_a_wrong_policy_is_refused_by_place_and_with_a_remedy(
         ("escape.yaml", b'name: "\\U9001F600"'),
         ("digits.toml", b"a = " + b"1" * 5000),
         ("digits.yaml", b"a: " + b"1" * 5000),
+        ("character.yaml", b'a: "\\U9001F600"'),
         ("number.json", b'{"name": "a", "plugins": [{"name": "NodeName", "weight": 1e400}]}'),
     ],
 )

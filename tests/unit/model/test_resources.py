@@ -20,6 +20,7 @@ from herz.model.resources import (
     pod_requests_nonzero,
     pod_scoring_requests,
 )
+from herz.model.validate_pod import validate_pod
 
 _MIB = 1024 * 1024
 
@@ -64,6 +65,35 @@ def test_resize_counts_the_largest_but_not_an_infeasible_wish(reason: str, cpu: 
         "conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}],
     }
     assert pod_requests(_pod({"containers": [_container(cpu="4")]}, status)) == {"cpu": cpu}
+
+
+def _claimed(**resources: Any) -> dict[str, Any]:
+    """A claim, as kube-scheduler tells of it in the status of a pod that it binds."""
+    return {"resourceClaimName": "c", "containers": ["c"], "resources": resources}
+
+
+def test_what_claims_hold_of_a_node_is_added_where_the_pod_does_not_say_it_for_all() -> None:
+    claims = [_claimed(cpu="2", **{"hugepages-2Mi": "4Mi"}), _claimed(cpu="500m", memory="1Mi")]
+    status = {"nodeAllocatableResourceClaimStatuses": claims}
+    spec = {"containers": [_container(cpu="1"), _container("d")], "overhead": {"cpu": "250m"}}
+    held = {"hugepages-2Mi": 4 * _MIB, "memory": _MIB}
+    assert pod_requests(_pod(spec, status)) == {"cpu": 3750, **held}
+    assert pod_requests(_pod(spec)) == {"cpu": 1250}
+    assert pod_requests_nonzero(_pod(spec, status)) == (3850, 401 * _MIB)
+    own = {**spec, "resources": {"requests": {"cpu": "4"}}}
+    assert pod_requests(_pod(own, status)) == {"cpu": 4250, **held}
+    resized = {"name": "c", "resources": {"requests": {"cpu": "3"}}, "allocatedResources": {}}
+    assert pod_requests(_pod(spec, {**status, "containerStatuses": [resized]}))["cpu"] == 5750
+
+
+def test_what_a_claim_holds_is_an_error_where_it_cannot_be_read() -> None:
+    status = {"nodeAllocatableResourceClaimStatuses": [_claimed(cpu="two")]}
+    pod = _pod({"containers": [_container(cpu="1")]}, status)
+    with pytest.raises(ConfigError, match="cpu"):
+        pod_requests(pod)
+    where = r"status\.nodeAllocatableResourceClaimStatuses\[0\]\.resources"
+    with pytest.raises(ConfigError, match=where):
+        validate_pod(pod)
 
 
 def test_scoring_counts_something_for_every_silent_container() -> None:

@@ -130,7 +130,7 @@ class Journaled:
         effects = self._decided(now_ns, limit)
         if self._is_acting:
             self._log.commit(sync=_leave(effects))
-        else:
+        elif not self._log.store.is_behind:
             self._log.begin(sync=False)
         self._keep_state_in_time(1)
         return effects

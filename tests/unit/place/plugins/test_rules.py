@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from herz.builtin import PLUGINS
 from herz.errors import ConfigError
+from herz.model.decode import convert
+from herz.model.effects import Bind
+from herz.model.objects import PodStatus
 from herz.place.columns import AMOUNT_MAX
 from herz.place.outcome import Choice, NoFit
 from herz.plugin import Kind, ReasonBook
@@ -419,6 +423,20 @@ def test_unlisted_fields_are_refused_only_when_strict() -> None:
             assert "spec fields unknown to this release: fooPolicy, zed" in placed(found)
 
 
+def test_what_claims_of_another_schedulers_pod_hold_of_a_node_is_not_given_twice() -> None:
+    other = make_pod("other", {"cpu": "1"}, node="a", scheduler="default-scheduler")
+    claim = {"resourceClaimName": "x", "containers": ["main"], "resources": {"cpu": "2"}}
+    status = convert(PodStatus, {"nodeAllocatableResourceClaimStatuses": [claim]})
+    harness = Harness().apply(make_node("a", cpu="4"), other)
+    # It is told a moment after the bind, or before it.
+    harness.apply(msgspec.structs.replace(other, status=status))
+    harness.apply(make_pod("p", {"cpu": "2"})).step()
+    assert harness.state("p") == "unschedulable", "1 of 4 is left"
+    harness.apply(other)
+    assert harness.state("p") == "backing_off"
+    assert len(only(Bind, harness.step(2 * SECOND))) == 1
+
+
 def test_a_refused_pod_is_helped_by_its_own_change_only() -> None:
     harness = Harness().apply(make_node("a"))
     harness.apply(make_pod("p", spec={"resourceClaims": [{"name": "x"}]})).step()
@@ -426,6 +444,4 @@ def test_a_refused_pod_is_helped_by_its_own_change_only() -> None:
     assert harness.state("p") == "unschedulable"
     harness.apply(make_pod("p"))
     assert harness.state("p") == "backing_off"
-    from herz.model.effects import Bind
-
     assert len(only(Bind, harness.step(2 * SECOND))) == 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from herz import signals
@@ -320,9 +321,16 @@ def test_remembered_answers_are_about_that_state_and_that_service() -> None:
         for nodes in (state, state.T, state[1:]):
             for traits, quiet_us in ((web, 25_000), (far, 25_000), (web, 50_000)):
                 service = promises.Service("online", DEFAULTS["online"], traits, quiet_us, None)
-                machines = promises.Machines(np.ones(len(nodes), np.int32), lambda _: 1)
+                machines = promises.Machines(_simulated(len(nodes)), lambda _: 1)
                 known = remembering._answer(service, nodes, machines)
                 anew = promises.Risks([data])._answer(service, nodes, machines)
                 assert [each.tolist() for each in known] == [each.tolist() for each in anew]
                 seen.add(str(known))
     assert len(seen) == len(remembering._latest) == 9
+
+
+def _simulated(rows: int) -> npt.NDArray[np.int32]:
+    """The labels of machines of one type, which has the number 1."""
+    found = np.zeros((1 + len(promises.CPU_LABELS), rows), np.int32)
+    found[0] = 1
+    return found

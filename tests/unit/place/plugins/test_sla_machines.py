@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from herz import signals
 from herz.front.explain import notes
@@ -11,7 +12,7 @@ from herz.model.effects import EmitEvent
 from herz.model.objects import Node
 from herz.model.record import Promise
 from herz.place.plugins.sla_fit import REASON
-from herz.place.promises import EXTRAPOLATED, MACHINE, MACHINE_LABEL
+from herz.place.promises import CPU_LABELS, EXTRAPOLATED, MACHINE, MACHINE_LABEL
 from tests.support.machine import Harness, only
 from tests.support.objects import make_node
 from tests.support.promises_model import arguments, made_model
@@ -23,8 +24,10 @@ def learned(*machines: str) -> Model:
     return made_model(scope=msgspec.structs.replace(made_model().body.scope, machines=machines))
 
 
-def node(name: str, machine: str = "") -> Node:
+def node(name: str, machine: str = "", *cpu: str) -> Node:
     labels = {MACHINE_LABEL: machine} if machine else {}
+    # As node-feature-discovery sets them; one that is empty is not there.
+    labels |= {key: value for key, value in zip(CPU_LABELS, cpu, strict=False) if value}
     return make_node(name, cpu="16", memory="64Gi", labels=labels)
 
 
@@ -62,6 +65,53 @@ def test_type_without_a_name_is_one_that_data_without_names_teaches() -> None:
     assert last(made).node == "n0"
     assert promises_on(made)["n0"].abstained == ""
     assert (REASON, 1) in last(made).path[0].reasons
+
+
+@pytest.mark.parametrize(
+    ("machine", "labels", "is_learned"),
+    [
+        ("Intel/6/186", ("", "Intel", "6", "186"), True),
+        ("Intel/6/186", ("", "AMD", "6", "186"), False),
+        ("Intel/6/186", ("", "Intel", "6", "187"), False),
+        ("Intel/6/186", ("", "Intel", "6", ""), False),
+        ("Intel/6/186", ("", "186", "6", "Intel"), False),
+        ("Intel/6/186", (), False),
+        ("Intel/6/186", ("m5.large", "Intel", "6", "186"), False),
+        ("m5.large", ("m5.large", "Intel", "6", "186"), True),
+        ("m5.large", ("", "Intel", "6", "186"), False),
+        ("", ("", "Intel", "6", "186"), False),
+        ("", ("", "Intel", "6", ""), True),
+        ("", ("", "", "6", "186"), True),
+        ("Intel/6/", ("", "Intel", "6", ""), False),
+        ("//", (), False),
+        ("Intel/6/186/8", ("", "Intel", "6", "186"), False),
+        ("Intel/6", ("", "Intel", "6", "186"), False),
+    ],
+)
+def test_cpu_model_is_the_type_where_no_label_names_one(
+    machine: str, labels: tuple[str, ...], is_learned: bool
+) -> None:
+    made = harness(arguments(learned(machine)), nodes=1).apply(node("n0", *labels))
+    made.place(web("a"))
+    assert promises_on(made)["n0"].abstained == ("" if is_learned else EXTRAPOLATED)
+
+
+def test_cpu_model_that_was_learned_is_preferred_and_its_labels_are_seen_when_they_come() -> None:
+    made = harness(arguments(learned("AMD/25/1", "m5.large")))
+    cpus = [("", "Intel", "6", "186"), ("", "AMD", "25", "1"), ("c7.metal", "AMD", "25", "1")]
+    made.apply(*(node(f"n{number}", *labels) for number, labels in enumerate(cpus)))
+    made.apply(hog("there", "n1"))
+    made.place(web("a"))
+    assert last(made).node == "n1"
+    assert promises_on(made)["n1"].abstained == ""
+    assert (REASON, 2) in last(made).path[0].reasons
+    made.apply(*(node(f"n{number}") for number in range(3)))
+    made.place(web("b"))
+    assert {one.abstained for one in promises_on(made).values()} == {EXTRAPOLATED}
+    made.apply(node("n2", "", "AMD", "25", "1"))
+    made.place(web("c"))
+    assert last(made).node == "n2"
+    assert promises_on(made)["n2"].abstained == ""
 
 
 def test_label_that_changes_is_seen_by_the_next_decision() -> None:
