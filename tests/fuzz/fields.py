@@ -18,6 +18,8 @@ DEPTH_MAX: Final = 4
 _OPTIONAL: Final = 0.15
 _SEEN: Final = 0.3
 """Shares: of the fields that need not be there, and of those that another input has had."""
+_TOGETHER: Final = (1, 1, 1, 2, 4, 8, 16)
+"""How many at once: what one field means may hang on what others say."""
 _WHOLE: Final = (0, 1, 2, 3, 80, 100, 1000, 65_535, -1, 2**31 - 1, 2**63 - 1)
 _TEXTS: Final = ("a", "b", "", "1", "7", "100m", "1Gi", "a/b", "example.com/a", "50%", "10m", "n")
 _PARTS: Final = ("types", "item_types", "item_type", "key_type", "value_type")
@@ -46,16 +48,16 @@ class Fields:
         self._seen[name] = json.dumps(value)
 
     def put(self, node: dict[str, Any], dice: random.Random) -> None:
-        """Give this object a field that it may have; one that it has gets another value."""
+        """Give this object fields that it may have; those that it has get another value."""
         fields = self._structs[self._like(node, dice)].fields
-        if dice.random() < _SEEN and (
-            seen := [field for field in fields if field.encode_name in self._seen]
-        ):
-            name = dice.choice(seen).encode_name
-            node[name] = json.loads(self._seen[name])
-            return
-        field = dice.choice(fields)
-        node[field.encode_name] = self.value(field.type, dice)
+        seen = [field.encode_name for field in fields if field.encode_name in self._seen]
+        for _ in range(dice.choice(_TOGETHER)):
+            if seen and dice.random() < _SEEN:
+                name = dice.choice(seen)
+                node[name] = json.loads(self._seen[name])
+            else:
+                field = dice.choice(fields)
+                node[field.encode_name] = self.value(field.type, dice)
 
     def _like(self, node: Mapping[str, Any], dice: random.Random) -> str:
         """The name of the type that this object is most like; of equals any."""

@@ -199,7 +199,7 @@ def read_plain(path: Path) -> object:
                 return parse_toml(text)
             case ".yaml" | ".yml":
                 refuse_depth(text, str(path))
-                return yaml.safe_load(text)
+                return _yaml(text)
             case ".json":
                 return msgspec.json.decode(text)
     except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
@@ -207,6 +207,14 @@ def read_plain(path: Path) -> object:
         raise ConfigError(f"cannot parse: {shown}", where=str(path)) from error
     fix = "name the file .toml, .yaml or .json"
     raise ConfigError("unknown kind of file", where=str(path), value=path.suffix, fix=fix)
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (LookupError, ArithmeticError, AttributeError) as error:
+        # PyYAML stumbles over values that are not what their tags say, and over "\U99999999".
+        raise ValueError(f"a value or an escape is malformed: {error}") from error
 
 
 def check_policy(policy: Policy, where: str) -> None:
