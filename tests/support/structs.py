@@ -34,8 +34,8 @@ def _of(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.sampled_from(list(enum))
         case inspect.BoolType():
             return st.booleans()
-        case inspect.IntType():
-            return NUMBERS
+        case inspect.IntType(ge=low):
+            return NUMBERS if low is None else st.integers(low, 2**63 - 1)
         case inspect.NoneType():
             return st.none()
         case inspect.StrType():
