@@ -23,8 +23,10 @@ PARTS_MAX: Final = 400
 MANY: Final = 4
 """Lengths and numbers from here on are alike."""
 DEEP: Final = ("{}{}", "{}[]", "[]{}", "[][]")
-_VALUES: Final = re.compile(r"[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)| - at `[^`]*`", re.DOTALL)
-_END: Final = re.compile(r"(?<=unknown field).*|\n.*", re.DOTALL)
+_VALUES: Final = re.compile(
+    r"0x[0-9a-f]+|[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)| - at `[^`]*`", re.DOTALL
+)
+_END: Final = re.compile(r"(?<=^Object contains unknown field).*|\n.*", re.DOTALL)
 READERS: Final = ("msgspec", "yaml", "json", "tomllib", "binascii")
 """Whose refusals are told apart."""
 REFUSAL_MAX: Final = 100

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from herz.model import decode, quantity
@@ -18,7 +19,7 @@ from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
 from tests.fuzz.fields import Fields
 from tests.fuzz.mutate import PREFIXED
 from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK, SAID
-from tests.fuzz.shapes import EDGES_MAX, begin, shapes
+from tests.fuzz.shapes import EDGES_MAX, _reason, begin, shapes
 from tests.fuzz.targets import SURFACES, SlowError, run
 from tests.fuzz.words import kinds, words
 
@@ -71,6 +72,21 @@ def test_what_is_nested_freely_has_an_end() -> None:
     for _ in range(50):
         value = {"a": [value]}
     assert len(set(shapes("free", value))) < 10
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Invalid enum value 'ab'", "Invalid enum value 'an unknown field'"),
+        ("Object contains unknown field `ab`", "Object contains unknown field `a'b\ncd`"),
+        ("can't decode byte 0xc3 in position 1: end", "can't decode byte 0x80 in position 25: end"),
+        ("Expected `int`, got `str` - at `$.a`", "Expected `int`, got `str` - at `$.b[]`"),
+    ],
+)
+def test_a_readers_reason_holds_nothing_of_the_input(one: str, other: str) -> None:
+    assert _reason(msgspec.ValidationError(one)) == _reason(msgspec.ValidationError(other))
+    more = "Expected `str`, got `int`"
+    assert _reason(msgspec.ValidationError(one)) != _reason(msgspec.ValidationError(more))
 
 
 def _reached(reached: list[int], data: bytes) -> list[int]:
