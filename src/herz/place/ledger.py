@@ -53,9 +53,7 @@ class Ledger:
         self.is_unchecked: Callable[[PodInfo, str], bool] | None = None
         self.placed: dict[str, Placed] = {}
         """By uid: where each pod is; written here alone."""
-        # In the order in which they came. Lists: a dictionary in which as many come as go is made
-        # anew now and then, maybe twice as large, and on all nodes at about the same time.
-        self._by_node: dict[str, list[Placed]] = {}
+        self._by_node: dict[str, dict[str, Placed]] = {}
         table.recount = self._recount
 
     def __len__(self) -> int:
@@ -71,7 +69,7 @@ class Ledger:
 
     def on(self, node: str) -> Iterator[Placed]:
         """The pods on a node, in the order in which they came."""
-        return iter(self._by_node.get(node, ()))
+        return iter(self._by_node.get(node, {}).values())
 
     def reserve(self, pod: PodInfo, row: int, devices: tuple[int, ...]) -> bool:
         """Hold the row's resources for the pod.
@@ -100,7 +98,7 @@ class Ledger:
         if placed is None:
             return None
         on_node = self._by_node[placed.node]
-        del on_node[next(at for at, one in enumerate(on_node) if one is placed)]
+        del on_node[uid]
         if not on_node:
             del self._by_node[placed.node]
         row = self._table.rows.get(placed.node)
@@ -182,7 +180,10 @@ class Ledger:
 
     def _put(self, placed: Placed, row: int | None, demands: Demands) -> None:
         self.placed[placed.pod.uid] = placed
-        self._by_node.setdefault(placed.node, []).append(placed)
+        on_node = self._by_node.get(placed.node)
+        if on_node is None:
+            on_node = self._by_node[placed.node] = {}
+        on_node[placed.pod.uid] = placed
         if row is not None:
             self._table.changes.append(row, self._take(placed, row, demands))
 
