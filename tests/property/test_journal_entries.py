@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herz.commit.audit import entry
-from herz.commit.audit.entry import Content, decode, encode, kind_of, leaf_kind, opened, seal
+from herz.commit.audit.entry import decode, encode, kind_of, leaf_kind, opened, seal
 from herz.errors import AuditError
 from herz.model.events import Event, ObjectApplied, ObjectDeleted
 from herz.model.journal import Kind
@@ -18,7 +18,9 @@ from herz.model.outcomes import BindFinished, BindOutcome
 from tests.support.structs import values
 
 SALT = bytes(range(32))
-CONTENTS = get_args(Content)
+CONTENTS = [
+    shape for kind in Kind for shape in get_args(entry.shape_of(kind)) or [entry.shape_of(kind)]
+]
 OBJECTS = get_args(KubernetesObject)
 
 

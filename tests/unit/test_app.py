@@ -169,7 +169,7 @@ def digest_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_every_file_of_the_house_decides_or_is_known_not_to() -> None:
     home = Path(herz.app.__file__).parent
-    tells = "__init__ checking journaling judging ports recomputing signals state"
+    tells = "__init__ checking comparing journaling judging ports recomputing signals state"
     files = {path.name for path in home.glob("*.py")}
     assert files == {*WIRING, *(f"{name}.py" for name in tells.split())}
 

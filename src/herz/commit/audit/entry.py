@@ -254,12 +254,14 @@ class _Decoders(dict[Kind, Callable[[bytes], Any]]):
 
     def __missing__(self, kind: Kind) -> Callable[[bytes], Any]:
         hook = str if kind in (Kind.INPUT, Kind.OUTCOME) else None
-        shape = _input_shape() if kind is Kind.INPUT else _SHAPES[kind]
-        self[kind] = msgspec.json.Decoder(shape, float_hook=hook).decode
+        self[kind] = msgspec.json.Decoder(shape_of(kind), float_hook=hook).decode
         return self[kind]
 
 
-def _input_shape() -> Any:
+def shape_of(kind: Kind) -> Any:
+    """What an entry of that kind says: a type, or a union of several."""
+    if kind is not Kind.INPUT:
+        return _SHAPES[kind]
     # Imported here: all kinds of objects of a cluster take longer to load than a record to show.
     from herz.model.events import ObjectApplied, ObjectDeleted, OrderLimited  # noqa: PLC0415
 
