@@ -47,14 +47,20 @@ def test_the_corpus_is_understood(surface: str) -> None:
     assert read >= 1
 
 
-def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """An entry that is decoded in C takes the same branches of ours, whatever it says."""
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The edges that an engine was told of."""
     monkeypatch.setattr("tests.fuzz.shapes._engines", [])
     edges = iter(range(EDGES_MAX))
-    reached: list[int] = []
-    begin(lambda: next(edges), reached.append)
+    found: list[int] = []
+    begin(lambda: next(edges), found.append)
+    return found
+
+
+def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
+    reached: list[int],
+) -> None:
+    """An entry that is decoded in C takes the same branches of ours, whatever it says."""
     one = b'\x0c{"actor":"a","is_held":true,"ranges":[[1,2]],"reason":"r","time_ns":1}'
     seen = [set(_reached(reached, data)) for data in (one, one.replace(b"true", b"false"))]
     assert len(seen[0] ^ seen[1]) == 2, "held, and not held"
@@ -96,13 +102,9 @@ def _reached(reached: list[int], data: bytes) -> list[int]:
 
 
 def test_an_answer_counts_by_what_it_is_not_by_what_it_quotes(
-    monkeypatch: pytest.MonkeyPatch,
+    reached: list[int],
 ) -> None:
     """A watch's lines are writes of their own, with the names that the input has given."""
-    monkeypatch.setattr("tests.fuzz.shapes._engines", [])
-    edges = iter(range(EDGES_MAX))
-    reached: list[int] = []
-    begin(lambda: next(edges), reached.append)
     head = b"HTTP/1.1 200 OK\r\n\r\n"
     pod = b'1f\r\n{"type":"ADDED","object":{"metadata":{"name":"%s"}}}\r\n'
     seen = []

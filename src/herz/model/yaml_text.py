@@ -164,7 +164,10 @@ def _yaml_documents(text: str, source: str) -> Iterator[Document]:
         where = f"{source}:{mark.line + 1}" if mark else source
         problem = error.problem or error.context or "unreadable"
         raise ConfigError(f"not YAML: {problem}", where=where, fix="correct the YAML") from error
-    except (yaml.YAMLError, RecursionError, OverflowError) as error:
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        # Without libyaml an escape beyond Unicode is an error of Python's.
         raise ConfigError(f"not YAML: {error}", where=source, fix="correct the YAML") from error
     for index, root in enumerate(roots, start=1):
         value = None if root is None else _Builder(source).build(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
@@ -217,3 +218,18 @@ def test_a_guard_loads_nothing_that_decides() -> None:
     ours = loaded_by("from herz.front.cli import run, guarding")
     assert "herz.world.kube.guard" in ours
     assert not ours & {"herz.app", "herz.cycle", "herz.config", "herz.plugin", "numpy"}
+
+
+def test_a_command_runs_with_the_collector_on_however_it_was_loaded() -> None:
+    seen: list[bool] = []
+
+    def command() -> None:
+        seen.append(gc.isenabled())
+
+    gc.disable()
+    try:
+        assert called(command, [], "herz command", "") == Exit.DONE
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert seen == [True]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from herz.errors import ConfigError
+from herz.model import yaml_text
 from herz.model.manifest import complete, read_manifests
 from herz.model.objects import Node, Pod, PodGroup
 
@@ -232,3 +234,13 @@ spec: {schedulingPolicy: {gang: {minCount: 4}}}
     assert isinstance(second, PodGroup)
     assert (first.min_count, first.is_coscheduling) == (3, True)
     assert (second.min_count, second.is_coscheduling) == (4, False)
+
+
+@pytest.mark.parametrize("loader", [yaml_text._Loader, yaml.SafeLoader])
+@pytest.mark.parametrize("escape", ["\\U9001F600", "\\U00110000"])
+def test_an_escape_beyond_unicode_is_refused_with_libyaml_and_without(
+    monkeypatch: pytest.MonkeyPatch, loader: type, escape: str
+) -> None:
+    monkeypatch.setattr(yaml_text, "_Loader", loader)
+    with pytest.raises(ConfigError, match="not YAML"):
+        read_manifests(f'a: "{escape}"\n'.encode())
