@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
@@ -197,12 +197,16 @@ async def _burn_in_steps() -> None:
         await sleep(0)
 
 
-async def _litter() -> None:
-    """Many objects, and collections of them."""
+def _litter() -> Coroutine[Any, Any, None]:
+    """Many objects, made before anything is measured, and collections of them."""
     kept = [[number] for number in range(300_000)]
-    while kept:
-        gc.collect()
-        await sleep(0.001)
+
+    async def collect() -> None:
+        while kept:
+            gc.collect()
+            await sleep(0.001)
+
+    return collect()
 
 
 LOADS = {Load.TASKS: _burn_in_steps, Load.GARBAGE: _litter}

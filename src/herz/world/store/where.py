@@ -1,19 +1,27 @@
-"""Where a journal is: a folder or a database, named alike and opened alike."""
+"""Where a journal is: a folder or a database, named alike and opened alike.
+
+What speaks to a database is imported where there is one: who shows one decision of a folder does
+not wait for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from herz.world.store.database import SCHEMES, Database, database
 from herz.world.store.evidence import Evidence
 from herz.world.store.files import FileStore, Reader
 from herz.world.store.index import Index
-from herz.world.store.postgres import PostgresReader, PostgresStore, is_made
+
+if TYPE_CHECKING:
+    from herz.world.store.postgres import PostgresStore
+
+    Writer = FileStore | PostgresStore
 
 Where = Path | Database
-Writer = FileStore | PostgresStore
 
 
 def where_of(text: str, *, option: str = "--journal") -> Where:
@@ -31,7 +39,11 @@ def exists(where: Where) -> bool:
     Raises:
         WorldError: the server is away, or refuses.
     """
-    return is_made(where) if isinstance(where, Database) else (where / "segments").is_dir()
+    if isinstance(where, Database):
+        from herz.world.store.postgres import is_made  # noqa: PLC0415
+
+        return is_made(where)
+    return (where / "segments").is_dir()
 
 
 def reader_of(where: Where) -> Evidence:
@@ -41,7 +53,11 @@ def reader_of(where: Where) -> Evidence:
         ConfigError: there is none.
         WorldError: the server is away, or refuses.
     """
-    return PostgresReader(where) if isinstance(where, Database) else Reader(where)
+    if isinstance(where, Database):
+        from herz.world.store.postgres import PostgresReader  # noqa: PLC0415
+
+        return PostgresReader(where)
+    return Reader(where)
 
 
 @contextmanager
@@ -66,7 +82,11 @@ def beside(where: Where) -> Path:
         ConfigError: there is no journal in the database.
         WorldError: the server is away, or refuses.
     """
-    return PostgresReader(where).beside if isinstance(where, Database) else where
+    if isinstance(where, Database):
+        from herz.world.store.postgres import PostgresReader  # noqa: PLC0415
+
+        return PostgresReader(where).beside
+    return where
 
 
 def writer_of(where: Where, term: int = 0) -> Writer:
@@ -77,5 +97,7 @@ def writer_of(where: Where, term: int = 0) -> Writer:
         WorldError: disk or server refused, another process or a later leader writes it.
     """
     if isinstance(where, Database):
+        from herz.world.store.postgres import PostgresStore  # noqa: PLC0415
+
         return PostgresStore.open(where, term)
     return FileStore.open(where, term)
