@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from herz.commit.audit.checkpoint import by_size, parse_signed, size_of
+from herz.commit.audit.checkpoint import by_size, parse_signed
 from herz.commit.audit.note import from_base64, to_base64
 from herz.commit.audit.tree import (
     PROOF_HASHES_MAX,
@@ -132,7 +132,7 @@ def covering(notes: Sequence[bytes], index: int, trust: Trust | None) -> bytes:
     Raises:
         AuditError: no checkpoint covers it.
     """
-    found = [note for _, _, note in by_size(note for note in notes if size_of(note) > index)]
+    found = [note for size, _, note in by_size(notes) if size > index]
     if trust is None:
         if found:
             return max(found, key=lambda note: note.count(_LINE))
