@@ -6,13 +6,13 @@ chain here is in memory, and hands each record on to its sinks before any effect
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from herz._native import sha3_256, sha3_384
 from herz.model.record import (
     Decided,
     Order,
@@ -185,7 +185,7 @@ class Chain:
         while self._open:
             record = self._record(self._open.popleft())
             data = canonical(record, self._buffer)
-            digest = hashlib.sha3_384(data).digest()
+            digest = sha3_384(data)
             self._previous = digest.hex()
             for sink in self._sinks:
                 sink.append(record, data, digest)
@@ -226,7 +226,7 @@ class Chain:
 
     def _repeats(self, uid: str, told: tuple[Any, ...]) -> tuple[int, int]:
         """Which record said the same of the pod, and how often it was said; zeros: none did."""
-        digest = hashlib.sha3_256(_encoder.encode(told)).digest()
+        digest = sha3_256(_encoder.encode(told))
         before = self._told.get(uid)
         if before is None or before[0] != digest:
             self._told[uid] = (digest, self.sequence, 1)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from hashlib import sha3_384
 from typing import Final
 
 import msgspec
 
+from herz._native import sha3_384
 from herz.commit.audit.checkpoint import by_size, parse_signed
 from herz.commit.audit.note import from_base64, to_base64
 from herz.commit.audit.tree import (
@@ -54,7 +54,7 @@ class Proof(msgspec.Struct, frozen=True):
     @property
     def leaf(self) -> bytes:
         """The leaf: version, kind, and what commits to salt and payload."""
-        return self.extra[:_HEAD_BYTES] + sha3_384(self.extra[_HEAD_BYTES:]).digest()
+        return self.extra[:_HEAD_BYTES] + sha3_384(self.extra[_HEAD_BYTES:])
 
     @property
     def payload(self) -> bytes:
