@@ -8,13 +8,14 @@ Source: c2sp.org/tlog-proof.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from herz._native import sha3_384
-from herz.commit.audit.checkpoint import by_size, parse_signed
+from herz.commit.audit.checkpoint import parse_signed
 from herz.commit.audit.note import from_base64, to_base64
 from herz.commit.audit.tree import (
     PROOF_HASHES_MAX,
@@ -28,6 +29,8 @@ from herz.errors import AuditError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
+COVERING_MAX: Final = 1_000
+"""Bound: checkpoints that are looked at for the one with most signatures."""
 PROOF_BYTES_MAX: Final = 16 << 20
 """Bound of a proof that is read."""
 
@@ -121,23 +124,24 @@ def make_proof(index: int, entry: Sealed, read: HashReader, note: bytes) -> Proo
     return proof
 
 
-def covering(notes: Sequence[bytes], index: int, trust: Trust | None) -> bytes:
+def covering(notes: Iterable[bytes], index: int, trust: Trust | None) -> bytes:
     """The smallest checkpoint to prove an entry with.
 
     Args:
-        notes: the log's signed checkpoints, in any order.
+        notes: the log's signed checkpoints that cover it, smallest first.
         index: the entry.
-        trust: whose keys count; None: of those with most signatures, the smallest is taken.
+        trust: whose keys count; None: of the first `COVERING_MAX`, the first with most signatures
+            is taken.
 
     Raises:
         AuditError: no checkpoint covers it.
     """
-    found = [note for size, _, note in by_size(notes) if size > index]
     if trust is None:
+        found = list(islice(notes, COVERING_MAX))
         if found:
             return max(found, key=lambda note: note.count(_LINE))
         raise AuditError(f"no checkpoint covers entry {index}: sign one")
-    for note in found:
+    for note in notes:
         try:
             trust.vouched(note)
         except AuditError:

@@ -20,6 +20,7 @@ import msgspec
 
 from herz._native import grow_tree, sha256
 from herz.errors import AuditError
+from herz.model.journal import SIZE_MAX
 
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256(b"")
@@ -27,9 +28,6 @@ EMPTY_ROOT: Final = sha256(b"")
 
 PROOF_HASHES_MAX: Final = 63
 """Bound: hashes in a proof (c2sp.org/tlog-witness); a tree of 2^62 entries needs no more."""
-
-SIZE_MAX: Final = 2**62
-"""Bound: entries of a tree."""
 
 HashReader = Callable[[int, int], bytes]
 """Gives the hash of the complete node (level, index).

@@ -151,9 +151,13 @@ class Reader(Evidence):
         except FileNotFoundError:
             return b""
 
-    def notes(self) -> list[bytes]:
-        """See `herz.ports.Journal.notes`."""
-        return self._notes.read()
+    def notes_from(self, place: int) -> list[tuple[int, bytes]]:
+        """See `Evidence.notes_from`."""
+        return self._notes.read_from(place)
+
+    def note_at(self, place: int) -> bytes | None:
+        """See `Evidence.note_at`."""
+        return self._notes.at(place)
 
     def get(self, digest: str) -> bytes:
         """See `herz.ports.Journal.get`."""
