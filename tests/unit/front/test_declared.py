@@ -174,6 +174,22 @@ def test_what_is_typed_plainly_needs_no_parser(words: list[str]) -> None:
     assert read_plain(lamp, words) == parsed(parser_of(lamp, "x"), words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hall", "--on", "3", "--by", "me"],
+        ["hall", "--by", "-me"],
+        ["hall", "--by", "me", "--", "3"],
+        ["hall", "3", "4", "--by", "me"],
+        ["hall", "--by"],
+        ["--by", "me"],
+        ["hall"],
+    ],
+)
+def test_what_argparse_refuses_is_not_read_plainly(words: list[str]) -> None:
+    assert read_plain(lamp, words) is None
+
+
 def leaves(group: Group, *path: str) -> Iterator[tuple[list[str], Command]]:
     for name, at in group.commands.items():
         if isinstance(at, Group):
