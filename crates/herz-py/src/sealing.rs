@@ -31,12 +31,6 @@ pub fn sha256<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
     hashed(py, message, hashes::sha256)
 }
 
-/// SHA3-256 of a message.
-#[pyfunction]
-pub fn sha3_256<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
-    hashed(py, message, hashes::sha3_256)
-}
-
 /// SHA3-384 of a message.
 #[pyfunction]
 pub fn sha3_384<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {

@@ -6,13 +6,13 @@ chain here is in memory, and hands each record on to its sinks before any effect
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from herz._native import sha3_256, sha3_384
 from herz.model.record import (
     Decided,
     Order,
@@ -20,6 +20,7 @@ from herz.model.record import (
     PolicyReference,
     Record,
     Statement,
+    canonical,
 )
 
 if TYPE_CHECKING:  # Who only reads records waits for neither.
@@ -36,23 +37,6 @@ _PREEMPT: Final = Decided.PREEMPT
 _AS_BEFORE: Final = Statement()
 
 _encoder = msgspec.json.Encoder()
-
-
-def canonical(record: Record, buffer: bytearray | None = None) -> bytes:
-    """The record's canonical JSON.
-
-    Args:
-        record: the decision.
-        buffer: what is in it is lost; who has many records to write gives the same to each.
-
-    The structs of `herz.model.record` declare their fields in sorted order and hold no floats and
-    no dicts, so that one pass gives what RFC 8785 asks (a test holds both against a plain
-    implementation of it).
-    """
-    if buffer is None:
-        return _encoder.encode(record)
-    _encoder.encode_into(record, buffer)
-    return bytes(buffer)
 
 
 class _Open(msgspec.Struct, frozen=True, gc=False):
@@ -185,7 +169,7 @@ class Chain:
         while self._open:
             record = self._record(self._open.popleft())
             data = canonical(record, self._buffer)
-            digest = sha3_384(data)
+            digest = hashlib.sha3_384(data).digest()
             self._previous = digest.hex()
             for sink in self._sinks:
                 sink.append(record, data, digest)
@@ -226,7 +210,7 @@ class Chain:
 
     def _repeats(self, uid: str, told: tuple[Any, ...]) -> tuple[int, int]:
         """Which record said the same of the pod, and how often it was said; zeros: none did."""
-        digest = sha3_256(_encoder.encode(told))
+        digest = hashlib.sha3_256(_encoder.encode(told)).digest()
         before = self._told.get(uid)
         if before is None or before[0] != digest:
             self._told[uid] = (digest, self.sequence, 1)

@@ -15,11 +15,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from herz._native import sha3_384
-from herz.commit.audit.chain import canonical
 from herz.errors import AuditError
 from herz.model.journal import COMMITMENT_BYTES, LEAF_BYTES, SALT_BYTES, VERSION, Kind, Sealed
 from herz.model.outcomes import BindFinished, Outcome, PatchRefused, RemovalRefused
-from herz.model.record import Record
+from herz.model.record import Record, canonical
 
 if TYPE_CHECKING:
     from herz.model.events import Event
