@@ -74,6 +74,8 @@ __all__ = [
     "schedtrace",
     "seal_entries",
     "select",
+    "sha3_384",
+    "sha256",
     "shift_row",
     "sleep",
     "task_chain",

@@ -1,4 +1,4 @@
-//! Hashes of single messages, by RustCrypto: no library of their own must be loaded for one.
+//! Hashes of single messages, which nobody should load a library of their own for.
 
 use sha2::{Digest, Sha256};
 use sha3::Sha3_384;
