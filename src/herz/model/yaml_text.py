@@ -209,7 +209,7 @@ def refuse_surrogates(text: str, source: str) -> None:
         return
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
-            where = f"{source}:{event.start_mark.line + 1}"
+            where = f"{source}:{event.start_mark.line + 1}" if event.start_mark else source
             raise ConfigError("half of a character", where=where, fix="write the character itself")
 
 
