@@ -21,7 +21,7 @@ EDGES_MAX: Final = 4096
 PARTS_MAX: Final = 400
 """Bound: what is looked at of one input."""
 MANY: Final = 4
-"""Lengths and numbers from here on are alike."""
+"""Lengths from here on are alike."""
 DEEP: Final = ("{}{}", "{}[]", "[]{}", "[][]")
 _VALUES: Final = re.compile(
     r"0x[0-9a-f]+|[0-9]+|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\(got .*\)| - at `[^`]*`",
@@ -127,11 +127,14 @@ def _below(at: str, sign: str) -> str:
 
 
 def shape_of(value: Any) -> str:
-    """Few kinds of value: small numbers and lengths, the sign of others, empty texts."""
+    """Few kinds of value: none and one, a number's sign, few items or many, empty texts.
+
+    Whether a number is 2 or 3 is the input's alone: where our code asks, its branches are edges.
+    """
     if value is None or isinstance(value, bool):
         return str(value)
     if isinstance(value, int | float):
-        if 0 <= value < MANY and value == int(value):
+        if value in (0, 1):
             return str(int(value))
         return "-" if value < 0 else "+" if value < 1 << 31 else "++"
     if isinstance(value, str | bytes):

@@ -26,7 +26,7 @@ from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
 from tests.fuzz.fields import Fields
 from tests.fuzz.mutate import PREFIXED, Mutator
 from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK, SAID
-from tests.fuzz.shapes import EDGES_MAX, _reason, begin, shapes
+from tests.fuzz.shapes import EDGES_MAX, _reason, begin, shape_of, shapes
 from tests.fuzz.targets import SURFACES, SlowError, run
 from tests.fuzz.toml_text import toml_of
 from tests.fuzz.words import kinds, words
@@ -79,6 +79,15 @@ def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
     assert set(refused[0]).isdisjoint(seen[0])
     unknown = [_reached(reached, b'\x0c{"%s":1}' % name) for name in (b"x", b"y`z", b"y\\nz")]
     assert unknown[0] == unknown[1] == unknown[2] != refused[0], "not by the input's own words"
+
+
+def test_values_are_told_apart_by_few_kinds() -> None:
+    numbers = [0, 1, 2, 3, 7, 0.5, 2**31, 2**70, -1, -2.5, True, False, None]
+    kinds_ = ["0", "1", "+", "+", "+", "+", "++", "++", "-", "-", "True", "False", "None"]
+    assert [shape_of(number) for number in numbers] == kinds_
+    assert [shape_of(0.0), shape_of(1.0)] == ["0", "1"]
+    assert len({shape_of([0] * count) for count in range(10)}) == 5, "none to three, and more"
+    assert shape_of("") != shape_of("a") == shape_of("b") == shape_of(b"b")
 
 
 def test_what_is_nested_freely_has_an_end() -> None:
