@@ -186,6 +186,10 @@ def test_notes_and_hashes_are_kept_in_order(places: Places) -> None:
     store.close()
     reader = reader_of(where)
     assert reader.notes() == [b"one\n", b"", b"three\n"]
+    placed = reader.notes_from(0)
+    assert reader.notes_from(placed[1][0]) == placed[1:]
+    assert [reader.note_at(place) for place, _ in placed] == reader.notes()
+    assert reader.note_at(placed[-1][0] + 1_000) is None
     assert reader.read_hashes(0, 1, 3) == leaves[32:128]
     assert reader.read_hashes(1, 0, 9) == b"a" * 32 + b"d" * 32 + b"c" * 32
     assert reader.read_hashes(1, 2, 9) == b"c" * 32

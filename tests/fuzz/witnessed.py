@@ -9,9 +9,10 @@ from aiohttp import web
 
 from herz.commit.audit.checkpoint import Checkpoint
 from herz.commit.audit.signing import Cosigner, LogSigner
-from herz.commit.audit.tree import SIZE_MAX, Nodes, consistency_proof, leaf_hash, root_of
+from herz.commit.audit.tree import Nodes, consistency_proof, leaf_hash, root_of
 from herz.commit.audit.trust import LogTrust, Trust
 from herz.commit.audit.witness import Request, WitnessServer
+from herz.model.journal import SIZE_MAX
 from herz.world.signer.keyfile import SoftKey
 from herz.world.witness.memory import SqliteMemory
 from herz.world.witness.server import Witness

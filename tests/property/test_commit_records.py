@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herz.commit.audit.chain import NO_RECORD, Chain, canonical
+from herz.commit.audit.chain import NO_RECORD, Chain
 from herz.model import record as module
 from herz.model.record import (
     Candidate,
@@ -23,6 +23,7 @@ from herz.model.record import (
     Rejection,
     Stage,
     Statement,
+    canonical,
 )
 from tests.support.machine import Harness
 from tests.support.objects import make_node, make_pod

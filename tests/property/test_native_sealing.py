@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herz._native import check_entries, grow_tree, open_entries, seal_entries
+from herz._native import (
+    check_entries,
+    grow_tree,
+    open_entries,
+    seal_entries,
+    sha3_384,
+    sha256,
+)
 from herz.commit.audit.entry import check_commitment, seal
 from herz.commit.audit.tree import Tree, leaf_hash
 from herz.errors import AuditError
@@ -19,6 +26,13 @@ ENTRIES = st.lists(
     st.tuples(st.sampled_from(Kind), st.binary(min_size=32, max_size=32), st.binary(max_size=999)),
     max_size=8,
 )
+
+
+@given(message=st.binary(max_size=300), times=st.sampled_from([1, 8]))
+def test_hashes_are_those_of_the_standard_library(message: bytes, times: int) -> None:
+    whole = message * times  # A long one is hashed without the interpreter.
+    assert sha256(whole) == hashlib.sha256(whole).digest()
+    assert sha3_384(whole) == hashlib.sha3_384(whole).digest()
 
 
 @given(entries=ENTRIES)

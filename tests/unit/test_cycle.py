@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from herz import signals
-from herz.commit.audit.chain import canonical
 from herz.model.effects import Bind, EmitEvent, PatchPodStatus, WakeAt
 from herz.model.events import ObjectApplied
 from herz.model.objects import Pod, PriorityClass
 from herz.model.outcomes import BindFinished, BindOutcome
-from herz.model.record import Decided
+from herz.model.record import Decided, canonical
 from herz.place.snapshot import SnapshotDigest
 from tests.support.machine import SECOND, Harness, make_policy, only
 from tests.support.objects import make_node, make_pod

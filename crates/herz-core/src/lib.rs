@@ -6,6 +6,7 @@
 //! - [`resources`]: requests against columns of capacity and use.
 //! - [`top`]: the best rows of a column of totals.
 //! - [`forest`]: decision trees over integer columns.
+//! - [`hashes`]: hashes of single messages.
 //! - [`lthash`]: a digest of a multiset that follows each change in O(1).
 //! - [`odds`]: a line, a forest and a table: from rows to probabilities.
 //! - [`recurrence`]: the expected rest of a stock under random draws.
@@ -19,6 +20,7 @@
 pub mod answers;
 pub mod changes;
 pub mod forest;
+pub mod hashes;
 pub mod lthash;
 pub mod odds;
 pub mod recurrence;

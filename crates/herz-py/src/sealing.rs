@@ -4,9 +4,38 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use herz_core::hashes;
 use herz_core::sealing::{self, Entry, FRAME, HASH, Kept, SALT};
 
 type Hash = [u8; HASH];
+
+/// A longer message is hashed without the interpreter, as hashlib does it.
+const LONG: usize = 2047;
+
+fn hashed<'py, const N: usize>(
+    py: Python<'py>,
+    message: &[u8],
+    hash: fn(&[u8]) -> [u8; N],
+) -> Bound<'py, PyBytes> {
+    let digest = if message.len() > LONG {
+        py.detach(|| hash(message))
+    } else {
+        hash(message)
+    };
+    PyBytes::new(py, &digest)
+}
+
+/// SHA-256 of a message.
+#[pyfunction]
+pub fn sha256<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
+    hashed(py, message, hashes::sha256)
+}
+
+/// SHA3-384 of a message.
+#[pyfunction]
+pub fn sha3_384<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
+    hashed(py, message, hashes::sha3_384)
+}
 
 /// The frames of entries, end to end, and the hashes of their leaves.
 #[pyfunction]

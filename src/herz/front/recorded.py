@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import asdict
 
+from herz._native import sha3_384
 from herz.commit.audit.entry import opened
 from herz.errors import AuditError, ConfigError
 from herz.model.outcomes import BindFinished, Outcome
@@ -149,7 +149,7 @@ def _told(index: Index, place: Place) -> Told:
         raise AuditError(f"entry {place.entry}: {error}") from error
     if not isinstance(record, Record):
         raise AuditError(f"entry {place.entry} is no decision: remove the index, it is made anew")
-    digest = hashlib.sha3_384(entry.payload).hexdigest()
+    digest = sha3_384(entry.payload).hex()
     outcomes: list[tuple[int, Any]] = [
         (one.entry, opened(index.entry(one))[1]) for one in index.outcomes(record.sequence)
     ]

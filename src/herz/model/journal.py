@@ -8,11 +8,15 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from herz.errors import AuditError
+
 VERSION: Final = 1
 """Of the entries' canonical form; the first byte of a leaf."""
 SALT_BYTES: Final = 32
 COMMITMENT_BYTES: Final = 48
 LEAF_BYTES: Final = 2 + COMMITMENT_BYTES
+SIZE_MAX: Final = 2**62
+"""Bound: entries of a journal."""
 
 
 class Kind(IntEnum):
@@ -79,3 +83,16 @@ class Sealed(NamedTuple):
     def is_erased(self) -> bool:
         """Whether payload and salt are gone."""
         return not self.salt
+
+
+def size_of(note: bytes) -> int:
+    """The size that a signed checkpoint names, without reading the rest of it.
+
+    Raises:
+        AuditError: it names none.
+    """
+    start = note.find(b"\n") + 1
+    text = note[start : note.find(b"\n", start)]
+    if not start or not text.isdigit() or len(text) > len(str(SIZE_MAX)) or int(text) > SIZE_MAX:
+        raise AuditError("a signed checkpoint names no size")
+    return int(text)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from herz.commit.audit.chain import NO_RECORD, Chain, canonical
-from herz.model.record import Decided, Order, PolicyReference, Rejection, Statement
+from herz.commit.audit.chain import NO_RECORD, Chain
+from herz.model.record import Decided, Order, PolicyReference, Rejection, Statement, canonical
 from tests.support.machine import Kept, World
 from tests.support.objects import make_pod
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from herz.front.cli.commands import HERZ
-from herz.front.cli.declared import Command, loaded, parser_of
+from herz.front.cli.declared import Command, loaded
 from herz.front.cli.journals import ENVIRONMENT
+from herz.front.cli.parsing import parser_of
 from tests.support.chart import (
     KEPT,
     NAMESPACE,

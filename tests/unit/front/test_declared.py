@@ -12,10 +12,22 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from herz.front.cli.commands import HERZ
-from herz.front.cli.declared import Argument, Command, Group, Option, called, loaded, run
+from herz.front.cli.declared import (
+    Argument,
+    Command,
+    Group,
+    Option,
+    called,
+    loaded,
+    read_plain,
+    run,
+)
 from herz.front.cli.failure import Exit, UsageError
+from herz.front.cli.parsing import parsed, parser_of
 
 Captured = pytest.CaptureFixture[str]
 GIVEN: list[dict[str, Any]] = []
@@ -117,6 +129,65 @@ def test_help_shows_all_but_what_is_hidden(capsys: Captured) -> None:
         assert text in shown
     assert shown.endswith("Example: herz paint wall\n")
     assert "secret" not in shown
+
+
+def lamp(
+    room: Annotated[str, Argument(help="Where.")],
+    number: Annotated[int, Argument(help="Which one.")] = 1,
+    *,
+    is_on: Annotated[bool, Option("--on", help="On.")] = False,
+    dim: Annotated[int, Option(help="By how much.")] = 0,
+    also: Annotated[list[str] | None, Option("--also", "-a", help="Others.")] = None,
+    colour: Annotated[Colour, Option(help="Which.")] = Colour.RED,
+    by: Annotated[str, Option(envvar="HERZ_TEST_PLACE", help="Who.")],
+) -> None:
+    """Light it."""
+
+
+TYPED = ("--on", "--dim", "--also", "-a", "--colour", "--by", "--at", "--dim=1", "-1", "-", "--")
+
+
+@given(
+    function=st.sampled_from([lamp, paint]),
+    words=st.lists(st.sampled_from([*TYPED, "red", "7", "", "a b", "hall", "٣"]), max_size=7),
+    is_said=st.booleans(),
+)
+def test_what_is_typed_plainly_is_read_as_argparse_reads_it(
+    function: Any, words: list[str], is_said: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HERZ_TEST_PLACE", "there" if is_said else "")
+        plain = read_plain(function, words)
+        if plain is not None:
+            assert plain == parsed(parser_of(function, "x"), words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hall", "--by", "me"],
+        ["--by", "me", "hall", "3", "--on", "--dim", "2"],
+        ["hall", "-a", "x", "--also", "y", "--colour", "blue", "--by", ""],
+    ],
+)
+def test_what_is_typed_plainly_needs_no_parser(words: list[str]) -> None:
+    assert read_plain(lamp, words) == parsed(parser_of(lamp, "x"), words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hall", "--on", "3", "--by", "me"],
+        ["hall", "--by", "-me"],
+        ["hall", "--by", "me", "--", "3"],
+        ["hall", "3", "4", "--by", "me"],
+        ["hall", "--by"],
+        ["--by", "me"],
+        ["hall"],
+    ],
+)
+def test_what_argparse_refuses_is_not_read_plainly(words: list[str]) -> None:
+    assert read_plain(lamp, words) is None
 
 
 def leaves(group: Group, *path: str) -> Iterator[tuple[list[str], Command]]:

@@ -82,7 +82,10 @@ def test_golden_journals_are_explained(
     assert main(["audit", "export", "--journal", str(folder)]) == Exit.DONE
 
 
-LATE = ("inspect", "dataclasses", "json", "herz.ports", "herz.model.objects", "cryptography")
+LATE = (
+    *("inspect", "dataclasses", "json", "argparse", "hashlib", "logging", "concurrent.futures"),
+    *("herz.ports", "herz.model.objects", "cryptography"),
+)
 LOADED = """
 import sys
 from herz.front.cli import process

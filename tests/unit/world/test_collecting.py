@@ -151,6 +151,21 @@ def test_all_is_looked_at_when_idle_or_when_memory_has_grown(
     assert all(full.percent >= 5 for full in told[1:])
 
 
+def test_free_memory_goes_back_now_and_then_though_there_is_always_something_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back: list[int] = []
+    at = 0
+    monkeypatch.setattr(collecting, "give_back", lambda: given_back.append(at))
+    with running(BetweenSteps(is_loaded=False, clock=Clock(1))) as collector:
+        for at in range(collecting.GIVEN_BACK_EVERY * 4):  # noqa: B007
+            # As many at once as make survivors be looked at, too.
+            kept = [Knot() for _ in range(collector.looked_max)]
+            assert kept
+            collector.between()
+    assert given_back == [collecting.GIVEN_BACK_EVERY * times - 1 for times in range(1, 5)]
+
+
 def test_a_full_collection_finds_what_was_frozen() -> None:
     knot = Knot()
     gone = weakref.ref(knot)

@@ -20,6 +20,7 @@ from herz.model.record import (
     PolicyReference,
     Record,
     Statement,
+    canonical,
 )
 
 if TYPE_CHECKING:  # Who only reads records waits for neither.
@@ -36,23 +37,6 @@ _PREEMPT: Final = Decided.PREEMPT
 _AS_BEFORE: Final = Statement()
 
 _encoder = msgspec.json.Encoder()
-
-
-def canonical(record: Record, buffer: bytearray | None = None) -> bytes:
-    """The record's canonical JSON.
-
-    Args:
-        record: the decision.
-        buffer: what is in it is lost; who has many records to write gives the same to each.
-
-    The structs of `herz.model.record` declare their fields in sorted order and hold no floats and
-    no dicts, so that one pass gives what RFC 8785 asks (a test holds both against a plain
-    implementation of it).
-    """
-    if buffer is None:
-        return _encoder.encode(record)
-    _encoder.encode_into(record, buffer)
-    return bytes(buffer)
 
 
 class _Open(msgspec.Struct, frozen=True, gc=False):

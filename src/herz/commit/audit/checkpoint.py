@@ -14,8 +14,9 @@ from typing import Final
 import msgspec
 
 from herz.commit.audit.note import Note, from_base64, parse_note, to_base64
-from herz.commit.audit.tree import EMPTY_ROOT, HASH_BYTES, SIZE_MAX
+from herz.commit.audit.tree import EMPTY_ROOT, HASH_BYTES
 from herz.errors import AuditError
+from herz.model.journal import SIZE_MAX, size_of
 
 SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 """A size as text: decimal, without leading zeroes."""
@@ -82,19 +83,6 @@ def parse_signed(data: bytes) -> tuple[Checkpoint, Note]:
     """
     note = parse_note(data)
     return parse_checkpoint(note.text), note
-
-
-def size_of(note: bytes) -> int:
-    """The size that a signed checkpoint names, without reading the rest of it.
-
-    Raises:
-        AuditError: it names none.
-    """
-    start = note.find(b"\n") + 1
-    text = note[start : note.find(b"\n", start)]
-    if not start or not text.isdigit():
-        raise AuditError("a signed checkpoint names no size")
-    return int(text)
 
 
 def by_size(notes: Iterable[bytes]) -> list[tuple[int, int, bytes]]:

@@ -7,7 +7,6 @@ A record's payload is its canonical form as it was hashed and chained (`chain`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from herz.commit.audit.chain import canonical
+from herz._native import sha3_384
 from herz.errors import AuditError
 from herz.model.journal import COMMITMENT_BYTES, LEAF_BYTES, SALT_BYTES, VERSION, Kind, Sealed
 from herz.model.outcomes import BindFinished, Outcome, PatchRefused, RemovalRefused
-from herz.model.record import Record
+from herz.model.record import Record, canonical
 
 if TYPE_CHECKING:
     from herz.model.events import Event
@@ -230,7 +229,6 @@ OUTCOMES: Final = (BindFinished, PatchRefused, RemovalRefused)
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _encode = _encoder.encode
-_sha3 = hashlib.sha3_384
 _SHAPES: Final[dict[Kind, Any]] = {
     Kind.START: Start,
     Kind.STEP: Step,
@@ -321,7 +319,7 @@ def decode(kind: Kind, payload: bytes) -> Content:
 
 def seal(kind: Kind, payload: bytes, salt: bytes) -> Sealed:
     """The entry as it is kept, and its leaf."""
-    commitment = hashlib.sha3_384(salt + payload).digest()
+    commitment = sha3_384(salt + payload)
     return Sealed(_PREFIXES[kind] + commitment, salt, payload)
 
 
@@ -346,7 +344,7 @@ def opened(entry: Sealed) -> tuple[Kind, Content]:
         AuditError: it is not, it is erased, or its payload is not canonical.
     """
     leaf, salt, payload = entry
-    if _sha3(salt + payload).digest() != leaf[2:] or len(salt) != SALT_BYTES:
+    if sha3_384(salt + payload) != leaf[2:] or len(salt) != SALT_BYTES:
         check_commitment(entry)
     return told(entry)
 
@@ -371,6 +369,6 @@ def check_commitment(entry: Sealed) -> None:
     assert len(entry.leaf) == 2 + COMMITMENT_BYTES, "frames hold whole leaves"
     if entry.is_erased:
         raise AuditError("it is erased")
-    commitment = hashlib.sha3_384(entry.salt + entry.payload).digest()
+    commitment = sha3_384(entry.salt + entry.payload)
     if len(entry.salt) != SALT_BYTES or entry.leaf[2:] != commitment:
         raise AuditError("payload and salt are not what its leaf commits to")

@@ -11,18 +11,17 @@ Source: c2sp.org/signed-note, c2sp.org/tlog-cosignature; RFC 8032; SEC 1 section
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from herz._native import sha256
 from herz.errors import AuditError
 
 if TYPE_CHECKING:
@@ -92,12 +91,12 @@ class NoteKey(msgspec.Struct, frozen=True):
     @property
     def key_id(self) -> bytes:
         """The four bytes that a signature line has before the signature; no strong hash."""
-        return sha256(self.name.encode() + b"\n" + self.kind.value + self.public).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + self.kind.value + self.public)[:4]
 
     @property
     def text(self) -> str:
         """The key as one line of text, a C2SP verifier key."""
-        material = base64.b64encode(self.kind.value + self.public).decode()
+        material = to_base64(self.kind.value + self.public)
         return f"{self.name}+{self.key_id.hex()}+{material}"
 
     def verify(self, text: bytes, signature: bytes) -> int:
@@ -151,7 +150,7 @@ class NoteSignature(msgspec.Struct, frozen=True):
     @property
     def line(self) -> bytes:
         """The line with its newline."""
-        blob = base64.b64encode(self.key_id + self.signature).decode()
+        blob = to_base64(self.key_id + self.signature)
         return f"{_DASH}{self.name} {blob}\n".encode()
 
 
@@ -258,17 +257,17 @@ def from_base64(text: str) -> bytes:
         AuditError: it is spelled otherwise.
     """
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise AuditError(f"not Base 64: {text[:120]!r}") from error
-    if base64.b64encode(data).decode() != text:
+    if to_base64(data) != text:
         raise AuditError(f"not canonical Base 64: {text[:120]!r}")
     return data
 
 
 def to_base64(data: bytes) -> str:
     """The bytes in standard Base 64 with padding."""
-    return base64.b64encode(data).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def joined_signatures(text: bytes, notes: Sequence[Note]) -> Note:

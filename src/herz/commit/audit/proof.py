@@ -8,13 +8,14 @@ Source: c2sp.org/tlog-proof.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from hashlib import sha3_384
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
 
-from herz.commit.audit.checkpoint import by_size, parse_signed, size_of
+from herz._native import sha3_384
+from herz.commit.audit.checkpoint import parse_signed
 from herz.commit.audit.note import from_base64, to_base64
 from herz.commit.audit.tree import (
     PROOF_HASHES_MAX,
@@ -28,6 +29,8 @@ from herz.errors import AuditError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Sealed
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
+COVERING_MAX: Final = 1_000
+"""Bound: checkpoints that are looked at for the one with most signatures."""
 PROOF_BYTES_MAX: Final = 16 << 20
 """Bound of a proof that is read."""
 
@@ -54,7 +57,7 @@ class Proof(msgspec.Struct, frozen=True):
     @property
     def leaf(self) -> bytes:
         """The leaf: version, kind, and what commits to salt and payload."""
-        return self.extra[:_HEAD_BYTES] + sha3_384(self.extra[_HEAD_BYTES:]).digest()
+        return self.extra[:_HEAD_BYTES] + sha3_384(self.extra[_HEAD_BYTES:])
 
     @property
     def payload(self) -> bytes:
@@ -121,23 +124,24 @@ def make_proof(index: int, entry: Sealed, read: HashReader, note: bytes) -> Proo
     return proof
 
 
-def covering(notes: Sequence[bytes], index: int, trust: Trust | None) -> bytes:
+def covering(notes: Iterable[bytes], index: int, trust: Trust | None) -> bytes:
     """The smallest checkpoint to prove an entry with.
 
     Args:
-        notes: the log's signed checkpoints, in any order.
+        notes: the log's signed checkpoints that cover it, smallest first.
         index: the entry.
-        trust: whose keys count; None: of those with most signatures, the smallest is taken.
+        trust: whose keys count; None: of the first `COVERING_MAX`, the first with most signatures
+            is taken.
 
     Raises:
         AuditError: no checkpoint covers it.
     """
-    found = [note for _, _, note in by_size(note for note in notes if size_of(note) > index)]
     if trust is None:
+        found = list(islice(notes, COVERING_MAX))
         if found:
             return max(found, key=lambda note: note.count(_LINE))
         raise AuditError(f"no checkpoint covers entry {index}: sign one")
-    for note in found:
+    for note in notes:
         try:
             trust.vouched(note)
         except AuditError:

@@ -14,23 +14,20 @@ c2sp.org/tlog-tiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from herz._native import grow_tree
+from herz._native import grow_tree, sha256
 from herz.errors import AuditError
+from herz.model.journal import SIZE_MAX
 
 HASH_BYTES: Final = 32
-EMPTY_ROOT: Final = sha256(b"").digest()
+EMPTY_ROOT: Final = sha256(b"")
 """The root of the tree without entries."""
 
 PROOF_HASHES_MAX: Final = 63
 """Bound: hashes in a proof (c2sp.org/tlog-witness); a tree of 2^62 entries needs no more."""
-
-SIZE_MAX: Final = 2**62
-"""Bound: entries of a tree."""
 
 HashReader = Callable[[int, int], bytes]
 """Gives the hash of the complete node (level, index).
@@ -41,12 +38,12 @@ Raises AuditError, or the outside's own error, where it has none.
 
 def leaf_hash(entry: bytes) -> bytes:
     """The hash of one entry."""
-    return sha256(b"\x00" + entry).digest()
+    return sha256(b"\x00" + entry)
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The hash of a node over its two children."""
-    return sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right)
 
 
 class Tree:
@@ -96,7 +93,7 @@ class Tree:
         """Add one entry by its `leaf_hash`."""
         peaks, index, level = self._peaks, self._size, 0
         while index & 1:
-            leaf = sha256(b"\x01" + peaks.pop() + leaf).digest()
+            leaf = sha256(b"\x01" + peaks.pop() + leaf)
             index >>= 1
             level += 1
             if level & 7 == 0 and self._on_tile_hash is not None:
@@ -118,7 +115,7 @@ class Tree:
             return EMPTY_ROOT
         root = self._peaks[-1]
         for peak in self._peaks[-2::-1]:
-            root = sha256(b"\x01" + peak + root).digest()
+            root = sha256(b"\x01" + peak + root)
         return root
 
 
@@ -429,6 +426,6 @@ def subtree_root(hashes: bytes) -> bytes:
     while len(hashes) > HASH_BYTES:
         pair = 2 * HASH_BYTES
         hashes = b"".join(
-            sha256(b"\x01" + hashes[at : at + pair]).digest() for at in range(0, len(hashes), pair)
+            sha256(b"\x01" + hashes[at : at + pair]) for at in range(0, len(hashes), pair)
         )
     return hashes

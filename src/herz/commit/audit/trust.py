@@ -14,8 +14,8 @@ import msgspec
 
 from herz.commit.audit.checkpoint import Checkpoint, by_size, largest_first, parse_signed
 from herz.commit.audit.note import KeyKind, Note, NoteKey, parse_key
-from herz.commit.audit.tree import SIZE_MAX
 from herz.errors import AuditError, ConfigError
+from herz.model.journal import SIZE_MAX
 from herz.model.toml_text import parse_toml
 
 FORMAT: Final = "herz-trust/1"

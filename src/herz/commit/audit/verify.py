@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from herz.commit.audit.chain import NO_RECORD
-from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed, size_of
+from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed
 from herz.commit.audit.entry import Content, Erasure, Key, Model, Start, State, opened, told
 from herz.commit.audit.grouped import Group, grouped
 from herz.commit.audit.rotation import check_key_change, followed
@@ -27,7 +27,7 @@ from herz.commit.audit.tree import (
     peaks_of,
 )
 from herz.errors import AuditError
-from herz.model.journal import Kind, Sealed
+from herz.model.journal import Kind, Sealed, size_of
 from herz.model.record import Record
 from herz.ports import Journal
 

@@ -42,8 +42,8 @@ def prove(
             fix = f"give a number from 1 to {index.decisions}"
             raise ConfigError("no such decision", where="DECISION", value=sequence, fix=fix)
         entry = index.entry(place)
+        note = covering(index.covering(place.entry), place.entry, trusted)
     reader = reader_of(where)
-    note = covering(reader.notes(), place.entry, trusted)
     checkpoint = vouched.checkpoint_of(note)
     read = vouched.hashes_of(reader, checkpoint.size, checkpoint.root)
     proof = make_proof(place.entry, entry, read, note)

@@ -6,23 +6,18 @@ called, so that nobody waits for what another command needs.
 
 from __future__ import annotations
 
-import argparse
-import enum
 import functools
 import gc
 import importlib
-import importlib.util
 import os
 import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from herz.front.cli.failure import Exit, UsageError
 
-HELP_COLUMN = 34
-HELP_WIDTH = 98
 SEEN = "run the command with --help for its options"
 
 
@@ -91,13 +86,6 @@ class Group(NamedTuple):
     example: str = ""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises where argparse would end the process."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, fix=SEEN)
-
-
 def run(tree: Group, arguments: Sequence[str], name: str) -> int:
     """Find the command, read what it takes, and call it.
 
@@ -122,7 +110,7 @@ def run(tree: Group, arguments: Sequence[str], name: str) -> int:
         word = rest.pop(0)
         if word not in at.commands:
             kind = "option" if word.startswith("-") else "command"
-            raise UsageError(f"no such {kind}: {word}", fix=_near(word, at.commands))
+            raise UsageError(f"no such {kind}: {word}", fix=near(word, at.commands))
         at, name = at.commands[word], f"{name} {word}"
     function, examples = loaded(at)
     return called(function, rest, name, examples)
@@ -130,19 +118,17 @@ def run(tree: Group, arguments: Sequence[str], name: str) -> int:
 
 def called(function: Callable[..., Any], arguments: Sequence[str], name: str, examples: str) -> int:
     """Read what a function takes from words, and call it; see `run`."""
-    parser = parser_of(function, name, examples)
-    if any(word in ("--help", "-h") for word in arguments):
-        parser.description = _text_of(function)
-        parser.formatter_class = _formatter(None)  # As wide as the terminal is.
-        sys.stdout.write(parser.format_help())
-        return Exit.DONE
-    given, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        known = [word for action in parser._actions for word in action.option_strings]
-        word = unknown[0].partition("=")[0]
-        kind = "option" if word.startswith("-") else "argument"
-        raise UsageError(f"no such {kind}: {word}", fix=_near(word, known))
-    values = _values(function, vars(given))
+    wants_help = "--help" in arguments or "-h" in arguments
+    given = None if wants_help else read_plain(function, arguments)
+    if given is None:
+        from herz.front.cli import parsing  # noqa: PLC0415  # Who types plainly waits for none.
+
+        parser = parsing.parser_of(function, name, examples)
+        if wants_help:
+            sys.stdout.write(parsing.help_of(parser, _text_of(function)))
+            return Exit.DONE
+        given = parsing.parsed(parser, arguments)
+    values = _values(function, given)
     if not gc.isenabled():  # See `herz.front.cli.entry.process`: from here on there may be some.
         gc.freeze()
         gc.enable()
@@ -150,78 +136,88 @@ def called(function: Callable[..., Any], arguments: Sequence[str], name: str, ex
     return code if isinstance(code, int) else Exit.DONE
 
 
-def parser_of(
-    function: Callable[..., Any], name: str, examples: str = ""
-) -> argparse.ArgumentParser:
-    """The parser of a command; what was not typed is missing from its answer."""
-    parser = _Parser(
-        prog=name,
-        epilog=examples,
-        formatter_class=_formatter(HELP_WIDTH),  # It is asked at each parameter.
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    for parameter in _parameters(function):
-        _add(parser, parameter)
-    return parser
+def read_plain(function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any] | None:
+    """What was typed, where that is only names with their values, and places in one piece.
+
+    Returns:
+        The same as argparse would say, whose import is a tenth of a short command's time. None
+        where it is anything else, or wrong: argparse must look.
+    """
+    options = {name: one for one in parameters(function) for name in one.names}
+    given: dict[str, Any] = {}
+    places: list[int] = []
+    rest = iter(enumerate(words))
+    try:
+        for at, word in rest:
+            if not word.startswith("-"):
+                places.append(at)
+                continue
+            option = options[word]
+            value = option.kind is bool or _plain(option.kind, next(rest)[1])
+            given[option.name] = [*given.get(option.name, ()), value] if option.is_many else value
+        if places and places[-1] - places[0] >= len(places):
+            return None
+        for one in parameters(function):
+            if isinstance(one.mark, Argument) and places:
+                given[one.name] = _plain(one.kind, words[places.pop(0)])
+            if one.is_needed and one.name not in given:
+                return None
+            if one.is_many and isinstance(one.mark, Argument):
+                return None
+    except (KeyError, ValueError, StopIteration):
+        return None
+    return None if places else given
 
 
-def _formatter(width: int | None) -> Any:
-    return functools.partial(
-        argparse.RawDescriptionHelpFormatter, max_help_position=HELP_COLUMN, width=width
-    )
+def _plain(kind: type, word: str) -> Any:
+    if word.startswith("-"):
+        raise ValueError(word)
+    return kind(word)
 
 
-class _Parameter(NamedTuple):
+class Parameter(NamedTuple):
+    """What a function takes.
+
+    Args:
+        name: its name there.
+        mark: what it is to who types it.
+        kind: the type of one value.
+        is_many: whether there may be several.
+        default: `...` where there is none.
+    """
+
     name: str
-    hint: Any
+    mark: Argument | Option
+    kind: type
+    is_many: bool
     default: Any = ...
 
     @property
-    def mark(self) -> Any:
-        return self.hint.__metadata__[0]
+    def names(self) -> Sequence[str]:
+        """As an option is typed; empty for what is known by its place."""
+        if isinstance(self.mark, Argument):
+            return ()
+        return self.mark.names or (f"--{self.name.replace('_', '-')}",)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it must be typed, for neither the function nor a variable says it."""
+        said = isinstance(self.mark, Option) and os.environ.get(self.mark.envvar)
+        return self.default is ... and not said
 
 
 @functools.cache
-def _parameters(function: Callable[..., Any]) -> list[_Parameter]:
+def parameters(function: Callable[..., Any]) -> list[Parameter]:
     """What `inspect.signature` says, which takes a tenth of a short command's time to load."""
     code, hints = function.__code__, typing.get_type_hints(function, include_extras=True)
     places = code.co_varnames[: code.co_argcount]
     found = dict(zip(reversed(places), reversed(function.__defaults__ or ()), strict=False))
     found |= function.__kwdefaults__ or {}
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return [_Parameter(name, hints[name], found.get(name, ...)) for name in names]
-
-
-def _add(parser: argparse.ArgumentParser, parameter: _Parameter) -> None:
-    mark = parameter.mark
-    kind, is_many = _kind(parameter.hint.__origin__)
-    is_needed = parameter.default is ...
-    told = mark.help.replace("%", "%%")
-    shown = (
-        parameter.default.value if isinstance(parameter.default, enum.Enum) else parameter.default
-    )
-    if isinstance(shown, str) and shown and "[" not in told and not is_needed:
-        told += f" [{shown.replace('%', '%%')}]"
-    more: dict[str, Any] = {"help": told}
-    if kind is not bool:
-        more["metavar"] = mark.metavar or _choices(kind) or parameter.name.upper()
-        more["type"] = _reader(kind)
-    if isinstance(mark, Argument):
-        count = ("+" if is_needed else "*") if is_many else (None if is_needed else "?")
-        if not is_needed:
-            more["default"] = argparse.SUPPRESS  # Said again: argparse would call "*" required.
-        parser.add_argument(parameter.name, nargs=count, **more)
-        return
-    if mark.is_hidden:
-        more["help"] = argparse.SUPPRESS
-    if kind is bool:
-        more["action"] = "store_true"
-    elif is_many:
-        more["action"] = "append"
-    more["required"] = is_needed and not os.environ.get(mark.envvar)
-    names = mark.names or (f"--{parameter.name.replace('_', '-')}",)
-    parser.add_argument(*names, dest=parameter.name, **more)
+    return [
+        Parameter(name, hint.__metadata__[0], *_kind(hint.__origin__), found.get(name, ...))
+        for name, hint in ((name, hints[name]) for name in names)
+    ]
 
 
 def _kind(origin: Any) -> tuple[type, bool]:
@@ -233,24 +229,9 @@ def _kind(origin: Any) -> tuple[type, bool]:
     return origin, False
 
 
-def _choices(kind: type) -> str:
-    return "|".join(one.value for one in kind) if issubclass(kind, enum.Enum) else ""
-
-
-def _reader(kind: type) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError as error:
-            fix = f"one of {_choices(kind).replace('|', ', ')}" if _choices(kind) else kind.__name__
-            raise argparse.ArgumentTypeError(f"{text!r} is not {fix}") from error
-
-    return read
-
-
 def _values(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
     """What was typed, and what variables say of the rest."""
-    for parameter in _parameters(function):
+    for parameter in parameters(function):
         mark = parameter.mark
         if isinstance(mark, Option) and parameter.name not in given and os.environ.get(mark.envvar):
             given[parameter.name] = os.environ[mark.envvar]
@@ -277,7 +258,8 @@ def _help_of_group(group: Group, name: str) -> str:
 
 def _summary(at: Command | Group) -> str:
     """The first line of what it says of itself, read from its source: nothing is imported."""
-    import ast  # noqa: PLC0415  # Only a group's help waits for it.
+    import ast  # noqa: PLC0415  # Only a group's help waits for these.
+    import importlib.util  # noqa: PLC0415
 
     if isinstance(at, Group):
         return at.help
@@ -298,8 +280,9 @@ def _text_of(function: Callable[..., Any]) -> str:
     return inspect.getdoc(function) or ""
 
 
-def _near(word: str, known: typing.Iterable[str]) -> str:
+def near(word: str, known: typing.Iterable[str]) -> str:
+    """How to mend a name that is not known: the nearest one that is."""
     import difflib  # noqa: PLC0415  # Only who errs waits for it.
 
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else SEEN
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {found[0]}?" if found else SEEN

@@ -117,9 +117,25 @@ class Evidence(ABC):
     def read_hashes(self, level: int, first: int, count: int) -> bytes:
         """See `herz.ports.Journal.read_hashes`."""
 
-    @abstractmethod
     def notes(self) -> list[bytes]:
         """See `herz.ports.Journal.notes`."""
+        return [note for _, note in self.notes_from(0)]
+
+    @abstractmethod
+    def notes_from(self, place: int) -> list[tuple[int, bytes]]:
+        """The notes that were kept at a place or behind it, each with its place; 0: all.
+
+        Raises:
+            AuditError: one is damaged.
+        """
+
+    @abstractmethod
+    def note_at(self, place: int) -> bytes | None:
+        """The note of a place; None where there is none.
+
+        Raises:
+            AuditError: it is damaged.
+        """
 
     @abstractmethod
     def get(self, digest: str) -> bytes:

@@ -9,7 +9,6 @@ what the disk holds is then known only by reading it again (`FileStore.open`).
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import zlib
 from bisect import bisect_right
@@ -19,6 +18,7 @@ from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from herz._native import sha3_384
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import journal
 from herz.world.store.evidence import HASH_BYTES, BusyWriterError, Evidence, StaleWriterError
@@ -151,9 +151,13 @@ class Reader(Evidence):
         except FileNotFoundError:
             return b""
 
-    def notes(self) -> list[bytes]:
-        """See `herz.ports.Journal.notes`."""
-        return self._notes.read()
+    def notes_from(self, place: int) -> list[tuple[int, bytes]]:
+        """See `Evidence.notes_from`."""
+        return self._notes.read_from(place)
+
+    def note_at(self, place: int) -> bytes | None:
+        """See `Evidence.note_at`."""
+        return self._notes.at(place)
 
     def get(self, digest: str) -> bytes:
         """See `herz.ports.Journal.get`."""
@@ -161,7 +165,7 @@ class Reader(Evidence):
             data = (self.folder / "blobs" / digest).read_bytes()
         except OSError as error:
             raise AuditError(f"blob {digest}: {error.strerror}") from error
-        if hashlib.sha3_384(data).hexdigest() != digest:
+        if sha3_384(data).hex() != digest:
             raise AuditError(f"blob {digest}: its bytes have another digest")
         return data
 
@@ -311,7 +315,7 @@ class FileStore(Reader):
 
     def put(self, data: bytes) -> str:
         """See `herz.ports.Store.put`."""
-        digest = hashlib.sha3_384(data).hexdigest()
+        digest = sha3_384(data).hex()
         path = self.folder / "blobs" / digest
         if path.exists():
             return digest
@@ -482,7 +486,7 @@ class FileStore(Reader):
         data = _read(path)[offset:]
         aside = self.folder / "torn"
         aside.mkdir(exist_ok=True)
-        name = f"{path.stem}-{offset}-{hashlib.sha3_384(data).hexdigest()[:16]}"
+        name = f"{path.stem}-{offset}-{sha3_384(data).hex()[:16]}"
         with open(aside / name, "wb") as file:
             file.write(data)
             file.flush()

@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Final, TypeVar
 
 import msgspec
 
 from herz.errors import AuditError, WorldError
-from herz.model.journal import Kind, Sealed
+from herz.model.journal import Kind, Sealed, size_of
 from herz.world.store.evidence import Evidence, Place
 from herz.world.store.frames import FRAME_BYTES, Batch, DamageError, entries_of
 
 _T = TypeVar("_T")
 
-VERSION: Final = 1
+VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE batches (first INTEGER PRIMARY KEY, segment INTEGER, start INTEGER, end INTEGER);
@@ -30,6 +30,8 @@ CREATE TABLE decisions (sequence INTEGER PRIMARY KEY, entry INTEGER, segment INT
 CREATE INDEX pods ON decisions (name, namespace);
 CREATE TABLE outcomes (decision INTEGER, entry INTEGER, segment INTEGER, offset INTEGER);
 CREATE INDEX answered ON outcomes (decision);
+CREATE TABLE checkpoints (place INTEGER PRIMARY KEY, size INTEGER);
+CREATE INDEX sizes ON checkpoints (size);
 CREATE TABLE others (entry INTEGER PRIMARY KEY, kind INTEGER, segment INTEGER, offset INTEGER);
 """
 
@@ -121,6 +123,24 @@ class Index:
         where = "others WHERE kind = ? AND entry < ? ORDER BY entry"
         return self._places(where, (int(kind), end))
 
+    def covering(self, entry: int) -> Iterator[bytes]:
+        """The signed checkpoints that cover an entry, smallest first; there is one each second.
+
+        Raises:
+            AuditError: one is damaged, or names no size.
+        """
+        sql = "SELECT place, size FROM checkpoints WHERE size > ? ORDER BY size, place"
+        for is_again in (False, True):
+            self._read_notes(anew=is_again)
+            for place, size in self._base.execute(sql, (entry,)):
+                note = self._reader.note_at(place)
+                if note is None or size_of(note) != size:
+                    break  # Not what was read here before.
+                yield note
+            else:
+                return
+        raise AuditError("the checkpoints change while they are read")
+
     def entry(self, place: Place) -> Sealed:
         """The entry at a place; its checksum is right.
 
@@ -189,9 +209,7 @@ class Index:
         base = self._base
         if self._is_at_end():
             return
-        base.execute("PRAGMA synchronous = OFF")
-        base.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writing():
             rows = _Rows()
             with suppress(DamageError):
                 # Damage is for `verify` to tell; an append may be under way, too.
@@ -200,6 +218,37 @@ class Index:
                     if len(rows.decisions) > _ROWS_AT_ONCE:
                         rows.write(base)
             rows.write(base)
+
+    def _read_notes(self, *, anew: bool = False) -> None:
+        """Know the checkpoints that were kept since the last time; all, where others are there."""
+        last = None
+        if not anew:
+            sql = "SELECT place, size FROM checkpoints ORDER BY place DESC LIMIT 1"
+            last = self._base.execute(sql).fetchone()
+        try:
+            found = self._reader.notes_from(0 if last is None else last[0])
+            rows = [(place, size_of(note)) for place, note in found]
+        except AuditError:
+            if last is None:
+                raise
+            rows = []
+        if last is not None and rows[:1] != [last]:
+            return self._read_notes(anew=True)
+        if anew or rows[1:] or (last is None and rows):
+            with self._writing():
+                if anew:
+                    self._base.execute("DELETE FROM checkpoints")
+                many = "INSERT OR REPLACE INTO checkpoints VALUES (?, ?)"
+                self._base.executemany(many, rows)
+        return None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        base = self._base
+        base.execute("PRAGMA synchronous = OFF")
+        base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             base.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):

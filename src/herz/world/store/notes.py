@@ -32,19 +32,39 @@ class NoteFile:
         self._end = -1
 
     def read(self) -> list[bytes]:
-        """The notes in order; one that is cut off at the end was not kept.
+        """The notes in order; see `read_from`."""
+        return [note for _, note in self.read_from(0)]
+
+    def read_from(self, place: int) -> list[tuple[int, bytes]]:
+        """The notes from a place on, each with its own; one that is cut off was not kept.
 
         Raises:
             AuditError: one is damaged.
             WorldError: the file cannot be read.
         """
+        return notes_of(self._bytes(place), self._path, place)[0]
+
+    def at(self, place: int) -> bytes | None:
+        """The note at a place; None where none was kept.
+
+        Raises:
+            AuditError: it is damaged.
+            WorldError: the file cannot be read.
+        """
+        head = self._bytes(place, _HEADER.size)
+        length = int.from_bytes(head[:4], "big")
+        found, _ = notes_of(self._bytes(place, len(head) + length), self._path, place)
+        return found[0][1] if found else None
+
+    def _bytes(self, place: int, most: int = -1) -> bytes:
         try:
-            data = self._path.read_bytes()
+            with open(self._path, "rb") as file:
+                file.seek(place)
+                return file.read(most)
         except FileNotFoundError:
-            return []
+            return b""
         except OSError as error:
             raise WorldError(f"cannot read {self._path}: {error.strerror}") from error
-        return notes_of(data, self._path)[0]
 
     def append(self, note: bytes) -> None:
         """Keep one more note; it is on the disk when this returns.
@@ -80,25 +100,30 @@ def framed(note: bytes) -> bytes:
     return head + zlib.crc32(head).to_bytes(4, "big") + note
 
 
-def notes_of(data: bytes, path: Path | str) -> tuple[list[bytes], int]:
-    """The notes, and where the last one ends.
+def notes_of(data: bytes, path: Path | str, place: int = 0) -> tuple[list[tuple[int, bytes]], int]:
+    """The notes with their places, and where the last one ends.
+
+    Args:
+        data: of the file.
+        path: names it in errors.
+        place: where in the file the data begin.
 
     Raises:
         AuditError: one is damaged.
     """
-    found: list[bytes] = []
+    found: list[tuple[int, bytes]] = []
     at = 0
     while at + _HEADER.size <= len(data):
         length, checksum, of_head = _HEADER.unpack_from(data, at)
         if zlib.crc32(data[at : at + 8]) != of_head:
             if not any(data[at:]):
                 break  # A crash can leave the file longer than what reached it.
-            raise AuditError(f"checkpoint {len(found)} is damaged, at byte {at} of {path}")
+            raise AuditError(f"a checkpoint is damaged, at byte {place + at} of {path}")
         note = data[at + _HEADER.size : at + _HEADER.size + length]
         if len(note) < length:
             break
         if zlib.crc32(note) != checksum:
-            raise AuditError(f"checkpoint {len(found)} is damaged, at byte {at} of {path}")
-        found.append(note)
+            raise AuditError(f"a checkpoint is damaged, at byte {place + at} of {path}")
+        found.append((place + at, note))
         at += _HEADER.size + length
-    return found, at
+    return found, place + at

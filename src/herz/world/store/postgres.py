@@ -171,10 +171,22 @@ class PostgresReader(Evidence):
         sound = [found for at, (number, found) in enumerate(rows, first) if at == number]
         return b"".join(sound)
 
-    def notes(self) -> list[bytes]:
-        """See `herz.ports.Journal.notes`."""
-        rows = self._rows("SELECT note FROM herz_notes ORDER BY number", ())
-        return notes_of(b"".join(row[0] for row in rows), f"herz_notes of {self.where}")[0]
+    def notes_from(self, place: int) -> list[tuple[int, bytes]]:
+        """See `Evidence.notes_from`."""
+        sql = "SELECT number, note FROM herz_notes WHERE number >= %s ORDER BY number"
+        return [(number, self._note(number, data)) for number, data in self._rows(sql, (place,))]
+
+    def note_at(self, place: int) -> bytes | None:
+        """See `Evidence.note_at`."""
+        row = self._row("SELECT note FROM herz_notes WHERE number = %s", (place,))
+        return None if row is None else self._note(place, row[0])
+
+    def _note(self, number: int, data: bytes) -> bytes:
+        where = f"row {number} of herz_notes of {self.where}"
+        found, end = notes_of(data, where)
+        if len(found) != 1 or end != len(data):
+            raise AuditError(f"a checkpoint is damaged: {where}")
+        return found[0][1]
 
     def get(self, digest: str) -> bytes:
         """See `herz.ports.Journal.get`."""

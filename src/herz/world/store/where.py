@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from herz.world.store.database import SCHEMES, Database, database
 from herz.world.store.evidence import Evidence
@@ -19,9 +19,8 @@ from herz.world.store.index import Index
 if TYPE_CHECKING:
     from herz.world.store.postgres import PostgresStore
 
-    Writer = FileStore | PostgresStore
-
 Where = Path | Database
+Writer: TypeAlias = "FileStore | PostgresStore"
 
 
 def where_of(text: str, *, option: str = "--journal") -> Where:

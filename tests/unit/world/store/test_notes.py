@@ -32,7 +32,7 @@ def test_every_flipped_bit_is_found(path: Path) -> None:
         changed = bytearray(whole)
         changed[at // 8] ^= 1 << at % 8
         path.write_bytes(changed)
-        with pytest.raises(AuditError, match=r"checkpoint \d is damaged"):
+        with pytest.raises(AuditError, match=r"a checkpoint is damaged, at byte \d+"):
             NoteFile(path).read()
         with pytest.raises(AuditError, match="is damaged"):
             NoteFile(path).append(b"more")
@@ -50,6 +50,21 @@ def test_after_a_crash_at_any_byte_the_notes_before_are_there_and_more_can_follo
             assert NoteFile(path).read() == NOTES[:2]
             NoteFile(path).append(b"next")
             assert NoteFile(path).read() == [*NOTES[:2], b"next"]
+
+
+def test_notes_are_read_from_a_place_on_and_one_by_one(path: Path) -> None:
+    file = NoteFile(path)
+    placed = file.read_from(0)
+    assert [note for _, note in placed] == NOTES
+    end = path.stat().st_size
+    for number, (place, note) in enumerate(placed):
+        assert file.read_from(place) == placed[number:]
+        assert file.at(place) == note
+        with pytest.raises(AuditError, match=f"at byte {place + 1} of"):
+            file.at(place + 1)
+    assert (file.read_from(end), file.at(end)) == ([], None)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert file.at(placed[-1][0]) is None
 
 
 def test_two_that_append_do_not_overwrite_each_other(path: Path) -> None:
