@@ -198,9 +198,9 @@ def asked(policy: Policy) -> list[tuple[PluginEntry, int | None, tuple[str, ...]
 
 
 def _extends(name: str, args: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the rule alone: what rules must be together is checked of the whole policy."""
     policy = Policy(name, (PluginEntry(name, args=dict(args)),))
-    ((rule, _),) = build_plugins(policy, ReasonBook())
-    return points(rule)
+    return points(_one(policy.plugins[0], ReasonBook(), policy, PLUGINS))
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -335,17 +335,24 @@ def build_plugins(
     """
     built = []
     for entry in policy.plugins:
-        make = known[entry.name] if entry.name in known else maker(entry.name, policy)
-        rule = made(make, entry, book, policy)
-        if getattr(rule, "name", None) != entry.name:
-            fix = "give its class the name of its entry point"
-            where = f"policy {policy.name} plugins"
-            raise ConfigError("not a rule of that name", where=where, value=entry.name, fix=fix)
+        rule = _one(entry, book, policy, known)
         weight = entry.weight if entry.weight is not None else WEIGHTS.get(entry.name, 1)
         built.append((rule, 0 if "score" in entry.off else weight))
     _check_scales([rule for rule, weight in built if isinstance(rule, Score) and weight], policy)
     check_together([rule.name for rule, _ in built], policy)
     return built
+
+
+def _one(
+    entry: PluginEntry, book: ReasonBook, policy: Policy, known: Mapping[str, Maker]
+) -> Plugin:
+    make = known[entry.name] if entry.name in known else maker(entry.name, policy)
+    rule = made(make, entry, book, policy)
+    if getattr(rule, "name", None) != entry.name:
+        fix = "give its class the name of its entry point"
+        where = f"policy {policy.name} plugins"
+        raise ConfigError("not a rule of that name", where=where, value=entry.name, fix=fix)
+    return rule
 
 
 def maker(name: str, policy: Policy) -> Callable[[Mapping[str, Any], ReasonBook], Plugin]:

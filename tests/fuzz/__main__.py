@@ -65,11 +65,12 @@ def _one(surface: str, given: argparse.Namespace) -> State:
 
 
 def _planted(surface: str, seed: int) -> int:
-    from tests.fuzz.planted import EXECUTIONS_MAX, SAID
+    from tests.fuzz.planted import EXECUTIONS_MAX, SAID, SECONDS_MAX
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "corpus")
-        order = Order(surface, folder, EXECUTIONS_MAX, 600, is_planted=True, seed=seed or 1)
+        bounds = (EXECUTIONS_MAX, SECONDS_MAX)
+        order = Order(surface, folder, *bounds, is_planted=True, seed=seed or 1)
         done = carried_out(order)
     is_found = SAID in done.found
     said = "found after" if is_found else "NOT found in"

@@ -51,9 +51,9 @@ class Outcome:
     """What a run did.
 
     Args:
-        executions: inputs tried.
+        executions: inputs tried, without those of the corpus, with which a run begins.
         edges: covered, of the instrumented code.
-        last_new: the execution that covered a new edge last.
+        last_new: the execution that covered a new edge last; 0: the corpus did.
         corpus: inputs kept.
         found: what went wrong, in words; empty where nothing did.
     """
@@ -87,15 +87,21 @@ def work(order: Order) -> None:
     surface = order.surface
     words = order.folder.parent / f"{surface}.dict"
     words.write_text(dictionary(surface))
-    options = [f"-runs={order.runs}", f"-max_total_time={order.seconds}"]
+    # The corpus is run first, and is no part of what was ordered.
+    first = 1 + sum(1 for folder in (order.folder, CORPUS / surface) for _ in folder.iterdir())
+    options = [f"-runs={order.runs + first}", f"-max_total_time={order.seconds}"]
     options += [f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={MEMORY_MB}", f"-max_len={BYTES_MAX}"]
     options += [f"-artifact_prefix={order.folder.parent}/found-", "-print_final_stats=1"]
+    options += ["-mutate_depth=1"]  # Ours changes several things at once, where it does.
     options += [f"-dict={words}", *([f"-seed={order.seed}"] if order.seed else [])]
     options += [str(order.folder), str(CORPUS / surface)]
     mutator = Mutator(surface, lambda data: bytes(atheris.Mutate(data, len(data) + 16)))
-    atheris.Setup(
-        ["fuzz", *options], lambda data: run(surface, data), custom_mutator=mutator.__call__
-    )
+
+    def one(data: bytes) -> None:
+        if run(surface, data):
+            mutator.bases.was_read(data)
+
+    atheris.Setup(["fuzz", *options], one, custom_mutator=mutator.__call__)
     atheris.Fuzz()
 
 
@@ -124,13 +130,16 @@ def carried_out(order: Order) -> Outcome:
 
 
 def _outcome(text: str, code: int | None, artifacts: list[Path]) -> Outcome:
-    executions = edges = last_new = corpus = 0
+    executions = edges = last_new = corpus = loaded = 0
     for match in _LINE.finditer(text):
         executions, corpus = int(match[1]), int(match[5])
+        if match[2] == "INITED":
+            loaded = executions
         if int(match[3]) > edges:
             edges, last_new = int(match[3]), executions
     done = _DONE.findall(text)
-    executions = max(executions, int(done[-1]) if done else 0)
+    executions = max(executions, int(done[-1]) if done else 0) - loaded
+    last_new = max(last_new - loaded, 0)
     if code == 0 and executions:
         return Outcome(executions, edges, last_new, corpus, "")
     told = [f"{path.name}: {path.read_bytes()[:300]!r}" for path in artifacts]

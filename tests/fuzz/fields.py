@@ -13,11 +13,18 @@ from typing import Any, Final
 
 from msgspec import inspect
 
+from tests.fuzz.shapes import shape_of
+
 DEPTH_MAX: Final = 4
 """Below which only what must be there is made."""
 _OPTIONAL: Final = 0.15
-_SEEN: Final = 0.3
-"""Shares: of the fields that need not be there, and of those that another input has had."""
+_EMPTY: Final = 0.7
+_SEEN: Final = 0.5
+"""Shares: of the fields that need not be there; of texts that would be empty without, which is
+refused for most; and of those that another input has had."""
+_SEEN_AT_ONCE: Final = 4
+_SEEN_BYTES_MAX: Final = 512
+"""What is kept for others: so many places of an input at each change, which are not larger."""
 _TOGETHER: Final = (1, 1, 1, 2, 4, 8, 16)
 """How many at once: what one field means may hang on what others say."""
 _WHOLE: Final = (0, 1, 2, 3, 80, 100, 1000, 65_535, -1, 2**31 - 1, 2**63 - 1)
@@ -35,17 +42,23 @@ class Fields:
 
     def __init__(self, kinds: Sequence[type], words: Sequence[str]) -> None:
         self._words = words
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, dict[str, str]] = {}
         self._structs = {each.cls.__name__: each for each in structs(kinds)}
         self._names = {
             name: frozenset(field.encode_name for field in each.fields)
             for name, each in self._structs.items()
             if each.fields
         }
+        self._known = frozenset().union(*self._names.values())
 
-    def see(self, name: str, value: Any) -> None:
-        """A field of an input that brought something new: others may have it, too."""
-        self._seen[name] = json.dumps(value)
+    def see(self, places: Sequence[tuple[Any, Any]], dice: random.Random) -> None:
+        """Fields of an input that was read: others may have them, too.
+
+        The last of each kind of value is kept: three items here may meet a flag there.
+        """
+        for node, name in dice.sample(places, min(_SEEN_AT_ONCE, len(places))):
+            if name in self._known and len(text := json.dumps(node[name])) <= _SEEN_BYTES_MAX:
+                self._seen.setdefault(name, {})[shape_of(node[name])] = text
 
     def put(self, node: dict[str, Any], dice: random.Random) -> None:
         """Give this object fields that it may have; those that it has get another value."""
@@ -54,7 +67,7 @@ class Fields:
         for _ in range(dice.choice(_TOGETHER)):
             if seen and dice.random() < _SEEN:
                 name = dice.choice(seen)
-                node[name] = json.loads(self._seen[name])
+                node[name] = json.loads(dice.choice([*self._seen[name].values()]))
             else:
                 field = dice.choice(fields)
                 node[field.encode_name] = self.value(field.type, dice)
@@ -96,11 +109,12 @@ class Fields:
 
     def _struct(self, wanted: inspect.StructType, dice: random.Random, depth: int) -> Any:
         share = _OPTIONAL if depth < DEPTH_MAX else 0.0
-        return {
-            field.encode_name: self.value(field.type, dice, depth + 1)
-            for field in self._structs[wanted.cls.__name__].fields
-            if field.required or dice.random() < share
-        }
+        made = {}
+        for field in self._structs[wanted.cls.__name__].fields:
+            is_asked = field.default == "" and dice.random() < _EMPTY
+            if field.required or is_asked or dice.random() < share:
+                made[field.encode_name] = self.value(field.type, dice, depth + 1)
+        return made
 
     def _text(self, dice: random.Random) -> str:
         return dice.choice(self._words if dice.random() < 0.4 else _TEXTS)

@@ -11,6 +11,7 @@ import binascii
 import json
 import random
 import re
+import tomllib
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
@@ -22,7 +23,9 @@ from herz.errors import AuditError
 from herz.model.journal import LEAF_BYTES, SALT_BYTES, Batch, Kind, Sealed
 from herz.world.store import frames
 from tests.fuzz import witnessed
+from tests.fuzz.bases import Bases
 from tests.fuzz.fields import Fields
+from tests.fuzz.toml_text import toml_of
 from tests.fuzz.words import kinds, words
 
 Bytes = Callable[[bytes], bytes]
@@ -46,7 +49,8 @@ NASTY: Final[tuple[Any, ...]] = (
     *("2006-01-02T15:04:05Z", "10m", "1h", [], {}, [[]], {"a": {}}, [None], {"": ""}, ["a", "a"]),
 )
 YAML: Final = ("manifests", "configuration")
-"""Surfaces whose text may be YAML."""
+TOML: Final = ("configuration", "scenarios")
+"""Surfaces whose text may be YAML, and TOML."""
 PREFIXED: Final = ("selectors", "journals", "proofs", "watches", "requests", "servers")
 """Surfaces whose first byte says who reads the rest."""
 FITTING: Final = 0.5
@@ -82,10 +86,14 @@ class Mutator:
         known = kinds(surface)
         self._fields = Fields(known, self._words) if known else None
         self._dice = random.Random(0)
+        self.bases = Bases()
+        self._is_read = False
 
     def __call__(self, data: bytes, size_max: int, seed: int) -> bytes:
         """Another input, made from this one."""
         self._dice = dice = random.Random(seed)
+        data = self.bases.instead_of(data, dice)
+        self._is_read = self.bases.is_read(data)
         if dice.random() < WILD.get(self._surface, 0.35):
             return self._of_bytes(data)[:size_max]
         head, rest = (data[:1], data[1:]) if self._surface in PREFIXED else (b"", data)
@@ -112,8 +120,11 @@ class Mutator:
         changed = None
         if data.lstrip()[:1] in (b"{", b"["):
             changed = self._json(data)
-        elif self._surface in YAML and self._dice.random() < 0.6:
-            changed = self._yaml(data)
+        if changed is None and self._dice.random() < 0.6:
+            if self._surface in TOML and b" = " in data:
+                changed = self._toml(data)
+            elif self._surface in YAML:
+                changed = self._yaml(data)
         return self._lines(data) if changed is None else changed
 
     def _yaml(self, data: bytes) -> bytes | None:
@@ -124,6 +135,14 @@ class Mutator:
         except (ValueError, TypeError, RecursionError, yaml.YAMLError):
             return None
         return text.encode("utf-8", "replace")
+
+    def _toml(self, data: bytes) -> bytes | None:
+        """The same TOML with one thing changed; None: it is none."""
+        try:
+            content = tomllib.loads(data.decode())
+            return toml_of(self._tree(content)).encode("utf-8", "replace")
+        except (ValueError, TypeError, RecursionError):
+            return None
 
     # ---- JSON -------------------------------------------------------------------------------
 
@@ -154,10 +173,10 @@ class Mutator:
             places.append((node, None))
         if not places:
             return self._value(content)
+        if self._fields and self._is_read:
+            self._fields.see(places, dice)
         node, key = dice.choice(places)
         if self._fields and isinstance(node, dict) and dice.random() < FITTING:
-            if isinstance(key, str):
-                self._fields.see(key, node[key])
             self._fields.put(node, dice)
         elif key is None or dice.random() < 0.2:
             self._grow(node, places)

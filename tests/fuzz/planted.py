@@ -20,6 +20,8 @@ SAID: Final = "KeyError: 'planted'"
 """By which it is known."""
 EXECUTIONS_MAX: Final = 300_000
 """Within which each must be found."""
+SECONDS_MAX: Final = 3_600
+"""For a machine on which these take longer there is no answer."""
 QUICK: Final = ("quantities",)
 """Those that CI looks for."""
 

@@ -21,12 +21,18 @@ EDGES_MAX: Final = 4096
 PARTS_MAX: Final = 400
 """Bound: what is looked at of one input."""
 MANY: Final = 4
-"""Lengths and numbers from here on are alike."""
+"""Lengths from here on are alike."""
 DEEP: Final = ("{}{}", "{}[]", "[]{}", "[][]")
 _VALUES: Final = re.compile(
-    r"0x[0-9a-f]+|[0-9]+|'[^']*'|\"[^\"]*\"|\(got .*\)| - at `[^`]*`", re.DOTALL
+    r"0x[0-9a-f]+|[0-9]+|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\(got .*\)| - at `[^`]*`",
+    re.DOTALL,
 )
-_END: Final = re.compile(r"(?<=^Object contains unknown field).*|\n.*", re.DOTALL)
+_END: Final = re.compile(
+    r"(?<=^Object contains unknown field).*|(?<=^Invalid enum value).*|(?<=^Cannot declare).*"
+    r"|(?<=^Cannot mutate immutable namespace).*|\n.*| \(at [^()]*\)$",
+    re.DOTALL,
+)
+"""From where on a reason is the input's: its words, its keys as deep as they are, the place."""
 READERS: Final = ("msgspec", "yaml", "json", "tomllib", "binascii")
 """Whose refusals are told apart."""
 REFUSAL_MAX: Final = 100
@@ -100,7 +106,7 @@ def shapes(name: str, value: object) -> Iterator[str]:
     waiting: list[tuple[str, Any]] = [(name, value)]
     while waiting:
         at, part = waiting.pop()
-        yield f"{at} {_kind(part)}"
+        yield f"{at} {shape_of(part)}"
         if isinstance(part, Mapping):
             waiting += [(_below(at, "{}"), item) for item in part.values()]
         elif isinstance(part, tuple | list | set | frozenset):
@@ -120,12 +126,15 @@ def _below(at: str, sign: str) -> str:
     return at if at.endswith(DEEP) else at + sign
 
 
-def _kind(value: Any) -> str:
-    """Few kinds of value: small numbers and lengths, the sign of others, empty texts."""
+def shape_of(value: Any) -> str:
+    """Few kinds of value: none and one, a number's sign, few items or many, empty texts.
+
+    Whether a number is 2 or 3 is the input's alone: where our code asks, its branches are edges.
+    """
     if value is None or isinstance(value, bool):
         return str(value)
     if isinstance(value, int | float):
-        if 0 <= value < MANY and value == int(value):
+        if value in (0, 1):
             return str(int(value))
         return "-" if value < 0 else "+" if value < 1 << 31 else "++"
     if isinstance(value, str | bytes):

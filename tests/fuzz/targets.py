@@ -20,7 +20,8 @@ from herz import app
 from herz.commit.audit import entry, proof
 from herz.commit.audit.note import parse_key, parse_note
 from herz.commit.audit.trust import parse_trust
-from herz.config import files, policies
+from herz.config import Policy, files, policies
+from herz.config.policies import Policies
 from herz.config.profiles import Rules
 from herz.errors import AuditError, ConfigError, WorldError
 from herz.model import decode, labels, manifest, quantity, selector_text
@@ -92,7 +93,10 @@ def selectors(data: bytes) -> None:
 
 
 def configuration(data: bytes) -> None:
-    """A file of settings, whose name ends as its text looks."""
+    """A file of settings, whose name ends as its text looks.
+
+    Of a policy of Herz's own the rules are made, too; kube-scheduler's are as it is read.
+    """
     start = data.lstrip()[:1]
     suffix = ".json" if start == b"{" else ".toml" if b" = " in data else ".yaml"
     file = Path(_FOLDER.name, f"settings{suffix}")
@@ -101,6 +105,11 @@ def configuration(data: bytes) -> None:
     saw("settings", settings)
     found = files.pick_policies(settings, "fuzz", "")
     policies.policy_of(policies.canonical_policy(found), found.digest)
+    if isinstance(settings, Policy):
+        app.check(settings)
+    elif isinstance(settings, Policies):
+        for profile in settings.profiles:
+            app.check(profile.policy)
 
 
 @functools.cache
@@ -200,16 +209,17 @@ SURFACES: dict[str, Target] = {
 }
 
 
-def run(surface: str, data: bytes) -> None:
-    """Give bytes to a surface; what it may raise is swallowed.
+def run(surface: str, data: bytes) -> bool:
+    """Give bytes to a surface; what it may raise is swallowed. Whether it read them.
 
     Raises:
         SlowError: it took more than a second.
         Exception: anything else is a bug.
     """
-    began = time.thread_time_ns()
+    began, is_read = time.thread_time_ns(), False
     try:
         SURFACES[surface](data)
+        is_read = True
     except (ConfigError, AuditError, WorldError) as error:
         refused(error)
     except RefusedError as error:
@@ -219,3 +229,4 @@ def run(surface: str, data: bytes) -> None:
     taken = time.thread_time_ns() - began
     if taken > CPU_NS_MAX:
         raise SlowError(f"{surface}: {taken / 1e9:.1f} s of CPU time for {len(data)} bytes")
+    return is_read

@@ -10,11 +10,13 @@ import msgspec
 
 from herz.builtin import PLUGINS
 from herz.commit.audit import entry, note, proof, trust
-from herz.config import kubescheduler, parse_policy
+from herz.config import Policy, kubescheduler, parse_policy
+from herz.config.wire import KubeSchedulerConfiguration
 from herz.intake.fuzz import words_of
 from herz.model import events, manifest, outcomes, quantity, selector_text
 from herz.model.meta import LabelSelector, NodeSelector
 from herz.model.record import Record
+from herz.place.plugins.arguments import Arguments
 from herz.world.apiserver.http import parameters
 from herz.world.apiserver.objects.kinds import KINDS
 from herz.world.kube.informer import _Change, _Mark, _Page
@@ -55,10 +57,13 @@ _ENTRIES: Final = (
 
 
 def kinds(surface: str) -> tuple[type, ...]:
-    """Types of msgspec that this surface reads from JSON."""
+    """Types of msgspec that this surface reads from JSON, YAML or TOML."""
     if surface in ("manifests", "watches", "servers"):
         return tuple(kind for kind, _ in manifest.KINDS.values())
-    return {"selectors": (LabelSelector, NodeSelector), "journals": _ENTRIES}.get(surface, ())
+    if surface == "configuration":
+        return (KubeSchedulerConfiguration, Policy, *Arguments.__subclasses__())
+    plain = {"selectors": (LabelSelector, NodeSelector), "journals": _ENTRIES}
+    return {**plain, "scenarios": (ScenarioFile,)}.get(surface, ())
 
 
 @functools.cache
@@ -157,7 +162,10 @@ _WORDS: Final = {
     ),
     "configuration": _configuration,
     "scenarios": lambda: iter(
-        [*_named(ScenarioFile), "10m", "1h", "100m", "1Gi", "poisson", "burst", "[[nodes]]\n"]
+        [
+            *(*_named(ScenarioFile), "10m", "1h", "100m", "1Gi", "19:30", "[[nodes]]\n"),
+            *("n", "n-0000", "z1", "high", "zone", "label", "a=b:NoSchedule", "a:NoExecute"),
+        ]
     ),
     "journals": _journals,
     "proofs": lambda: iter(

@@ -156,6 +156,32 @@ def test_two_scales_are_refused_with_the_profile(tmp_path: Path) -> None:
     assert [rule.name for rule, weight in built if weight and rule.name == "HerzPack"]
 
 
+def test_rules_that_stand_together_are_checked_once_all_are_known(tmp_path: Path) -> None:
+    text = "profiles: [{{plugins: {{multiPoint: {{enabled: [{}]}}}}}}]"
+    names = ("SLAClasses", "SLARefuse", "SLAFit")
+    found = configuration(tmp_path, text.format(", ".join(f"{{name: {name}}}" for name in names)))
+    kept = [entry.name for entry in found.profiles[0].policy.plugins]
+    assert set(names) <= set(kept)
+    with pytest.raises(ConfigError, match="SLAFit without SLAClasses") as caught:
+        configuration(tmp_path, text.format("{name: SLAFit}"))
+    assert "profiles[0]" in caught.value.where
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("name", "data"), [("m.json", "e30="), ("none.json", ""), (".", ""), ("/dev/zero", "")]
+)
+def test_a_model_is_a_file_and_what_is_none_is_an_empty_one(
+    name: str, data: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.json").write_text("{}")
+    text = 'name = "p"\nplugins = [{name = "SLAClasses"}, {name = "SLARefuse"}, '
+    text += f'{{name = "SLAFit", args = {{model = "{name}"}}}}]\n'
+    found = load_settings(Path(write(tmp_path, text, "p.toml")))
+    assert isinstance(found, Policy)
+    assert found.plugins[2].args["modelData"] == data
+
+
 @pytest.mark.parametrize("name", PLUGINS)
 def test_every_rule_is_asked_somewhere(name: str) -> None:
     # Rules of promises stand together.

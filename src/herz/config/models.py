@@ -118,10 +118,11 @@ def _swapped(args: dict[str, Any], data: bytes, kind_of: Callable[[bytes], str])
 
 
 def _content(folder: Path, name: str) -> str:
-    """A file's content in base64; empty where it cannot be read."""
+    """A file's content in base64; empty where it cannot be read, or has no end, as a device."""
     path = folder / name
     try:
-        data = path.read_bytes() if path.stat().st_size <= MODEL_BYTES_MAX else b""
+        is_read = path.is_file() and path.stat().st_size <= MODEL_BYTES_MAX
+        data = path.read_bytes() if is_read else b""
     except (OSError, ValueError):
         data = b""
     return base64.b64encode(data).decode()

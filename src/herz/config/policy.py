@@ -15,7 +15,7 @@ import yaml
 
 from herz.errors import ConfigError
 from herz.model.toml_text import parse_toml
-from herz.model.yaml_text import refuse_depth
+from herz.model.yaml_text import refuse_depth, refuse_surrogates
 
 WEIGHT_MAX: Final = 10_000
 """Bound: the sum of all weighted points then fits in 31 bits."""
@@ -199,6 +199,7 @@ def read_plain(path: Path) -> object:
                 return parse_toml(text)
             case ".yaml" | ".yml":
                 refuse_depth(text, str(path))
+                refuse_surrogates(text, str(path))
                 return _yaml(text)
             case ".json":
                 return msgspec.json.decode(text)

@@ -37,6 +37,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]")
 _INTEGER = re.compile(r"([-+]?)(?:(0|[1-9][0-9]*)|0[oO]?([0-7]+)|0[xX]([0-9a-fA-F]+)|0[bB]([01]+))")
 _DECIMAL = re.compile(r"([-+]?)(?:(\.[0-9]+)|([0-9]+)(\.[0-9]*)?)(?:[eE]([-+]?[0-9]+))?")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]|\\U0000[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Below these, what is nested is composed safely: some hundred levels.
 _OPENINGS_SAFE = 500
 _INDENTED = re.compile(r"^[ \t?:-]{200}", re.MULTILINE)
@@ -195,6 +196,21 @@ def refuse_depth(text: str, source: str) -> None:
         if depth > DEPTH_MAX:
             where = f"{source}:{event.start_mark.line + 1}" if event.start_mark else source
             raise ConfigError("nested too deeply", where=where, fix="flatten it")
+
+
+def refuse_surrogates(text: str, source: str) -> None:
+    """Refuse what an escape can write and UTF-8 cannot, before it is read into anything.
+
+    Raises:
+        ConfigError: there is such a character.
+        yaml.YAMLError: it is no YAML.
+    """
+    if _HALF.search(text) is None:
+        return
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+            where = f"{source}:{event.start_mark.line + 1}" if event.start_mark else source
+            raise ConfigError("half of a character", where=where, fix="write the character itself")
 
 
 class _Builder:

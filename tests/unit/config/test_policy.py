@@ -170,6 +170,8 @@ def test_a_wrong_policy_is_refused_by_place_and_with_a_remedy(
         ("number.yaml", b"name: !!int ''"),
         ("digits.toml", b"a = " + b"1" * 5000),
         ("digits.yaml", b"a: " + b"1" * 5000),
+        ("half.yaml", b'name: "\\ud83d"'),
+        ("half-key.yaml", b'"\\U0000d83d": 1'),
         ("character.yaml", b'a: "\\U9001F600"'),
         ("number.json", b'{"name": "a", "plugins": [{"name": "NodeName", "weight": 1e400}]}'),
     ],
