@@ -125,6 +125,7 @@ def defined(client: Client) -> Iterator[None]:
 
 def _established(definition: Content) -> str:
     """The definition's name, where its objects can be made."""
-    conditions = definition.get("status", {}).get("conditions", [])
+    # There is none at first, and the server says null.
+    conditions = definition.get("status", {}).get("conditions") or ()
     is_so = any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
     return str(definition["metadata"]["name"]) if is_so else ""
