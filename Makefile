@@ -65,7 +65,8 @@ e2e-real: setup ## The contract against the server of HERZ_TEST_KUBECONFIG, or a
 ifdef HERZ_TEST_KUBECONFIG
 	$(RUN) -m pytest tests/contract
 else
-	$(RUN) -m tests.support.control_plane --nodes 200 $(RUN) -m pytest tests/contract tests/e2e/test_real.py tests/e2e/test_real_definitions.py
+	$(RUN) -m tests.support.control_plane --nodes 200 $(RUN) -m pytest tests/contract tests/e2e/test_real.py tests/e2e/test_real_definitions.py \
+	  tests/e2e/test_promoting.py
 endif
 
 faults: setup ## ROUNDS (10) of faults under load from SEED (0): two replicas, a proxy that breaks things, checks

@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from tests.e2e.test_real import pytestmark  # noqa: F401
-from tests.support.chart import ROOT
 from tests.support.cluster import Client, kubeconfig_of_tests
-from tests.support.definitions import CASES, Content
-from tests.support.live import until
+from tests.support.definitions import CASES, DEFINITIONS, Content, defined
 
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 OURS = "/apis/scheduling.herz.dev/v1alpha1"
-
-
-def is_established(definition: Content) -> bool:
-    conditions = definition.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +19,8 @@ def api() -> Iterator[Client]:
     kubeconfig = kubeconfig_of_tests()
     assert kubeconfig is not None
     client = Client(kubeconfig)
-    names = [f"{plural}.scheduling.herz.dev" for plural in CASES]
-    for plural in CASES:
-        text = (ROOT / "deploy" / "crds" / f"{plural}.yaml").read_text(encoding="utf-8")
-        made = client.post(DEFINITIONS, yaml.safe_load(text))
-        assert made.code == 201, made.content
-    until(
-        client,
-        lambda found: all(name in found and is_established(found[name]) for name in names),
-        DEFINITIONS,
-    )
-    yield client
-    for name in names:
-        client.delete(f"{DEFINITIONS}/{name}")
+    with defined(client):
+        yield client
 
 
 def posted(api: Client, plural: str, name: str, content: Content) -> tuple[int, str]:
@@ -53,8 +33,9 @@ def posted(api: Client, plural: str, name: str, content: Content) -> tuple[int, 
     path = f"{OURS}/{plural}"
     if definition["spec"]["scope"] == "Namespaced":
         path = f"{OURS}/namespaces/default/{plural}"
-    # The status is a subresource, which a POST leaves out: it is written after the object.
-    status = content.get("status")
+    (version,) = definition["spec"]["versions"]
+    # Where the status is a subresource, a POST leaves it out: it is written after the object.
+    status = content.get("status") if "status" in version.get("subresources", {}) else None
     made = api.post(path, {**front, **content})
     if made.code == 201 and status is not None:
         made = api.patch(f"{path}/{name}/status", {"status": status})

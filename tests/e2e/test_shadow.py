@@ -24,6 +24,7 @@ from herz.world.kube import discovery
 from herz.world.kube.kinds import WATCHED
 from herz.world.kube.kubeconfig import Access
 from herz.world.kube.shadow import Shadow
+from tests.support import postgres
 from tests.support.cluster import Client, running
 from tests.support.journal import simulated
 from tests.support.live import PODS, command, node_of, pod, until
@@ -140,25 +141,41 @@ def shadowing(cluster: Embedded, *more: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+@pytest.fixture(params=["folder", "postgresql"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Where a journal can be, as `--journal` has it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if request.param == "folder":
+        yield str(tmp_path / "shadow")
+        return
+    if lack := postgres.missing():
+        pytest.skip(lack)
+    with postgres.server() as made:
+        yield made.url()
+
+
 def test_the_journal_of_a_shadow_is_replayed_though_it_was_killed(
-    cluster: Embedded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Embedded, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api, folder = Client(cluster.kubeconfig), tmp_path / "shadow"
+    api = Client(cluster.kubeconfig)
 
     def bound(names: range) -> None:
         for number in names:
             assert api.post(PODS, pod(f"p-{number}", cpu="1")).code == 201
             bind(api, f"p-{number}", f"node-{number % 3}")
 
-    with shadowing(cluster, "--journal", str(folder)) as process:
+    with shadowing(cluster, "--journal", place) as process:
         bound(range(5))
         process.kill()
-    with shadowing(cluster, "--journal", str(folder), "--pods", "3") as process:
+    with shadowing(cluster, "--journal", place, "--pods", "3") as process:
         bound(range(5, 15))
         out, errors = process.communicate(timeout=40)
         assert process.returncode == 0, errors
     assert json.loads(out)["pods"] >= 3
-    where = ["--journal", str(folder), "--output", "json"]
+    assert postgres.PASSWORD not in out + errors
+    where = ["--journal", place, "--output", "json"]
     assert main(["audit", "verify", *where, "--integrity-only"]) == 0
     capsys.readouterr()
     assert main(["audit", "replay", *where]) == 0
@@ -166,7 +183,7 @@ def test_the_journal_of_a_shadow_is_replayed_though_it_was_killed(
     assert found["machines"] == 2
     assert found["records"] >= 3
     run = ["run", "--kubeconfig", str(cluster.kubeconfig)]
-    assert main([*run, "--journal", str(folder)]) == 2
+    assert main([*run, "--journal", place]) == 2
     assert "the journal is a shadow's" in capsys.readouterr().err
 
 

@@ -1,9 +1,18 @@
-"""Good and bad objects of the kinds that `deploy/crds` defines."""
+"""The kinds that `deploy/crds` defines, on a server; good and bad objects of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import yaml
+
+from tests.support.chart import ROOT
+from tests.support.cluster import Client
+from tests.support.live import until
+
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 Content = dict[str, Any]
 
 _LATENCY: Content = {"kind": "latency", "targetMilliseconds": 50}
@@ -93,3 +102,30 @@ CASES: dict[str, tuple[tuple[Content, ...], tuple[Content, ...]]] = {
     ),
 }
 """By plural: what the definition takes, and what it refuses."""
+
+
+@contextmanager
+def defined(client: Client) -> Iterator[None]:
+    """A server that takes definitions has ours while it lasts."""
+    names = {f"{plural}.scheduling.herz.dev" for plural in CASES}
+    for plural in CASES:
+        text = (ROOT / "deploy" / "crds" / f"{plural}.yaml").read_text(encoding="utf-8")
+        made = client.post(DEFINITIONS, yaml.safe_load(text))
+        assert made.code == 201, made.content
+    until(
+        client,
+        lambda found: names <= {*filter(None, map(_established, found.values()))},
+        DEFINITIONS,
+    )
+    yield
+    for name in names:
+        client.delete(f"{DEFINITIONS}/{name}")
+    until(client, lambda found: not names & set(found), DEFINITIONS)
+
+
+def _established(definition: Content) -> str:
+    """The definition's name, where its objects can be made."""
+    # There is none at first, and the server says null.
+    conditions = definition.get("status", {}).get("conditions") or ()
+    is_so = any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+    return str(definition["metadata"]["name"]) if is_so else ""

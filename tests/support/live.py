@@ -60,10 +60,8 @@ def until(
         found = {item["metadata"]["name"]: item for item in listed.content["items"]}
         if is_so(found):
             return found
-        seconds = last - time.monotonic()
-        assert seconds > 0, f"it did not come to be: {json.dumps(found)[:4000]}"
-        query = {"resourceVersion": listed.revision, "timeoutSeconds": str(int(seconds) + 1)}
-        with api.watch(path, **query) as events:
+        assert time.monotonic() < last, f"it did not come to be: {json.dumps(found)[:4000]}"
+        with api.watch(path, resourceVersion=listed.revision) as events:
             for event in events:
                 item = event["object"]
                 if event["type"] == "ERROR":

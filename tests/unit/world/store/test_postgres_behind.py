@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 
@@ -217,6 +218,37 @@ def test_a_close_keeps_what_was_begun(server: postgres.Server) -> None:
     closing.join(30)
     assert [entry for _, entry in reader_of(where_of(url)).read()] == made
     store.close()
+
+
+def test_what_a_close_kept_is_there_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The server itself writes nothing to the disk that it is not made to.
+    with postgres.server("wal_writer_delay=10s") as server:
+        url = server.url()
+        store = writer_of(where_of(url))
+        assert isinstance(store, PostgresStore)
+        made, begun = entries(4), threading.Event()
+        drain, write = store._drain, store._write
+
+        def drained() -> None:
+            begun.set()
+            drain()
+
+        def written(sql: LiteralString, arguments: Sequence[object]) -> None:
+            write(sql, arguments)
+            begun.set()
+
+        monkeypatch.setattr(store, "_drain", drained)
+        monkeypatch.setattr(store, "_write", written)
+        with slow(url):
+            for size in range(4):
+                store.begin(framed(made[size : size + 1]), expected=size, sync=False)
+            closing = threading.Thread(target=store.close)
+            closing.start()
+            assert begun.wait(30), "it waits for what was begun, or says at once that it is there"
+        closing.join(30)
+        server.kill()
+        server.start()
+        assert [entry for _, entry in reader_of(where_of(url)).read()] == made
 
 
 def _called(sync: Callable[[], None] | None) -> None:
