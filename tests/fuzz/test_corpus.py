@@ -198,6 +198,27 @@ def test_a_change_gives_an_object_a_field_that_it_may_have() -> None:
     assert only.keys() <= {"kind", "apiVersion", "metadata", "spec", "status"}, "its kind says more"
 
 
+@pytest.mark.parametrize(
+    ("surface", "node", "more"),
+    [
+        ("scenarios", {"name": "n", "zones": []}, {"taints", "images", "vary"}),
+        ("scenarios", {"at": "1m", "kind": "drain"}, {"until", "from", "allocatable"}),
+        ("configuration", {"scoringStrategy": {}}, {"ignoredResources"}),
+        ("configuration", {"schedulerName": "a"}, {"plugins", "pluginConfig"}),
+        ("configuration", {"batch_max": 1}, {"backoff", "starvation"}),
+    ],
+)
+def test_tables_and_arguments_are_known_by_their_fields(
+    surface: str, node: dict[str, Any], more: set[str]
+) -> None:
+    fields, told = Fields(kinds(surface), words(surface)), set[str]()
+    for seed in range(200):
+        changed = {**node}
+        fields.put(changed, random.Random(seed))
+        told |= changed.keys()
+    assert more <= told
+
+
 def test_a_field_of_one_input_may_come_into_another() -> None:
     """One of each kind of value is kept: of many containers the one input, of one the other."""
     fields = Fields(kinds("manifests"), words("manifests"))
@@ -217,7 +238,7 @@ def test_a_field_of_one_input_may_come_into_another() -> None:
     assert [{"name": "x"}] not in found, "the last of its kind counts"
 
 
-def test_an_input_that_was_read_is_changed_more_often() -> None:
+def test_an_input_that_was_read_is_changed_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
     bases, dice = Bases(), random.Random(1)
     assert bases.instead_of(b"refused", dice) == b"refused", "there is none that was read"
     bases.was_read(b"read")
@@ -226,6 +247,21 @@ def test_an_input_that_was_read_is_changed_more_often() -> None:
     given = [bases.instead_of(b"refused", dice) for _ in range(100)]
     assert 30 < given.count(b"read") < 70
     assert given.count(b"read") + given.count(b"refused") == 100
+    monkeypatch.setattr("tests.fuzz.bases._READ_MAX", 1)
+    bases.was_read(b"another")
+    assert {bases.instead_of(b"read", dice) for _ in range(20)} == {b"read"}, "it is known"
+    assert bases.is_read(b"read")
+    assert not bases.is_read(b"refused")
+
+
+def test_a_surface_says_whether_it_read_an_input_and_that_is_changed() -> None:
+    assert run("quantities", b"7")
+    assert not run("quantities", b"\xff")
+    mutator = Mutator("quantities", lambda data: data)
+    mutator.bases.was_read(b"12345678")
+    mutator(b"12345678", 100, 0)
+    made = [mutator(b"...", 100, seed) for seed in range(200)]
+    assert sum(any(str(digit).encode() in one for digit in range(3, 8)) for one in made) > 60
 
 
 def test_toml_is_written_as_it_was_read() -> None:
