@@ -206,6 +206,20 @@ def test_what_was_begun_after_a_failure_fails(server: postgres.Server) -> None:
     assert reader.blobs() == []
 
 
+def test_an_append_where_somebody_changed_the_size_changes_nothing(
+    server: postgres.Server,
+) -> None:
+    url = server.url()
+    store = writer_of(where_of(url))
+    store.append(framed(entries(2)), expected=0, sync=True)
+    server.do("UPDATE herz_journal SET size = 7", url)
+    with pytest.raises(StaleWriterError, match="2 entries are known, 2 expected, 7 there"):
+        store.append(framed(entries(1, 2)), expected=2, sync=True)
+    store.close()
+    assert server.do("SELECT size FROM herz_journal", url) == [(7,)]
+    assert server.do("SELECT sum(entries) FROM herz_batches", url) == [(2,)]
+
+
 def test_a_close_keeps_what_was_begun(server: postgres.Server) -> None:
     url = server.url()
     store = writer_of(where_of(url))
