@@ -159,8 +159,13 @@ fn a_blocked_step_loses_its_processor_and_its_task_goes_on_elsewhere() {
         Step::Done
     });
     look_until(&executor, || executor.alive() == 0);
-    assert_eq!((ended.recv().unwrap(), retakes(&executor)), (2, 1));
-    assert_eq!(executor.shared.idle.workers().0, 2);
+    assert_eq!(ended.recv().unwrap(), 2);
+    // One retake, and one more for each later step that the system kept off the CPU; a worker each
+    // at most.
+    let retakes = retakes(&executor) as usize;
+    assert!(retakes >= 1);
+    let workers = executor.shared.idle.workers().0;
+    assert!((2..=1 + retakes).contains(&workers), "{workers} {retakes}");
     drop(executor.finish());
 }
 
