@@ -131,7 +131,14 @@ class Index:
         """
         sql = "SELECT place, size FROM checkpoints WHERE size > ? ORDER BY size, place"
         for is_again in (False, True):
-            self._read_notes(anew=is_again)
+            try:
+                self._read_notes(anew=is_again)
+            except sqlite3.Error:
+                # Nobody may write here, or somebody else does: all of them are looked at.
+                notes = self._reader.notes_from(0)
+                found = ((size_of(note), place, note) for place, note in notes)
+                yield from (note for size, _, note in sorted(found) if size > entry)
+                return
             for place, size in self._base.execute(sql, (entry,)):
                 note = self._reader.note_at(place)
                 if note is None or size_of(note) != size:

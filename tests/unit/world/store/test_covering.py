@@ -66,6 +66,17 @@ def test_a_file_that_is_another_one_is_read_anew(folder: Path) -> None:
     assert covering(folder, 1) == [note(2, 2), note(6, 6), note(7, 7)]
 
 
+def test_where_the_index_cannot_be_written_all_are_looked_at(folder: Path) -> None:
+    with closing(FileStore.open(folder)) as store:
+        store.keep_note(note(7, 0))
+        assert covering(folder, 0) == [note(7, 0)]
+        store.keep_note(note(5, 1))
+        store.keep_note(note(2, 2))
+    with closing(Index(Reader(folder))) as index:
+        index._base.execute("PRAGMA query_only = ON")
+        assert list(index.covering(4)) == [note(5, 1), note(7, 0)]
+
+
 def test_what_is_damaged_or_names_no_size_is_told(folder: Path) -> None:
     path = folder / "checkpoints"
     with closing(FileStore.open(folder)) as store:
