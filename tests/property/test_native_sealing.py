@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
 from herz._native import (
     check_entries,
     grow_tree,
+    is_ed25519,
     open_entries,
     seal_entries,
     sha3_384,
@@ -33,6 +36,61 @@ def test_hashes_are_those_of_the_standard_library(message: bytes, times: int) ->
     whole = message * times  # A long one is hashed without the interpreter.
     assert sha256(whole) == hashlib.sha256(whole).digest()
     assert sha3_384(whole) == hashlib.sha3_384(whole).digest()
+
+
+PRIME = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+# One, minus one and zero on the curve's y, spelled as they are and, where it goes, with the prime
+# added; and what is no point.
+ODD_KEYS = [
+    (y + more * PRIME | sign << 255).to_bytes(32, "little")
+    for y, more in [(1, 0), (1, 1), (PRIME - 1, 0), (0, 0), (0, 1), (2, 0)]
+    for sign in (0, 1)
+]
+
+
+def _holds(public: bytes, message: bytes, signature: bytes) -> bool:
+    """The same by OpenSSL."""
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+@given(
+    secret=st.binary(min_size=32, max_size=32),
+    message=st.binary(max_size=200),
+    bit=st.integers(0, 8 * (32 + 64) - 1),
+)
+def test_a_signature_holds_or_not_as_openssl_says(secret: bytes, message: bytes, bit: int) -> None:
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(secret)
+    whole = key.public_key().public_bytes_raw() + key.sign(message)
+    flipped = bytearray(whole)
+    flipped[bit // 8] ^= 1 << bit % 8
+    # The scalar plus the group's order means the same, and must be refused.
+    scalar = int.from_bytes(whole[64:], "little") + ORDER
+    longer = whole[:64] + scalar.to_bytes(32, "little")
+    assert is_ed25519(whole[:32], message, whole[32:])
+    for other in (bytes(flipped), longer):
+        assert not is_ed25519(other[:32], message, other[32:])
+        assert not _holds(other[:32], message, other[32:])
+    assert not is_ed25519(whole[:32], message + b"x", whole[32:])
+
+
+@pytest.mark.parametrize("nonce", ODD_KEYS)
+@pytest.mark.parametrize("public", ODD_KEYS)
+def test_odd_points_are_taken_as_openssl_takes_them(public: bytes, nonce: bytes) -> None:
+    for scalar in (0, 1, ORDER):
+        for message in (b"", b"a", b"b", b"c"):
+            signature = nonce + scalar.to_bytes(32, "little")
+            assert is_ed25519(public, message, signature) == _holds(public, message, signature)
+
+
+@pytest.mark.parametrize(("public", "signature"), [(31, 64), (32, 63), (33, 64), (32, 65)])
+def test_a_key_and_a_signature_have_their_lengths(public: int, signature: int) -> None:
+    with pytest.raises(ValueError, match="length"):
+        is_ed25519(bytes(public), b"", bytes(signature))
 
 
 @given(entries=ENTRIES)

@@ -15,6 +15,7 @@
 //! - [`runtime`]: tasks, timers and workers, in Go's manner.
 //! - [`sealing`]: entries of the journal: commitments, frames, and the growth of the tree.
 //! - [`sha3`]: SHA3-384 of many messages at once.
+//! - [`signatures`]: whether a signature of a single message holds.
 //! - [`slots`]: what of the slots of a row a mix of requests could not use.
 
 pub mod answers;
@@ -30,6 +31,7 @@ pub mod runtime;
 pub mod scorer;
 pub mod sealing;
 pub mod sha3;
+pub mod signatures;
 pub mod slots;
 pub mod table;
 pub mod top;

@@ -81,7 +81,9 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::{Cancelled, Closed, Deadlock};
     #[pymodule_export]
-    use crate::sealing::{check_entries, grow_tree, open_entries, seal_entries, sha3_384, sha256};
+    use crate::sealing::{
+        check_entries, grow_tree, is_ed25519, open_entries, seal_entries, sha3_384, sha256,
+    };
     #[pymodule_export]
     use crate::structures::{
         GlobalQueue, RunQueue, TimerShards, TimerWheel, measure_crowd, measure_heap, measure_load,

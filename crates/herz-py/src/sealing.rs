@@ -4,8 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use herz_core::hashes;
 use herz_core::sealing::{self, Entry, FRAME, HASH, Kept, SALT};
+use herz_core::{hashes, signatures};
 
 type Hash = [u8; HASH];
 
@@ -35,6 +35,12 @@ pub fn sha256<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
 #[pyfunction]
 pub fn sha3_384<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
     hashed(py, message, hashes::sha3_384)
+}
+
+/// Whether this is the key's Ed25519 signature of a message.
+#[pyfunction]
+pub fn is_ed25519(py: Python<'_>, public: [u8; 32], message: &[u8], signature: [u8; 64]) -> bool {
+    py.detach(|| signatures::is_ed25519(&public, message, &signature))
 }
 
 /// The frames of entries, end to end, and the hashes of their leaves.

@@ -253,8 +253,8 @@ print(*sorted(sys.modules), file=sys.stderr)
     [
         ("audit show", ["cryptography"]),
         ("explain", ["cryptography"]),
-        ("audit prove", []),
-        ("audit check", []),
+        ("audit prove", ["cryptography"]),
+        ("audit check", ["cryptography"]),
         ("run", ["cryptography"]),
     ],
 )
@@ -273,6 +273,19 @@ def loaded_by(source: str) -> set[str]:
     program = f"{source}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     return set(json.loads(done.stdout))
+
+
+def test_modules_that_msgspec_was_kept_from_are_whole_where_they_are_wanted() -> None:
+    program = """
+from herz.front.cli import entry
+entry._load_msgspec()
+import os, sys
+assert "platform" not in sys.modules and "typing_extensions" not in sys.modules
+import platform
+assert platform.system() == os.uname().sysname
+assert platform.python_version_tuple()[0] == "3"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_scheduler_loads_nothing_of_other_commands() -> None:

@@ -18,10 +18,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from herz._native import sha256
+from herz._native import is_ed25519, sha256
 from herz.errors import AuditError
 
 if TYPE_CHECKING:
@@ -80,13 +78,11 @@ class NoteKey(msgspec.Struct, frozen=True):
                 f"a public key of {self.name} has {len(self.public)} bytes, "
                 f"not {self.kind.public_bytes}"
             )
-        try:
-            if self.kind is KeyKind.P384:
+        if self.kind is KeyKind.P384:
+            try:
                 _point(self)
-            else:
-                ed25519.Ed25519PublicKey.from_public_bytes(self.public)
-        except ValueError as error:
-            raise AuditError(f"not a public key of {self.name}: {error}") from error
+            except ValueError as error:
+                raise AuditError(f"not a public key of {self.name}: {error}") from error
 
     @property
     def key_id(self) -> bytes:
@@ -112,12 +108,11 @@ class NoteKey(msgspec.Struct, frozen=True):
         Raises:
             AuditError: it is not this key's signature over this text.
         """
-        try:
-            if len(signature) != self.kind.signature_bytes:
-                raise InvalidSignature
-            return _verify(self, text, signature)
-        except InvalidSignature:
-            raise AuditError(f"the signature of {self.text} does not verify") from None
+        is_whole = len(signature) == self.kind.signature_bytes
+        time_s = _verified(self, text, signature) if is_whole else None
+        if time_s is None:
+            raise AuditError(f"the signature of {self.text} does not verify")
+        return time_s
 
 
 def parse_key(text: str) -> NoteKey:
@@ -320,24 +315,27 @@ def _point(key: NoteKey) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), key.public)
 
 
-def _verify_p384(key: NoteKey, text: bytes, signature: bytes) -> None:
+def _is_p384(key: NoteKey, text: bytes, signature: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
     from cryptography.hazmat.primitives.hashes import SHA3_384  # noqa: PLC0415
 
     r, s = (int.from_bytes(signature[at : at + 48], "big") for at in (0, 48))
-    _point(key).verify(utils.encode_dss_signature(r, s), text, ec.ECDSA(SHA3_384()))
+    try:
+        _point(key).verify(utils.encode_dss_signature(r, s), text, ec.ECDSA(SHA3_384()))
+    except InvalidSignature:
+        return False
+    return True
 
 
-def _verify(key: NoteKey, text: bytes, signature: bytes) -> int:
+def _verified(key: NoteKey, text: bytes, signature: bytes) -> int | None:
+    """The time of a cosignature that holds, 0 for others that do, None for what does not."""
     if key.kind is KeyKind.P384:
-        _verify_p384(key, text, signature)
-        return 0
-    public = ed25519.Ed25519PublicKey.from_public_bytes(key.public)
+        return 0 if _is_p384(key, text, signature) else None
     if key.kind is KeyKind.ED25519:
-        public.verify(signature, text)
-        return 0
+        return 0 if is_ed25519(key.public, text, signature) else None
     time_s = int.from_bytes(signature[:_TIMESTAMP_BYTES], "big")
     if not 0 < time_s <= TIMESTAMP_MAX:
-        raise InvalidSignature
-    public.verify(signature[_TIMESTAMP_BYTES:], cosigned_message(text, time_s))
-    return time_s
+        return None
+    message = cosigned_message(text, time_s)
+    return time_s if is_ed25519(key.public, message, signature[_TIMESTAMP_BYTES:]) else None

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from herz.errors import ConfigError
 from herz.front.cli.failure import Exit, failure_of, show, wants_json
@@ -16,17 +17,28 @@ def process() -> int:
 
     To show a decision takes less than 0.1 s, nearly all of it Python's start. A tenth each is saved
     where no garbage is looked for while modules load, for there is none, and as Python ends; and
-    where msgspec is kept from typing_extensions, which loads `inspect`: `typing` has all it wants.
+    where msgspec is loaded sparingly.
     """
     gc.disable()
-    known = sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]
-    import msgspec  # noqa: F401, PLC0415
-
-    if known is None:
-        del sys.modules["typing_extensions"]
+    _load_msgspec()
     code = main()
     gc.freeze()
     return code
+
+
+def _load_msgspec() -> None:
+    """Import it without typing_extensions, which loads `inspect`: `typing` has all it wants.
+
+    And without `platform`, of which its `uuid` wants the system's name alone.
+    """
+    system = SimpleNamespace(system=lambda: os.uname().sysname)
+    sparing = {"typing_extensions": None, "platform": system}
+    missing = [name for name in sparing if name not in sys.modules]
+    sys.modules.update({name: sparing[name] for name in missing})  # type: ignore[misc]
+    import msgspec  # noqa: F401, PLC0415
+
+    for name in missing:
+        del sys.modules[name]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

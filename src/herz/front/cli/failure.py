@@ -5,7 +5,7 @@ the same as one JSON object. Text from the user's files goes through `printable`
 not be able to move the cursor of the terminal that shows its error.
 """
 
-from __future__ import annotations
+# Annotations are not put off here: as text, those of `Failure` are compiled at each start, 1.2 ms.
 
 import sys
 from collections.abc import Sequence
