@@ -269,6 +269,9 @@ class Workload:
         if table.run is not None and arrive.pattern == "curve":
             fix = "drop `run`: the curve says when its pods end"
             raise ConfigError("contradicts", where=f"{self.where}.run", value=table.run, fix=fix)
+        if table.per_node and arrive.pattern == "curve":
+            fix = "drop `per_node`, or the curve: both say how many pods there are"
+            raise ConfigError("contradicts", where=f"{self.where}.per_node", value=True, fix=fix)
         if self._curve:
             every_ns = span_ns(arrive.every, f"{self.where}.arrive.every")
             span = self._curve[-1][0] - self._curve[0][0]

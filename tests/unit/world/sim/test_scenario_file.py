@@ -78,6 +78,14 @@ def test_curve_makes_pods_come_and_go(tmp_path: Path) -> None:
         (('cpu = "1"', 'run = ["9m", "2m"]'), "workloads[0].run", "swap"),
         (('cpu = "1"', 'tolerations = ["a=b:Nope"]'), "workloads[0].tolerations[0]", "NoSchedule"),
         (('cpu = "1"', 'priority_class = "gold"'), "workloads[0].priority_class", "gold"),
+        (
+            (
+                'cpu = "1"',
+                'per_node = true\narrive = {pattern = "curve", curve = [["0s", 9], ["9m", 9]]}',
+            ),
+            "workloads[0].per_node",
+            "both say how many",
+        ),
         (('cpu = "1"', "vary = { disk = [1] }"), "workloads[0].vary.disk", "unknown key"),
         (('cpu = "1"', "vary = { cpu = [] }"), "workloads[0].vary.cpu", "empty list"),
         (
