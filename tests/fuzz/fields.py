@@ -6,14 +6,15 @@ neither. The place is told by its `kind`, or by the names that it has already.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import inspect
 
-from tests.fuzz.shapes import shape_of
+from tests.fuzz.shapes import MANY, shape_of
 
 DEPTH_MAX: Final = 4
 """Below which only what must be there is made."""
@@ -27,9 +28,17 @@ _SEEN_BYTES_MAX: Final = 512
 """What is kept for others: so many places of an input at each change, which are not larger."""
 _TOGETHER: Final = (1, 1, 1, 2, 4, 8, 16)
 """How many at once: what one field means may hang on what others say."""
+_IN_TURN: Final = 0.3
+"""Share of the fields that get their kinds of value one after the other: by chance alone the last
+of a thousand takes a million changes."""
+_SIGNS: Final = (0, 1, -1, 7, 2**40)
+"""A number of each kind that `shape_of` tells apart."""
 _WHOLE: Final = (0, 1, 2, 3, 80, 100, 1000, 65_535, -1, 2**31 - 1, 2**63 - 1)
 _TEXTS: Final = ("a", "b", "", "1", "7", "100m", "1Gi", "a/b", "example.com/a", "50%", "10m", "n")
 _PARTS: Final = ("types", "item_types", "item_type", "key_type", "value_type")
+
+
+Maker = Callable[[random.Random], Any]
 
 
 class Fields:
@@ -50,6 +59,7 @@ class Fields:
             if each.fields
         }
         self._known = frozenset().union(*self._names.values())
+        self._turns = {name: itertools.cycle(self._all(name)) for name in self._names}
 
     def see(self, places: Sequence[tuple[Any, Any]], dice: random.Random) -> None:
         """Fields of an input that was read: others may have them, too.
@@ -62,7 +72,12 @@ class Fields:
 
     def put(self, node: dict[str, Any], dice: random.Random) -> None:
         """Give this object fields that it may have; those that it has get another value."""
-        fields = self._structs[self._like(node, dice)].fields
+        like = self._like(node, dice)
+        if dice.random() < _IN_TURN:
+            name, make = next(self._turns[like])
+            node[name] = make(dice)
+            return
+        fields = self._structs[like].fields
         seen = [field.encode_name for field in fields if field.encode_name in self._seen]
         for _ in range(dice.choice(_TOGETHER)):
             if seen and dice.random() < _SEEN:
@@ -107,6 +122,41 @@ class Fields:
                 return None
         return self._text(dice)
 
+    def _all(self, name: str) -> list[tuple[str, Maker]]:
+        """Each field of a type with each kind of value that it takes."""
+        fields = self._structs[name].fields
+        return [(field.encode_name, make) for field in fields for make in self._kinds(field.type)]
+
+    def _kinds(self, wanted: inspect.Type, depth: int = 0) -> Iterator[Maker]:
+        """Makers of a value of each kind; of lists and objects, of each length and kind of item."""
+        match wanted:
+            case inspect.BoolType():
+                yield from map(_always, (False, True))
+            case inspect.IntType() | inspect.FloatType():
+                yield from map(_always, _SIGNS)
+            case inspect.EnumType():
+                yield from (_always(one.value) for one in wanted.cls)
+            case inspect.LiteralType():
+                yield from map(_always, wanted.values)
+            case inspect.UnionType():
+                for each in wanted.types:
+                    yield from self._kinds(each, depth)
+            case inspect.VarTupleType() | inspect.ListType():
+                yield from self._counts(wanted.item_type, list, depth)
+            case inspect.DictType():
+                yield from self._counts(wanted.value_type, dict, depth)
+            case inspect.StrType():
+                yield _always("")
+                yield self._text
+            case _:
+                yield lambda dice: self.value(wanted, dice)
+
+    def _counts(self, item: inspect.Type, kind: type, depth: int) -> Iterator[Maker]:
+        for count in range(MANY + 1):
+            yield _together(kind, [lambda dice: self.value(item, dice, 1)] * count)
+        if depth < 2:
+            yield from (_together(kind, [one]) for one in self._kinds(item, depth + 1))
+
     def _struct(self, wanted: inspect.StructType, dice: random.Random, depth: int) -> Any:
         share = _OPTIONAL if depth < DEPTH_MAX else 0.0
         made = {}
@@ -118,6 +168,23 @@ class Fields:
 
     def _text(self, dice: random.Random) -> str:
         return dice.choice(self._words if dice.random() < 0.4 else _TEXTS)
+
+
+def _always(value: Any) -> Maker:
+    return lambda _: value
+
+
+def _together(kind: type, makers: Sequence[Maker]) -> Maker:
+    """A list or an object of these; what has a name has one of its own."""
+
+    def make(dice: random.Random) -> Any:
+        made = dict(zip("abcde", [one(dice) for one in makers], strict=False))
+        for name, item in made.items():
+            if isinstance(item, dict) and "name" in item:
+                item["name"] = name
+        return made if kind is dict else list(made.values())
+
+    return make
 
 
 def structs(kinds: Sequence[Any]) -> list[inspect.StructType]:

@@ -26,7 +26,7 @@ from tests.fuzz.engine import Order, Outcome, _outcome, carried_out
 from tests.fuzz.fields import Fields
 from tests.fuzz.mutate import PREFIXED, Mutator
 from tests.fuzz.planted import EXECUTIONS_MAX, PLANTED, QUICK, SAID
-from tests.fuzz.shapes import EDGES_MAX, _reason, begin, shape_of, shapes
+from tests.fuzz.shapes import EDGES_MAX, MANY, _reason, begin, shape_of, shapes
 from tests.fuzz.targets import SURFACES, SlowError, run
 from tests.fuzz.toml_text import toml_of
 from tests.fuzz.words import kinds, words
@@ -217,6 +217,20 @@ def test_tables_and_arguments_are_known_by_their_fields(
         fields.put(changed, random.Random(seed))
         told |= changed.keys()
     assert more <= told
+
+
+def test_fields_get_their_kinds_of_value_in_turn() -> None:
+    """By chance alone, the last of a thousand kinds would take a million changes."""
+    fields, told = Fields(kinds("configuration"), words("configuration")), set[str]()
+    dice = random.Random(2)
+    for _ in range(1_000):
+        node: dict[str, Any] = {"urlPrefix": "u", "managedResources": []}
+        fields.put(node, dice)
+        told |= {f"{name} {shape_of(value)}" for name, value in node.items()}
+    for kind in ("-", "0", "1", "+", "++"):
+        assert f"weight {kind}" in told
+    assert {f"managedResources of {count}" for count in range(MANY + 1)} <= told
+    assert {"enableHTTPS True", "enableHTTPS False", "urlPrefix empty", "urlPrefix text"} <= told
 
 
 def test_a_field_of_one_input_may_come_into_another() -> None:
