@@ -16,7 +16,6 @@ from herz.model.outcomes import BindFinished, Outcome
 from herz.model.record import Record
 from herz.world.store.evidence import Place
 from herz.world.store.index import Index
-from herz.world.store.where import Where, reader_of
 
 EXAMPLES_MAX: Final = 3
 RESOLVED: Final = {
@@ -55,17 +54,18 @@ class Logged(NamedTuple):
     words: str
 
 
-def logged(where: Where, told: Sequence[Told], trust: str) -> list[Logged]:
+def logged(index: Index, told: Sequence[Told], trust: str) -> list[Logged]:
     """When each decision was logged, by the witnesses of a trust file.
 
     Raises:
         ConfigError: it is no trust file.
+        AuditError: a checkpoint is damaged.
     """
-    # Imported here: signatures take as long to load as all else that shows a decision.
+    # Imported here: who asks for no time does not wait for it.
     from herz.front import vouched  # noqa: PLC0415
 
-    trusted, reader = vouched.read_trust(trust), reader_of(where)
-    times = [vouched.logged(reader, one.entry, trusted) for one in told]
+    trusted = vouched.read_trust(trust)
+    times = [vouched.logged(index, one.entry, trusted) for one in told]
     return [Logged(asdict(one), vouched.logged_text(one)) for one in times]
 
 

@@ -20,6 +20,7 @@ from herz.errors import AuditError, ConfigError
 
 if TYPE_CHECKING:
     from herz.world.store.evidence import Evidence
+    from herz.world.store.index import Index
 
 FILE_BYTES_MAX: Final = 16 << 20
 """Bound of a proof, a checkpoint or a trust file that is read."""
@@ -71,9 +72,9 @@ def read_checkpoint(path: str) -> Checkpoint:
         ) from error
 
 
-def logged(reader: Evidence, index: int, trust: Trust) -> Bracket:
+def logged(index: Index, entry: int, trust: Trust) -> Bracket:
     """Between which times an entry was logged, by the clocks of witnesses."""
-    return bracket(index, reader.notes(), trust)
+    return bracket(index.before(entry), index.covering(entry), trust)
 
 
 def logged_text(times: Bracket) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from herz.commit.audit.note import Note, NoteSignature
+from herz.commit.audit.note import Note, NoteSignature, parse_note
 from herz.commit.audit.trust import bracket, coverage, parse_trust
 from herz.errors import AuditError, ConfigError
 from tests.support.trust import SmallLog, cosigned, cosigner, log_signer, trust_text
@@ -102,10 +102,21 @@ def test_the_time_of_an_entry_lies_between_cosignatures() -> None:
     trust = parse_trust(trust_text(SIGNER, W1).encode())
     notes = [signed(at, by=by, time_s=at * 10) for at, by in ((5, 1), (9, 1), (12, 0), (15, 1))]
     for index, expected in ((0, (0, 50)), (5, (50, 90)), (8, (50, 90)), (13, (90, 150))):
-        found = bracket(index, notes, trust)
+        at = sum(size <= index for size in (5, 9, 12, 15))
+        found = bracket(notes[:at][::-1], notes[at:], trust)
         assert (found.after_s, found.before_s) == expected
-    last = bracket(16, notes, trust)
+    last = bracket(notes[::-1], [], trust)
     assert (last.after_s, last.before_s) == (150, 0)
+
+
+def test_a_witness_name_alone_gives_no_time() -> None:
+    """Whoever writes the name of a known witness into a note has not cosigned it."""
+    trust = parse_trust(trust_text(SIGNER, W1).encode())
+    good, bare = signed(9, by=1, time_s=90), parse_note(signed(5, by=0))
+    forged = NoteSignature(W1.key.name, b"\x01\x02\x03\x04", bytes(72))
+    notes = [bare.signed(forged).data, good]
+    assert bracket([], notes, trust).before_s == 90
+    assert bracket([], notes[:1], trust).before_s == 0
 
 
 GOOD = trust_text(SIGNER, W1)

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from herz.commit.audit.checkpoint import Checkpoint, by_size, largest_first, parse_signed
+from herz.commit.audit.checkpoint import Checkpoint, largest_first, parse_signed
 from herz.commit.audit.note import KeyKind, Note, NoteKey, parse_key
 from herz.errors import AuditError, ConfigError
 from herz.model.journal import SIZE_MAX
@@ -167,24 +167,25 @@ class Bracket(msgspec.Struct, frozen=True):
     before_s: int
 
 
-def bracket(index: int, notes: Sequence[bytes], trust: Trust) -> Bracket:
-    """Between which times entry `index` came into the log.
+def bracket(without: Iterable[bytes], having: Iterable[bytes], trust: Trust) -> Bracket:
+    """Between which times an entry came into the log.
 
     Args:
-        index: the entry.
-        notes: the log's signed checkpoints, in any order.
+        without: the log's signed checkpoints that do not cover the entry, largest first.
+        having: those that do, smallest first.
         trust: whose clocks count.
     """
-    ordered = by_size(notes)
-    without = [note for size, _, note in reversed(ordered) if size <= index]
-    having = [note for size, _, note in ordered if size > index]
     after, before = _times(without, trust), _times(having, trust)
     return Bracket(max(after, default=0), min(before, default=0))
 
 
 def _times(notes: Iterable[bytes], trust: Trust) -> list[int]:
     """When the first checkpoint that is vouched for by a witness was cosigned."""
+    names = [witness.key.name.encode() for witness in trust.witnesses]
     for note in notes:
+        # There may be one a second, and few are cosigned: those have the witness' name in them.
+        if not any(name in note for name in names):
+            continue
         try:
             times = [time_s for _, time_s in trust.vouched(note).witnesses]
         except AuditError:

@@ -45,7 +45,7 @@ def show(
             ]
         else:
             _, told = recorded.of_pod(index, asked)
-    logged = [None] * len(told) if trust is None else recorded.logged(where, told, trust)
+        logged = [None] * len(told) if trust is None else recorded.logged(index, told, trust)
     if output is not Output.TABLE:
         plain = [
             recorded.plain(one) | ({} if times is None else {"logged": times.plain})

@@ -93,7 +93,7 @@ def explain(
         where = journal_at(journal)
         with indexed(where) as index:
             key, told = recorded.of_pod(index, asked)
-        when = None if trust is None else recorded.logged(where, told, trust)
+            when = None if trust is None else recorded.logged(index, told, trust)
         again = _recomputed(where, told, of_node) if of_node else None
         _show(key, [one.record for one in told], of_node, output, told, when, again)
         return

@@ -129,17 +129,28 @@ class Index:
         Raises:
             AuditError: one is damaged, or names no size.
         """
-        sql = "SELECT place, size FROM checkpoints WHERE size > ? ORDER BY size, place"
+        return self._noted(entry, covers=True)
+
+    def before(self, entry: int) -> Iterator[bytes]:
+        """The signed checkpoints without an entry, largest first; errors are `covering`'s."""
+        return self._noted(entry, covers=False)
+
+    def _noted(self, entry: int, *, covers: bool) -> Iterator[bytes]:
+        sign, order = (">", "") if covers else ("<=", "DESC")
+        wanted = f"WHERE size {sign} ? ORDER BY size {order}, place {order}"
         for is_again in (False, True):
             try:
                 self._read_notes(anew=is_again)
             except sqlite3.Error:
                 # Nobody may write here, or somebody else does: all of them are looked at.
                 notes = self._reader.notes_from(0)
-                found = ((size_of(note), place, note) for place, note in notes)
-                yield from (note for size, _, note in sorted(found) if size > entry)
+                found = sorted((size_of(note), place, note) for place, note in notes)
+                chosen = (note for size, _, note in found if (size > entry) is covers)
+                yield from chosen if covers else reversed([*chosen])
                 return
-            for place, size in self._base.execute(sql, (entry,)):
+            for place, size in self._base.execute(
+                f"SELECT place, size FROM checkpoints {wanted}", (entry,)
+            ):
                 note = self._reader.note_at(place)
                 if note is None or size_of(note) != size:
                     break  # Not what was read here before.

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herz.errors import AuditError
@@ -30,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@settings(deadline=None)  # Each round writes to a disk.
 @given(
     rounds=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=4),
     entry=st.integers(0, 9),
@@ -45,8 +46,10 @@ def test_they_come_by_size_and_those_of_a_size_as_they_were_kept(
                 for size in sizes:
                     store.keep_note(note(size, len(kept)))
                     kept.append((size, len(kept)))
-                expected = [note(*one) for one in sorted(kept) if one[0] > entry]
-                assert covering(folder, entry) == expected
+                with closing(Index(Reader(folder))) as index:
+                    found, others = list(index.covering(entry)), list(index.before(entry))
+                assert found == [note(*one) for one in sorted(kept) if one[0] > entry]
+                assert others[::-1] == [note(*one) for one in sorted(kept) if one[0] <= entry]
 
 
 def test_a_file_that_is_another_one_is_read_anew(folder: Path) -> None:
@@ -75,6 +78,7 @@ def test_where_the_index_cannot_be_written_all_are_looked_at(folder: Path) -> No
     with closing(Index(Reader(folder))) as index:
         index._base.execute("PRAGMA query_only = ON")
         assert list(index.covering(4)) == [note(5, 1), note(7, 0)]
+        assert list(index.before(5)) == [note(5, 1), note(2, 2)]
 
 
 def test_what_is_damaged_or_names_no_size_is_told(folder: Path) -> None:
