@@ -6,6 +6,7 @@ neither. The place is told by its `kind`, or by the names that it has already.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import random
@@ -31,6 +32,13 @@ _TOGETHER: Final = (1, 1, 1, 2, 4, 8, 16)
 _IN_TURN: Final = 0.3
 """Share of the fields that get their kinds of value one after the other: by chance alone the last
 of a thousand takes a million changes."""
+_MISFIT: Final = 0.1
+"""Share of those that get one which does not fit: each is refused for a reason of its own."""
+_GONE: Final = "no value"
+_KINDS: Final = (None, True, 1, 0.5, "", [], {}, _GONE)
+"""A value of each kind that JSON has, and the field left out."""
+_SPANS: Final = ("0s", "9h")
+"""Texts that mean a number: none, and more than 32 bits of ns."""
 _SIGNS: Final = (0, 1, -1, 7, 2**40)
 """A number of each kind that `shape_of` tells apart."""
 _WHOLE: Final = (0, 1, 2, 3, 80, 100, 1000, 65_535, -1, 2**31 - 1, 2**63 - 1)
@@ -60,6 +68,10 @@ class Fields:
         }
         self._known = frozenset().union(*self._names.values())
         self._turns = {name: itertools.cycle(self._all(name)) for name in self._names}
+        self._misfits = {
+            name: itertools.cycle(itertools.product(sorted(own), _KINDS))
+            for name, own in self._names.items()
+        }
 
     def see(self, places: Sequence[tuple[Any, Any]], dice: random.Random) -> None:
         """Fields of an input that was read: others may have them, too.
@@ -74,8 +86,14 @@ class Fields:
         """Give this object fields that it may have; those that it has get another value."""
         like = self._like(node, dice)
         if dice.random() < _IN_TURN:
-            name, make = next(self._turns[like])
-            node[name] = make(dice)
+            if dice.random() < _MISFIT:
+                name, value = next(self._misfits[like])
+                node[name] = copy.copy(value)
+                if value is _GONE:
+                    del node[name]
+            else:
+                name, make = next(self._turns[like])
+                node[name] = make(dice)
             return
         fields = self._structs[like].fields
         seen = [field.encode_name for field in fields if field.encode_name in self._seen]
@@ -146,7 +164,7 @@ class Fields:
             case inspect.DictType():
                 yield from self._counts(wanted.value_type, dict, depth)
             case inspect.StrType():
-                yield _always("")
+                yield from map(_always, ("", *_SPANS))
                 yield self._text
             case _:
                 yield lambda dice: self.value(wanted, dice)

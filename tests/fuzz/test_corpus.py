@@ -186,13 +186,18 @@ def test_a_change_gives_an_object_a_field_that_it_may_have() -> None:
     dice = random.Random(1)
     for node in ({"containers": [{"name": "c"}]}, {"kind": ["Pod"], "containers": []}):
         told: set[str] = set()
+        refused = 0
         for _ in range(200):
             changed: dict[str, Any] = {**node}
             fields.put(changed, dice)
             told |= changed.keys() - node.keys()
             pod = {"metadata": {"name": "a"}, "spec": {**changed, "containers": [{"name": "c"}]}}
-            decode.decode(Pod, json.dumps(pod).encode())
+            try:
+                decode.decode(Pod, json.dumps(pod).encode())
+            except ConfigError:
+                refused += 1
         assert {"hostNetwork", "nodeName", "tolerations"} <= told
+        assert 0 < refused < 20, "few are to be refused"
     only: dict[str, Any] = {"kind": "Pod"}
     fields.put(only, dice)
     assert only.keys() <= {"kind", "apiVersion", "metadata", "spec", "status"}, "its kind says more"
@@ -223,13 +228,14 @@ def test_fields_get_their_kinds_of_value_in_turn() -> None:
     """By chance alone, the last of a thousand kinds would take a million changes."""
     fields, told = Fields(kinds("configuration"), words("configuration")), set[str]()
     dice = random.Random(2)
-    for _ in range(1_000):
+    for _ in range(3_000):
         node: dict[str, Any] = {"urlPrefix": "u", "managedResources": []}
         fields.put(node, dice)
         told |= {f"{name} {shape_of(value)}" for name, value in node.items()}
     for kind in ("-", "0", "1", "+", "++"):
         assert f"weight {kind}" in told
     assert {f"managedResources of {count}" for count in range(MANY + 1)} <= told
+    assert {f"enableHTTPS {shape_of(one)}" for one in (None, 1, "", [], {})} <= told, "misfits"
     assert {"enableHTTPS True", "enableHTTPS False", "urlPrefix empty", "urlPrefix text"} <= told
 
 
