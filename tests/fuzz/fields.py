@@ -35,7 +35,7 @@ of a thousand takes a million changes."""
 _MISFIT: Final = 0.1
 """Share of those that get one which does not fit: each is refused for a reason of its own."""
 _GONE: Final = "no value"
-_KINDS: Final = (None, True, 1, 0.5, "", [], {}, _GONE)
+_KINDS: Final[tuple[Any, ...]] = (None, True, 1, 0.5, "", [], {}, _GONE)
 """A value of each kind that JSON has, and the field left out."""
 _SPANS: Final = ("0s", "9h")
 """Texts that mean a number: none, and more than 32 bits of ns."""

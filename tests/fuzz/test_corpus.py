@@ -235,7 +235,8 @@ def test_fields_get_their_kinds_of_value_in_turn() -> None:
     for kind in ("-", "0", "1", "+", "++"):
         assert f"weight {kind}" in told
     assert {f"managedResources of {count}" for count in range(MANY + 1)} <= told
-    assert {f"enableHTTPS {shape_of(one)}" for one in (None, 1, "", [], {})} <= told, "misfits"
+    misfits: list[Any] = [None, 1, "", [], {}]
+    assert {f"enableHTTPS {shape_of(one)}" for one in misfits} <= told
     assert {"enableHTTPS True", "enableHTTPS False", "urlPrefix empty", "urlPrefix text"} <= told
 
 
