@@ -18,8 +18,8 @@ from herz.world.sim import catalogue
 
 SAID: Final = "KeyError: 'planted'"
 """By which it is known."""
-EXECUTIONS_MAX: Final = 300_000
-"""Within which each must be found."""
+EXECUTIONS_MAX: Final = 1_000_000
+"""Within which each must be found; a surface's volume is of this order."""
 SECONDS_MAX: Final = 3_600
 """For a machine on which these take longer there is no answer."""
 QUICK: Final = ("quantities",)

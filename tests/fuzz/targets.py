@@ -54,7 +54,8 @@ class SlowError(AssertionError):
 
 
 def manifests(data: bytes) -> None:
-    manifest.complete(manifest.read_manifests(data))
+    found = manifest.complete(manifest.read_manifests(data))
+    saw("objects", [one.object for one in found])
 
 
 def quantities(data: bytes) -> None:

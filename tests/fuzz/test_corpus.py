@@ -81,6 +81,17 @@ def test_what_was_read_and_why_it_was_refused_are_told_to_the_engine(
     assert unknown[0] == unknown[1] == unknown[2] != refused[0], "not by the input's own words"
 
 
+def test_what_a_manifest_says_of_a_pod_is_told_to_the_engine(reached: list[int]) -> None:
+    """Fields that no branch of ours asks for are read in C as well."""
+    head = b"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+    pod = head + b"spec: {hostNetwork: %s, containers: %s}\n"
+    one, two = b"[{name: a}]", b"[{name: a}, {name: b}]"
+    given = ((b"false", one), (b"true", one), (b"true", two), (b"true", two))
+    seen = [set(_reached(reached, pod % each, "manifests")) for each in given]
+    assert len(seen[0] ^ seen[1]) == 2
+    assert seen[1] != seen[2] == seen[3]
+
+
 def test_values_are_told_apart_by_few_kinds() -> None:
     numbers = [0, 1, 2, 3, 7, 0.5, 2**31, 2**70, -1, -2.5, True, False, None]
     kinds_ = ["0", "1", "+", "+", "+", "+", "++", "++", "-", "-", "True", "False", "None"]
@@ -120,9 +131,9 @@ def test_a_readers_reason_holds_nothing_of_the_input(one: str, other: str) -> No
     assert _reason(msgspec.ValidationError(one)) != _reason(msgspec.ValidationError(more))
 
 
-def _reached(reached: list[int], data: bytes) -> list[int]:
+def _reached(reached: list[int], data: bytes, surface: str = "journals") -> list[int]:
     reached.clear()
-    run("journals", data)
+    run(surface, data)
     return list(reached)
 
 
