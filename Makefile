@@ -16,6 +16,7 @@ SEEDS ?= 1000
 SOAK_SECONDS ?= 600
 EXITS ?= 200
 ROUNDS ?= 10
+REAL_ROUNDS ?= 50
 SECONDS ?= 60
 UV_VERSION := 0.13.9
 
@@ -67,6 +68,9 @@ ifdef HERZ_TEST_KUBECONFIG
 else
 	$(RUN) -m tests.support.control_plane --nodes 200 $(RUN) -m pytest tests/contract tests/e2e/test_real.py tests/e2e/test_real_definitions.py \
 	  tests/e2e/test_promoting.py
+	@mkdir -p build/faults
+	$(RUN) -m tests.support.control_plane --nodes 40 $(RUN) -m tests.faults --kubeconfig given --rounds $(REAL_ROUNDS) --seed $(SEED) \
+	  --log build/faults/real.jsonl
 endif
 
 faults: setup ## ROUNDS (10) of faults under load from SEED (0): two replicas, a proxy that breaks things, checks

@@ -1,6 +1,7 @@
 """End to end on a live cluster: pods created to bound, Herz beside a loop that decides nothing.
 
-    python -m bench.live [--nodes 1000] [--pods 5000] [--rounds 2] [--kubeconfig FILE | --delays]
+    python -m bench.live [--nodes 1000] [--pods 5000] [--rounds 2] [--kubeconfig FILE]
+    python -m bench.live --delays [--shared] [--nodes 5000] [--pods 5000] [--rounds 2]
 
 The loop uses Herz's transport, holds the same watches, decodes the same objects and makes the same
 writes (binding and event), with as many requests under way; nodes are given in turn. Without
@@ -335,12 +336,13 @@ def main() -> None:
     parser.add_argument(
         "--delays", action="store_true", help="how late watches are read; see bench/watching.py"
     )
+    parser.add_argument("--shared", action="store_true", help="delays: no processor is set apart")
     parser.add_argument("--refer", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.delays:
         from bench import watching  # noqa: PLC0415
 
-        watching.compare(given.nodes or 5000, given.pods, given.rounds)
+        watching.compare(given.nodes or 5000, given.pods, given.rounds, is_shared=given.shared)
         return
     if given.refer is not None:
         asyncio.run(refer(given.refer))

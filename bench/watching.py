@@ -1,6 +1,6 @@
 """How late a scheduler under full load takes in what its watches show, and renews its lease.
 
-    python -m bench.live --delays [--nodes 5000] [--pods 5000] [--rounds 2]
+    python -m bench.live --delays [--shared] [--nodes 5000] [--pods 5000] [--rounds 2]
 
 The *delay of a watch read* is the time from the embedded server's write of a change to the moment
 when the scheduler has applied it. The server puts its clock into each line of a watch, and the
@@ -8,6 +8,9 @@ scheduler's process subtracts that from its own (both are one machine's monotoni
 line. So the delay holds everything in between: what waits in the server's and the kernel's
 buffers, the turn of the scheduler's loop, reading, decoding and applying what came before it.
 It is no shorter than the time from readable to applied.
+
+The scheduler, or the loop, has a processor of its own, as it has where the API server is on another
+machine: else it waits for the server and the load, which never rest. With `--shared` it does.
 
 The scheduler runs under its guard, elected as leader; renewals are seen by a watch of the Lease.
 The loop that decides nothing (`bench.live`) is measured in the same way, in turn.
@@ -45,6 +48,8 @@ from herz.world.kube.transport import Transport
 
 KEPT: Final = "HERZ_BENCH_DELAYS"
 """The variable that says where a measured process leaves what it saw."""
+OWN: Final = "HERZ_BENCH_OWN"
+"""The variable that says which processor is the measured process's; none where all share all."""
 LEASE: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 CALLBACK_NS: Final = 1_000_000
 LONG_NS: Final = 5_000_000
@@ -110,6 +115,12 @@ def quantile(ordered: list[int], share: float) -> int:
 
 
 # ---- in the processes that are measured ---------------------------------------------------------
+
+
+def stand_apart() -> None:
+    """Take the processor that is left to the measured process."""
+    if own := os.environ.get(OWN):
+        os.sched_setaffinity(0, {int(own)})
 
 
 def stamp() -> None:
@@ -185,6 +196,7 @@ def serve(arguments: list[str]) -> int:
 
 def schedule(arguments: list[str]) -> int:
     """`herz run`; below a guard, the scheduler is measured."""
+    stand_apart()
     module = [sys.executable, "-m", "bench.watching", "--schedule"]
     if "HERZ_GUARD" in os.environ:
         attach()
@@ -262,8 +274,12 @@ async def _measure(
     return found, renewals.gaps()
 
 
-def compare(nodes: int, pods: int, rounds: int) -> None:
+def compare(nodes: int, pods: int, rounds: int, *, is_shared: bool) -> None:
     """Measure both in turn, and print a line for each round."""
+    *others, own = sorted(os.sched_getaffinity(0))
+    if others and not is_shared:
+        os.environ[OWN] = str(own)
+        os.sched_setaffinity(0, others)  # The server, which this process starts, has them, too.
     for _, who in itertools.product(range(rounds), ("reference", "herz")):
         found, delays = one_round(who, nodes, pods)
         sys.stdout.write(f"{who:10} {found.pods_per_second:5.0f} pods/s  {delays}\n")
@@ -274,6 +290,7 @@ def main() -> int:
     """Be one of the measured processes."""
     how, *arguments = sys.argv[1:]
     if how == "--refer":
+        stand_apart()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         attach()
         asyncio.run(live.refer(Path(arguments[0])))
