@@ -223,8 +223,12 @@ class ApiServer:
 
 
 def _header(request: web.BaseRequest, name: str) -> str:
-    """A header's value, or empty; bytes that are no UTF-8 are replaced, as answers repeat it."""
-    value = request.headers.get(name, "")
+    """A header's value, or empty."""
+    return _readable(request.headers.get(name, ""))
+
+
+def _readable(value: str) -> str:
+    """What a client said; bytes that are no UTF-8 are replaced, as answers repeat it."""
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -241,7 +245,9 @@ def _document(request: web.BaseRequest, parts: list[str]) -> Answer | None:
             shown = discovery.aggregated(version, is_core=parts[0] == "api")
             media = discovery.AGGREGATED.format(version)
             return Answer(msgspec.json.encode(shown), media=media)
-        found = discovery.core_versions(request.host) if parts[0] == "api" else discovery.groups()
+        is_core = parts[0] == "api"
+        host = _readable(request.host)
+        found = discovery.core_versions(host) if is_core else discovery.groups()
         return Answer(msgspec.json.encode(found))
     if parts[0] == "api" and len(parts) == 2:
         return _known(discovery.resources("", parts[1]))
