@@ -202,7 +202,8 @@ async def _exchange(server: Any, data: bytes) -> list[bytes]:
 def _show(data: bytes, sent: list[bytes]) -> None:
     """What was answered to the first request, and which answers and events came at all.
 
-    An answer may be many writes, and quote the input: only what begins a write is an answer's.
+    An answer may be many writes, and quote the input: only what begins a write is an answer's, and
+    only a refusal's reason is the server's own.
     """
     answers: list[bytes] = []
     for part in sent:
@@ -212,7 +213,9 @@ def _show(data: bytes, sent: list[bytes]) -> None:
             answers[-1] += part
     asked = _VERB.match(data)
     for number, answer in enumerate(answers):
-        status, reason = _ANSWER.match(answer), _REASON.search(answer)
+        status = _ANSWER.match(answer)
+        is_refusal = status is not None and not status[1].startswith(b"2")
+        reason = _REASON.search(answer) if is_refusal else None
         words = (asked and asked[0], status and status[1], reason and reason[1])
         saw(repr(words[1:] if number else words), None)
         for event in _EVENTS.findall(answer):

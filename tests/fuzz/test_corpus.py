@@ -153,6 +153,15 @@ def test_an_answer_counts_by_what_it_is_not_by_what_it_quotes(
         seen.append(frozenset(reached))
     assert len({*seen[:3]}) == 1, "as many writes, and such words, as may be"
     assert len({*seen}) == 4, "another event, another number of answers, another status"
+    counts = []
+    for status in (b"200", b"409"):
+        shown = []
+        for reason in (b"Conflict", b"Expired"):
+            reached.clear()
+            served._show(b"", [b'HTTP/1.1 %s A\r\n\r\n{"reason":"%s"}' % (status, reason)])
+            shown.append(frozenset(reached))
+        counts.append(len({*shown}))
+    assert counts == [1, 2], "an object's reason is the input's, a refusal's is the server's"
 
 
 def test_every_surface_has_a_planted_bug() -> None:
