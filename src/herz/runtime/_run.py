@@ -441,9 +441,9 @@ def stats() -> Stats:
 
 def _report(stuck: list[threading.Thread]) -> None:
     """Prints where each thread still is that did not end."""
-    with collections_off():
-        frames = sys._current_frames()
     for thread in stuck:
-        frame = frames.get(thread.ident or 0)
+        with collections_off():
+            # Not kept: it has this function's own frame, which would then hold itself.
+            frame = sys._current_frames().get(thread.ident or 0)
         where = "".join(traceback.format_stack(frame)) if frame is not None else "  (gone)\n"
         sys.stderr.write(f"herz.runtime: {thread.name} is still inside a call:\n{where}")

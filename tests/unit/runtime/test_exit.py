@@ -26,6 +26,31 @@ def test_what_is_still_in_a_call_after_the_grace_is_named_and_left() -> None:
     assert "herz-worker-" in done.stderr
 
 
+def test_an_ended_run_has_no_monitor_though_something_of_it_is_kept() -> None:
+    done = play(
+        """
+        import contextlib
+        def monitor():
+            names = []
+            for thread in os.listdir("/proc/self/task"):
+                with contextlib.suppress(OSError):
+                    names.append(open(f"/proc/self/task/{thread}/comm").read().strip())
+            return "herz-sysmon" in names
+        async def main():
+            timer = Timer(3600, print)
+            task = go(os.getpid)
+            await task
+            return timer, task, monitor()
+        *kept, had_one = run(main())
+        ends = time.monotonic() + 10
+        while monitor() and time.monotonic() < ends:
+            os.sched_yield()
+        print(had_one, monitor(), len(kept))
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True False 2\n", "")
+
+
 @pytest.mark.slow
 def test_the_exit_code_is_right_whatever_the_workers_do() -> None:
     program = """

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herz import runtime
+from herz import _native, runtime
 from herz.runtime import go, run, sleep, yield_now
 
 Handler = Callable[["sys.UnraisableHookArgs"], None]
@@ -495,6 +495,24 @@ def test_no_thread_and_no_descriptor_is_left_behind() -> None:
     assert [t.name for t in threading.enumerate() if t.name.startswith("herz-worker")] == []
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
+
+
+def test_a_run_that_nobody_keeps_is_freed_without_the_collector() -> None:
+    async def main() -> None:
+        await go(os.getpid)
+
+    def runtimes() -> int:
+        return sum(isinstance(thing, _native.Runtime) for thing in gc.get_objects())
+
+    run(main())
+    gc.collect()
+    before = runtimes()
+    gc.disable()
+    try:
+        run(main())
+        assert runtimes() == before
+    finally:
+        gc.enable()
 
 
 def test_ended_tasks_and_their_frames_are_freed() -> None:

@@ -414,8 +414,8 @@ pub fn wake() {
     }
 }
 
-/// Looks after a runtime until it is dropped. The monitor's thread inherits the caller's signal
-/// mask: block all signals around the call.
+/// Looks after a runtime until `unwatch`, or until it is dropped. The monitor's thread inherits the
+/// caller's signal mask: block all signals around the call.
 ///
 /// # Panics
 /// When no thread can be started.
@@ -432,9 +432,13 @@ pub fn watch(watched: Weak<dyn Watched>) {
     }
 }
 
-/// Ends the monitor when it has nothing left to look after.
-pub fn unwatch() {
-    register().ring(|register| register.is_rung = true);
+/// Looks after this runtime no longer, though others may still hold it; without any, the monitor
+/// ends.
+pub fn unwatch(ended: &Weak<dyn Watched>) {
+    register().ring(|register| {
+        register.watched.retain(|watched| !watched.ptr_eq(ended));
+        register.is_rung = true;
+    });
 }
 
 fn run() {

@@ -101,7 +101,6 @@ impl Runtime {
     /// Starts the monitor.
     fn watch(&self) {
         let _blocked = Blocked::all();
-        let weak: Weak<dyn Watched> = Arc::downgrade(&self.core) as Weak<dyn Watched>;
         let starter = Arc::downgrade(&self.core);
         self.core.machine.set_recruit(Arc::new(move |count| {
             visit(&starter, "herz-recruiter", move |py, core, _| {
@@ -109,7 +108,7 @@ impl Runtime {
             });
         }));
         seeing::report_stalls_of(&self.core);
-        sysmon::watch(weak);
+        sysmon::watch(self.watched());
     }
 
     /// Waits end when something is written to this pipe, which is duplicated. `nudge` interrupts
@@ -156,7 +155,7 @@ impl Runtime {
         });
         let left = core.leave(py);
         let armed = (core.machine.disarm_all(), core.context.get_mut(py).take());
-        sysmon::unwatch();
+        sysmon::unwatch(&self.watched());
         drop((unbegun, left, armed));
         result
     }
@@ -289,6 +288,14 @@ impl Runtime {
         stats.set_item("native", seeing::native(py, &machine.native)?)?;
         stats.set_item("histograms", seeing::histograms(py, &self.core)?)?;
         Ok(stats)
+    }
+}
+
+impl Runtime {
+    /// As the monitor knows it.
+    fn watched(&self) -> Weak<dyn Watched> {
+        let core: Weak<Core> = Arc::downgrade(&self.core);
+        core
     }
 }
 

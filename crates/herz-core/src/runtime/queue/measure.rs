@@ -183,10 +183,11 @@ const HELD: Duration = Duration::from_millis(6);
 #[must_use]
 pub fn switches(rounds: usize) -> [f64; 3] {
     let executor = Arc::new(Executor::alone(NonZeroUsize::MIN, 0));
-    let watched: Weak<Executor> = Arc::downgrade(&executor);
+    let weak: Weak<Executor> = Arc::downgrade(&executor);
+    let watched: Weak<dyn Watched> = weak;
     {
         let _blocked = Blocked::all();
-        sysmon::watch(watched);
+        sysmon::watch(watched.clone());
     }
     let rows = [free, taken, blocked].map(|row| {
         let mut all: Vec<f64> = (0..rounds).map(|_| row(&executor) / 1e3).collect();
@@ -194,8 +195,7 @@ pub fn switches(rounds: usize) -> [f64; 3] {
         all[rounds / 2]
     });
     executor.stop(Duration::from_secs(1));
-    drop(executor);
-    sysmon::unwatch();
+    sysmon::unwatch(&watched);
     rows
 }
 
