@@ -111,7 +111,7 @@ check-rust: setup
 bench: setup ## Measure; see bench/
 	$(RUN) -m bench
 
-bench-runtime: setup ## Measure the task runtime beside its peers and a floor in C
+bench-runtime: setup $(STAMPS)/peers ## Measure the task runtime beside its peers and a floor in C
 	$(RUN) -m bench.runtime
 
 bench-sla: setup ## How fast a model is, beside xgboost; then the closed loop: promises by policy, 20 seeds
@@ -145,6 +145,7 @@ lock: ## Resolve requirements/*.lock anew
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra postgres --output-file requirements/postgres.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra otel --output-file requirements/otel.lock
 	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra fuzz --output-file requirements/fuzz.lock
+	build/uv/bin/uv pip compile pyproject.toml $(LOCK) --extra bench --output-file requirements/bench.lock
 
 # Universal: one file for every platform and for Python 3.11 and later. No addresses, no paths.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -182,6 +183,8 @@ $(STAMPS)/venv:
 
 # Wheels only: a source archive would build with tools that no lock pins.
 $(STAMPS)/packages: requirements/dev.lock $(STAMPS)/venv
+$(STAMPS)/peers: requirements/bench.lock | $(STAMPS)/native
+$(STAMPS)/packages $(STAMPS)/peers:
 	@echo "setup: packages of $<"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@

@@ -42,7 +42,7 @@ def find_peers() -> Peers:
     """Looks for uvloop and a C compiler; says what is missing."""
     loops = find_loops()
     if "uvloop" not in loops:
-        print("note: uvloop is not installed and is not measured: pip install uvloop")
+        print("note: uvloop is not installed and is not measured: make bench-runtime installs it")
     return Peers(loops, _build_floor())
 
 

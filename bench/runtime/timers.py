@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.runtime.cases import Judge, resident_bytes, zero
-from bench.runtime.peers import Peers, apart, find_loops
+from bench.runtime.peers import Peers, apart, find_loops, go_run
 from herz import runtime
 from herz.runtime import Timer, sleep, stats, yield_now
 
@@ -26,6 +26,8 @@ RATE = COUNT // 60
 FIRST_S = 2.0
 IDLE_S = 5.0
 WAITS, WAIT_S = 2_000, 60e-6
+
+GO = "Go AfterFunc"
 
 Pause = Callable[[], Any]
 
@@ -120,21 +122,19 @@ def judge_cost(verdicts: Verdicts, medians: dict[str, float]) -> None:
     verdicts.below(medians, "herz: growth by as many new ones, %", 5)
 
 
-def percentiles(name: str, late: list[int], cpu_us: float) -> dict[str, float]:
-    """What is reported of one contender."""
+SHARES = {"P50": 0.5, "P99": 0.99, "P999": 0.999, "max": 1.0, "earliest": 0.0}
+
+
+def percentiles(late: list[int]) -> list[int]:
+    """The lateness at each of SHARES, in nanoseconds."""
     late.sort()
+    return [late[min(len(late) - 1, int(len(late) * share))] for share in SHARES.values()]
 
-    def at(share: float) -> float:
-        return late[min(len(late) - 1, int(len(late) * share))] / 1e6
 
-    return {
-        f"{name}: P50, ms": at(0.5),
-        f"{name}: P99, ms": at(0.99),
-        f"{name}: P999, ms": at(0.999),
-        f"{name}: max, ms": late[-1] / 1e6,
-        f"{name}: earliest, ms": late[0] / 1e6,
-        f"{name}: CPU a timer, µs": cpu_us,
-    }
+def report(name: str, late_ns: list[int], cpu_ns: float) -> dict[str, float]:
+    """What is shown of one contender."""
+    rows = {f"{name}: {share}, ms": ns / 1e6 for share, ns in zip(SHARES, late_ns, strict=True)}
+    return rows | {f"{name}: CPU a timer, µs": cpu_ns / 1e3}
 
 
 async def late(name: str, insert: Insert, pause: Callable[[float], Any], seconds: float) -> Any:
@@ -154,7 +154,7 @@ async def late(name: str, insert: Insert, pause: Callable[[float], Any], seconds
     while len(lateness) < count:
         await pause(0.1)
     cpu_ns = time.process_time_ns() - cpu_ns
-    return percentiles(name, lateness, cpu_ns / count / 1e3)
+    return report(name, percentiles(lateness), cpu_ns / count)
 
 
 def lateness(peers: Peers, seconds: float) -> dict[str, float]:
@@ -171,6 +171,10 @@ def lateness(peers: Peers, seconds: float) -> dict[str, float]:
     values |= apart(_own_lateness, seconds)
     for name in peers.loops:
         values |= apart(_their_lateness, name, seconds)
+    printed = go_run("timers.go", int(RATE * seconds), FIRST_S, seconds)
+    if printed is not None:
+        *late_ns, cpu_ns = map(int, printed.split())
+        values |= report(GO, late_ns, cpu_ns)
     return values
 
 
@@ -193,6 +197,7 @@ def _their_lateness(name: str, seconds: float) -> dict[str, float]:
 
 def judge_lateness(verdicts: Verdicts, medians: dict[str, float]) -> None:
     """0.10, 1.0 and 3 ms; never early; 4 µs."""
+    verdicts.beside(medians, f"{GO}: CPU a timer, µs")
     verdicts.below(medians, "herz: P50, ms", 0.10)
     verdicts.below(medians, "herz: P99, ms", 1.0)
     verdicts.below(medians, "herz: P999, ms", 3.0)
