@@ -84,6 +84,35 @@ def test_stop_says_whether_it_kept_the_timer_from_firing() -> None:
     run(main())
 
 
+def test_of_many_timers_those_that_are_stopped_are_gone_after_a_few_steps() -> None:
+    class Thing:
+        """Something to point at weakly."""
+
+    async def main() -> None:
+        things = [Thing() for _ in range(100)]
+        seen = [weakref.ref(thing) for thing in things]
+        calls: list[int] = []
+        many = [Timer(3600, nothing) for _ in range(20_000)]
+        chosen = [Timer(3600, lambda thing=thing: calls.append(id(thing))) for thing in things]
+        del things
+        assert [timer.stop() for timer in chosen[1:]] == [True] * 99
+        assert [timer.stop() for timer in chosen[1:]] == [False] * 99
+        assert not any(timer.is_pending for timer in chosen[1:])
+        assert stats()["timers"] == len(many) + 1
+        first, again = chosen[0], chosen[-1]
+        assert (again.reset(3600), again.stop(), again.reset(3600)) == (False, True, False)
+        chosen.clear()
+        for _ in range(200):
+            await yield_now()
+        assert sum(ref() is not None for ref in seen) == 2
+        assert first.reset(0.001)
+        assert again.reset(0.001)
+        await sleep(0.01)
+        assert (len(calls), stats()["timers"]) == (2, len(many))
+
+    run(main())
+
+
 def test_a_timer_that_is_due_and_not_yet_called_can_still_be_stopped() -> None:
     async def main() -> list[str]:
         calls: list[str] = []

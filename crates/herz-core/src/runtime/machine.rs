@@ -290,6 +290,12 @@ impl<T: Task> Machine<T> {
         self.timers.cancel(location)
     }
 
+    /// Cancels a timer: whether it was pending, and what the caller releases, which may be another
+    /// one's. Where there are many timers, a look around releases the last ones.
+    pub fn retire(&self, location: &Location) -> (bool, Option<T>) {
+        self.timers.retire(location)
+    }
+
     /// Unlinks all timers, for the end.
     pub fn disarm_all(&self) -> Vec<T> {
         self.timers.clear()
@@ -305,6 +311,9 @@ impl<T: Task> Machine<T> {
     }
 
     fn fire(&self, claim: &mut Claim<'_, Local<T>>, pace: &mut Pace<T>) {
+        for payload in self.timers.settle() {
+            self.bury(payload);
+        }
         self.timers.poll(pace.looked_ns, DUE_MAX, &mut pace.due);
         let count = pace.due.len() as u64;
         if count > 0 {

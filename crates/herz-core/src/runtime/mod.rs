@@ -10,6 +10,7 @@
 //! - [`crew`]: the worker threads and their errands.
 //! - [`machine`]: all of them together: what becomes runnable, what runs next, when to rest.
 //! - [`sysmon`]: the monitor that takes the processor out of steps that last too long.
+//! - [`fetch`]: asks for memory before it is read.
 //! - [`trace`]: what is noted of all this, for those who look.
 //! - [`signals`]: which threads get none.
 //! - [`sync`]: locks, which know whether Python may run, and atomics; std's, or a model checker's.
@@ -34,6 +35,7 @@ pub mod descriptors;
 mod descriptors_models;
 #[cfg(all(test, not(loom)))]
 mod descriptors_tests;
+pub mod fetch;
 pub mod fifo;
 pub mod line;
 #[cfg(not(loom))]

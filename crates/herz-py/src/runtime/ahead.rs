@@ -5,13 +5,11 @@
 //! one line of memory after the other. A prefetch waits for nothing: what it asks for comes while
 //! the step before runs.
 
+use herz_core::runtime::fetch;
 use pyo3::prelude::*;
 
 use super::task::{Payload, Runnable};
 
-/// Bytes that come together.
-#[cfg(target_arch = "x86_64")]
-const LINE: usize = 64;
 /// What a step reads of a task, of a coroutine with a small frame, and of a context.
 const TASK: usize = 96;
 const COROUTINE: usize = 216;
@@ -21,31 +19,15 @@ const CONTEXT: usize = 56;
 /// itself: by now it has come, fetched a step ago.
 pub fn fetch(py: Python<'_>, upcoming: [Option<&Runnable>; 2]) {
     if let Some(Runnable::Task(task)) = upcoming[1] {
-        fetch_bytes(task.as_ptr().cast(), TASK);
+        fetch::fetch(task.as_ptr().cast(), TASK);
     }
     if let Some(Runnable::Task(task)) = upcoming[0] {
         let body = task.get().body.get(py);
         if let Payload::Coroutine(coroutine) = &body.payload {
-            fetch_bytes(coroutine.as_ptr().cast(), COROUTINE);
+            fetch::fetch(coroutine.as_ptr().cast(), COROUTINE);
         }
         if let Some(context) = &body.context {
-            fetch_bytes(context.as_ptr().cast(), CONTEXT);
+            fetch::fetch(context.as_ptr().cast(), CONTEXT);
         }
     }
 }
-
-#[cfg(target_arch = "x86_64")]
-fn fetch_bytes(from: *const i8, count: usize) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-
-    let before = from.addr() % LINE;
-    for at in (0..before + count).step_by(LINE) {
-        let line = from.wrapping_sub(before).wrapping_add(at);
-        // SAFETY: a hint; no address is invalid for it.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-    }
-}
-
-/// Elsewhere the step waits: the language has no such hint there yet.
-#[cfg(not(target_arch = "x86_64"))]
-fn fetch_bytes(_from: *const i8, _count: usize) {}

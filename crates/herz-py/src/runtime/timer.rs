@@ -208,7 +208,8 @@ impl Timer {
             return Err(forked());
         }
         let was_due = self.take_due();
-        let was_pending = self.core.machine.disarm(&self.location).is_some();
+        let (was_pending, dead) = self.core.machine.retire(&self.location);
+        drop(dead);
         if self.is_leaf {
             return Ok(was_due || was_pending);
         }

@@ -56,6 +56,33 @@ fn a_timer_fires_or_is_cancelled() {
     });
 }
 
+/// A timer is either retired or fires, and its payload comes back once, at last from `settle`.
+#[test]
+fn a_timer_fires_or_is_retired() {
+    check(3, || {
+        let shards: Timers = Arc::new(Shards::fixed(1, 0));
+        let timer = Timer::new(0);
+        assert!(shards.insert(0, MS, Arc::clone(&timer)).is_ok());
+        let ended = Arc::new(AtomicUsize::new(0));
+        let retirer = {
+            let (shards, ended) = (Arc::clone(&shards), Arc::clone(&ended));
+            let timer = Arc::clone(&timer);
+            thread::spawn(move || {
+                let (was_pending, payload) = shards.retire(super::shards::Timed::location(&timer));
+                assert!(payload.is_none());
+                ended.fetch_add(usize::from(was_pending), Ordering::Relaxed);
+            })
+        };
+        let settled = shards.settle().len();
+        let fired = fire(&shards, MS).len();
+        retirer.join().unwrap();
+        let retired = ended.load(Ordering::Relaxed);
+        assert_eq!(fired + retired, 1);
+        assert_eq!(settled + shards.settle().len(), retired);
+        assert!(shards.is_empty() && Arc::strong_count(&timer) == 1);
+    });
+}
+
 /// Two who cancel: one gets it.
 #[test]
 fn a_timer_is_cancelled_once() {

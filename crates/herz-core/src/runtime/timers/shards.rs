@@ -19,7 +19,7 @@ use crossbeam_utils::CachePadded;
 use super::moves::Moves;
 use super::slab::{GENERATIONS, Handle};
 use super::wheel::{Due, Wheel};
-use crate::runtime::sync::{Arc, AtomicU32, AtomicU64, Held, Lock, Ordering, fence};
+use crate::runtime::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Held, Lock, Ordering, fence};
 
 /// Shards at most. Two under the model checker.
 pub const SHARDS_MAX: usize = if cfg!(loom) { 2 } else { 512 };
@@ -27,6 +27,9 @@ const WORDS: usize = SHARDS_MAX.div_ceil(64);
 
 /// A processor stays with a shard for so many insertions: its lock and its lists stay in the cache.
 const STAY: u32 = 1024;
+
+/// Below so many timers their nodes are in the caches: unlinking one waits for nothing.
+const COLD: usize = if cfg!(loom) { 0 } else { 10_000 };
 
 /// Nowhere: not inserted, fired, or cancelled.
 const NOWHERE: u64 = u64::MAX;
@@ -133,6 +136,8 @@ pub struct Shards<T> {
     /// Insertions of each processor, for the choice of the shard.
     turns: Box<[CachePadded<AtomicU32>]>,
     moves: Lock<Moves>,
+    /// Whether a wheel may have timers that were retired and not settled.
+    has_retired: AtomicBool,
     origin: u64,
 }
 
@@ -179,6 +184,7 @@ impl<T: Timed> Shards<T> {
                 .map(|_| CachePadded::new(AtomicU32::new(0)))
                 .collect(),
             moves: Lock::new(Moves::new(processors, is_adaptive)),
+            has_retired: AtomicBool::new(false),
             origin,
         }
     }
@@ -202,6 +208,43 @@ impl<T: Timed> Shards<T> {
     ///
     /// Where a location names no timer: our bug.
     pub fn cancel(&self, location: &Location) -> Option<T> {
+        self.end(location, |wheel, handle| {
+            let payload = wheel.cancel(handle);
+            payload.expect("a located timer is in its wheel")
+        })
+    }
+
+    /// Cancels the timer: whether it was pending, and a payload that nobody needs any more, its own
+    /// or that of one before. Where there are many, `settle` gives the last ones.
+    pub fn retire(&self, location: &Location) -> (bool, Option<T>) {
+        let ended = self.end(location, |wheel, handle| {
+            if wheel.len() < COLD {
+                return wheel.cancel(handle);
+            }
+            // ORDERING: under the lock that `settle` takes after its look.
+            self.has_retired.store(true, Ordering::Relaxed);
+            wheel.retire(handle)
+        });
+        (ended.is_some(), ended.flatten())
+    }
+
+    /// Unlinks what was retired, and gives the payloads.
+    pub fn settle(&self) -> Vec<T> {
+        // ORDERING: a glance; who retired a timer before on this thread sees it, and what another
+        // thread retires meanwhile is for the next call. The locks order the rest.
+        if !self.has_retired.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.has_retired.store(false, Ordering::Relaxed);
+        let of_shard = |at| self.lock(at).as_mut().map(|wheel| wheel.settle());
+        (0..self.table.len())
+            .filter_map(of_shard)
+            .flatten()
+            .collect()
+    }
+
+    /// Takes the timer out as `how` says, under its shard's lock; None where it is not pending.
+    fn end<R>(&self, location: &Location, how: impl Fn(&mut Wheel<T>, Handle) -> R) -> Option<R> {
         // Bound: each repetition says that the timer was moved; a table moves each at most once
         // a change of its size.
         loop {
@@ -216,14 +259,11 @@ impl<T: Timed> Shards<T> {
             if location.0.load(Ordering::Relaxed) != word {
                 continue;
             }
-            let inner = wheel.as_mut().expect("a located timer's wheel");
-            let payload = inner
-                .cancel(handle)
-                .expect("a located timer is in its wheel");
+            let result = how(wheel.as_mut().expect("a located timer's wheel"), handle);
             // ORDERING: under the lock; Release for who sees it without.
             location.0.store(NOWHERE, Ordering::Release);
             self.note(at, wheel.as_deref(), None);
-            return Some(payload);
+            return Some(result);
         }
     }
 
@@ -273,6 +313,7 @@ impl<T: Timed> Shards<T> {
             }
             self.note(at, wheel.as_deref(), None);
         });
+        all.extend(self.settle());
         all
     }
 
@@ -376,7 +417,7 @@ impl<T: Timed> Shards<T> {
     /// Gives back the memory of a shard without timers.
     pub(super) fn give_back(&self, at: usize) {
         let mut wheel = self.lock(at);
-        if wheel.as_ref().is_some_and(|wheel| wheel.is_empty()) {
+        if wheel.as_ref().is_some_and(|wheel| wheel.is_bare()) {
             *wheel = None;
         }
     }

@@ -72,6 +72,61 @@ fn a_pending_payload_is_not_inserted_twice() {
 }
 
 #[test]
+fn what_is_retired_among_many_comes_back_once_and_never_fires() {
+    let shards = Timers::fixed(2, 0);
+    let timers = add(&shards, 3 * COLD, 50 * MS);
+    let mut random = Random::new(7);
+    let mut order: Vec<_> = (0..timers.len()).collect();
+    for at in (1..order.len()).rev() {
+        order.swap(at, (random.draw() % (at as u64 + 1)) as usize);
+    }
+    let (retired, kept) = order.split_at(2 * COLD);
+    let mut came = Vec::new();
+    for (count, at) in retired.iter().enumerate() {
+        let (was_pending, payload) = shards.retire(&timers[*at].location);
+        assert!(was_pending && !timers[*at].location.is_pending());
+        came.extend(payload);
+        assert_eq!(shards.len(), timers.len() - count - 1);
+        assert!(!shards.retire(&timers[*at].location).0);
+        if count % 1_000 == 0 {
+            // Of one that is still linked, a new life.
+            let again = shards.insert(0, 90 * MS, Arc::clone(&timers[*at]));
+            assert!(again.is_ok() && timers[*at].location.is_pending());
+            came.extend(shards.retire(&timers[*at].location).1);
+        }
+    }
+    let again = retired.len().div_ceil(1_000);
+    came.extend(shards.settle());
+    assert_eq!(came.len(), retired.len() + again);
+    came.sort_by_key(|timer| timer.value);
+    came.dedup_by_key(|timer| timer.value);
+    assert_eq!(came.len(), retired.len());
+    drop(came);
+    let is_free = |at: &usize| Arc::strong_count(&timers[*at]) == 1;
+    assert!(retired.iter().all(is_free) && shards.settle().is_empty());
+    let mut expected = kept.to_vec();
+    expected.sort_unstable();
+    assert_eq!(fire(&shards, 99 * MS), expected);
+}
+
+#[test]
+fn what_was_retired_is_given_at_the_end_and_does_not_fire_before() {
+    let shards = Timers::fixed(1, 0);
+    let timers = add(&shards, COLD + 3, 50 * MS);
+    for timer in &timers[..2] {
+        let (was_pending, payload) = shards.retire(&timer.location);
+        assert!(was_pending && payload.is_none());
+    }
+    assert_eq!(fire(&shards, 50 * MS + 2), [2]);
+    assert!(shards.retire(&timers[3].location).0);
+    let mut left: Vec<_> = shards.clear().iter().map(|timer| timer.value).collect();
+    left.sort_unstable();
+    let expected: Vec<_> = (0..timers.len()).filter(|value| *value != 2).collect();
+    assert_eq!(left, expected);
+    assert!(shards.is_empty() && timers.iter().all(|timer| Arc::strong_count(timer) == 1));
+}
+
+#[test]
 fn a_poll_takes_no_more_than_its_limit() {
     let shards = Timers::new(2, 0);
     let _timers = add(&shards, 100, MS);

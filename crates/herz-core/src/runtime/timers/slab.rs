@@ -1,5 +1,7 @@
 //! Nodes of timers: small numbers instead of pointers, reused, and given back by the chunk.
 
+use crate::runtime::fetch::fetch;
+
 /// No node.
 pub const NONE: u32 = u32::MAX;
 
@@ -184,6 +186,12 @@ impl<T> Slab<T> {
             .payload
             .as_ref()
             .expect("a used node has a payload")
+    }
+
+    /// Has the caches fetch a node in use.
+    pub fn fetch(&self, index: u32) {
+        let node = std::ptr::from_ref(&self[index]);
+        fetch(node.cast(), size_of::<Node<T>>());
     }
 
     fn roomy_chunk(&mut self) -> u32 {

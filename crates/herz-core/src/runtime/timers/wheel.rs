@@ -16,6 +16,8 @@
 //!
 //! Source: Varghese and Lauck, *Hashed and Hierarchical Timing Wheels* (1987), scheme 7.
 
+use std::collections::VecDeque;
+
 use super::heap::Heap;
 use super::slab::{Handle, NONE, Slab};
 
@@ -33,6 +35,9 @@ const WORDS: usize = RING as usize / 64;
 /// A slot with more timers than this is taken down share by share, if need be by a wake-up of its
 /// own.
 const SHARE: u64 = 1024;
+
+/// So many cancellations later a node is unlinked that no cache had: until then it has come.
+const LAG: usize = 8;
 
 /// A place is `level << 9 | slot`, or a heap's tag and position.
 const NEAR: u32 = 1 << 30;
@@ -96,6 +101,10 @@ pub struct Wheel<T> {
     /// Invariant: timers of ticks up to here are in `near`, all others are not.
     horizon: u64,
     sequence: u64,
+    /// Cancelled and still linked, the oldest first.
+    leaving: VecDeque<u32>,
+    /// Payloads of those that were unlinked since.
+    left: Vec<T>,
 }
 
 impl<T> Wheel<T> {
@@ -110,13 +119,15 @@ impl<T> Wheel<T> {
             origin,
             horizon: AHEAD,
             sequence: 0,
+            leaving: VecDeque::new(),
+            left: Vec::new(),
         }
     }
 
     /// Pending timers.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slab.len()
+        self.slab.len() - self.leaving.len()
     }
 
     /// Whether no timer is pending.
@@ -147,6 +158,41 @@ impl<T> Wheel<T> {
         Some(self.slab.remove(node))
     }
 
+    /// Cancels a pending timer, and unlinks it later: meanwhile its node comes into the caches.
+    /// Gives the payload of one that was cancelled before; `settle` gives those that are left.
+    pub fn retire(&mut self, handle: Handle) -> Option<T> {
+        self.slab.fetch(handle.index);
+        self.leaving.push_back(handle.index);
+        if self.leaving.len() <= LAG {
+            return None;
+        }
+        self.leave()
+    }
+
+    /// Unlinks what was retired, and gives the payloads.
+    pub fn settle(&mut self) -> Vec<T> {
+        self.unlink_retired();
+        std::mem::take(&mut self.left)
+    }
+
+    /// Whether it holds no payload at all.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.slab.is_empty() && self.left.is_empty()
+    }
+
+    fn leave(&mut self) -> Option<T> {
+        let node = self.leaving.pop_front()?;
+        self.unlink(node);
+        Some(self.slab.remove(node))
+    }
+
+    fn unlink_retired(&mut self) {
+        while let Some(payload) = self.leave() {
+            self.left.push(payload);
+        }
+    }
+
     /// The payload of a pending timer.
     #[must_use]
     pub fn payload(&self, handle: Handle) -> Option<&T> {
@@ -155,6 +201,7 @@ impl<T> Wheel<T> {
 
     /// The next timer that is due at `now`. Between two calls, timers may be added and cancelled.
     pub fn pop_due(&mut self, now: u64) -> Option<Due<T>> {
+        self.unlink_retired();
         self.advance(now);
         let (deadline, node) = self.near.first()?;
         if deadline > now {
@@ -171,6 +218,7 @@ impl<T> Wheel<T> {
 
     /// Takes out any one timer, rather a late one.
     pub fn take_any(&mut self) -> Option<(u64, T)> {
+        self.unlink_retired();
         let node = self.any()?;
         let deadline = self.slab[node].deadline;
         self.unlink(node);
