@@ -75,8 +75,6 @@ mod _native {
     #[pymodule_export]
     use crate::runtime::task::Task;
     #[pymodule_export]
-    use crate::runtime::timer::Timer;
-    #[pymodule_export]
     use crate::runtime::watch::{notify_closing, wait_readable, wait_writable};
     #[pymodule_export]
     use crate::runtime::{Cancelled, Closed, Deadlock};

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import copy
 import gc
 import heapq
 import sys
@@ -399,6 +400,68 @@ def test_a_pending_timer_is_no_work_for_the_collector() -> None:
         assert watch() is None
 
     run(main())
+
+
+def test_timers_of_plain_functions_bring_no_collection_nearer() -> None:
+    async def main() -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            before = gc.get_count()[0]
+            many = [Timer(3600, nothing, 1) for _ in range(1_000)]
+            assert gc.get_count()[0] - before < 10
+            others = [Timer(3600, nothing, [1]) for _ in range(1_000)]
+            assert gc.get_count()[0] - before > 1_000
+        finally:
+            gc.enable()
+        assert all(timer.stop() for timer in many + others)
+
+    run(main())
+
+
+def test_a_timer_that_holds_itself_is_freed_also_when_its_call_raised() -> None:
+    class Thing:
+        """Something to point at weakly."""
+
+    async def main() -> weakref.ref[Thing]:
+        def fail(*held: object) -> None:
+            raise ZeroDivisionError
+
+        thing = Thing()
+        timers: list[Timer] = []
+        timers.append(Timer(0.001, fail, thing, timers))
+        await sleep(0.002)
+        assert not timers[0].is_pending
+        return weakref.ref(thing)
+
+    told: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda error: told.append(error.exc_type))
+        watch = run_virtual(main())
+    assert told == [ZeroDivisionError]
+    gc.collect()
+    assert watch() is None
+
+
+def test_the_class_is_made_by_calling_it_and_is_final() -> None:
+    async def main() -> None:
+        made = Timer.__new__(Timer, 1, nothing)
+        assert type(made) is Timer is type(Timer(1, nothing, [1]))
+        assert made.stop()
+        refused: list[tuple[str, Callable[[], object]]] = [
+            ("base type", lambda: type("Mine", (Timer,), {})),
+            ("not safe", lambda: object.__new__(Timer)),
+            ("keyword", lambda: Timer.__new__(Timer, 1, callback=nothing)),  # type: ignore[call-arg]
+            ("pickle", lambda: copy.copy(made)),
+            ("1 arguments were given", lambda: Timer.every(1)),  # type: ignore[call-arg]
+            ("'Channel'", lambda: Timer.every(1, 2)),  # type: ignore[arg-type]
+            ("real number", lambda: made.reset("1")),  # type: ignore[arg-type]
+        ]
+        for text, make in refused:
+            with pytest.raises(TypeError, match=text):
+                make()
+
+    run_virtual(main())
 
 
 def test_what_a_fired_timer_held_is_freed() -> None:

@@ -6,15 +6,14 @@
 //! own and can be awaited again. Under a trace function the interpreter calls `tp_iternext`
 //! instead, which gives the same through `StopIteration`.
 //!
-//! This is the only file of the runtime that speaks `CPython`'s C API.
+//! Beside `timer_type` this is the only file of the runtime that speaks `CPython`'s C API.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use pyo3::PyTypeInfo;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyStopIteration, PyTypeError};
+use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -26,7 +25,6 @@ use super::relay::Joined;
 use super::select::Select;
 use super::sockets::Operation;
 use super::task::Task;
-use super::timer::{self, Timer};
 use super::waits::{self, Step};
 use super::watch::Watch;
 
@@ -451,68 +449,6 @@ impl Entered {
                 PyErr::fetch(py).write_unraisable(py, None);
             }
             context.drop_ref(py);
-        }
-    }
-}
-
-// SAFETY: called by the interpreter with `count` living arguments, and names for further ones.
-unsafe extern "C" fn call_timer(
-    _class: *mut ffi::PyObject,
-    arguments: *const *mut ffi::PyObject,
-    count: usize,
-    names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: as above; the caller holds the interpreter, and keeps the arguments for the call.
-    let (py, arguments) = unsafe {
-        let py = Python::assume_attached();
-        let count = ffi::PyVectorcall_NARGS(count) as usize;
-        let one = move |at| Bound::from_borrowed_ptr(py, *arguments.add(at));
-        (py, (0..count).map(one))
-    };
-    let made = || {
-        if names.is_null() {
-            timer::construct(py, arguments)
-        } else {
-            Err(PyTypeError::new_err("Timer takes no keyword arguments"))
-        }
-    };
-    // A panic must not unwind into the interpreter.
-    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(made));
-    match made.unwrap_or_else(|_| Err(super::broken("a timer"))) {
-        Ok(timer) => timer.into_ptr(),
-        Err(error) => {
-            error.restore(py);
-            ptr::null_mut()
-        }
-    }
-}
-
-/// Has calls of the class `Timer` take the short way: without a tuple of the arguments.
-pub fn hasten_timers(py: Python<'_>) {
-    // SAFETY: the class is alive and ours, no thread has called it yet, and the function has the
-    // signature of the slot, through which `type` calls a class.
-    unsafe { (*Timer::type_object_raw(py)).tp_vectorcall = Some(call_timer) };
-}
-
-/// The collector need not visit the object, until `track`.
-pub fn untrack(timer: &Bound<'_, Timer>) {
-    // SAFETY: the object is alive and of a class that the collector visits; twice is as good as
-    // once.
-    unsafe { ffi::PyObject_GC_UnTrack(timer.as_ptr().cast()) };
-}
-
-/// Whether somebody beside the caller holds it.
-pub fn is_shared(timer: &Bound<'_, Timer>) -> bool {
-    // SAFETY: the object is alive.
-    unsafe { ffi::Py_REFCNT(timer.as_ptr()) > 1 }
-}
-
-/// The collector visits the object.
-pub fn track(timer: &Bound<'_, Timer>) {
-    // SAFETY: as in `untrack`; what is tracked already must not be tracked again.
-    unsafe {
-        if ffi::PyObject_GC_IsTracked(timer.as_ptr()) == 0 {
-            ffi::PyObject_GC_Track(timer.as_ptr().cast());
         }
     }
 }

@@ -34,7 +34,8 @@ pub mod select;
 mod sockets;
 mod stay;
 pub mod task;
-pub mod timer;
+mod timer;
+mod timer_type;
 mod waits;
 pub mod watch;
 mod worker;
@@ -66,7 +67,7 @@ create_exception!(
 /// What the module needs beyond its definitions, before the first use.
 pub fn prepare(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    awaitable::hasten_timers(py);
+    timer_type::prepare(module)?;
     module.add("yield_now", awaitable::make_yield_now(module)?)?;
     // Which case of a select it was; outside of one, None.
     py.get_type::<Closed>().setattr("index", py.None())

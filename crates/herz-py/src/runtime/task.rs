@@ -18,7 +18,7 @@ use super::awaitable::{self, Wait};
 use super::cell::GilCell;
 use super::core::Core;
 use super::current;
-use super::timer::Timer;
+use super::timer_type::TimerObject;
 
 /// What a task runs.
 pub enum Payload {
@@ -192,14 +192,14 @@ pub struct Task {
 pub enum Runnable {
     Task(Py<Task>),
     /// It is due: what it is for is to be done.
-    Timer(Py<Timer>),
+    Timer(TimerObject),
 }
 
 impl Timed for Runnable {
     fn location(&self) -> &Location {
         match self {
             Self::Task(task) => &task.get().location,
-            Self::Timer(timer) => &timer.get().location,
+            Self::Timer(timer) => &timer.location,
         }
     }
 }
@@ -212,7 +212,7 @@ impl machine::Task for Runnable {
                 word.waiting()
                     .map_or(Wake::Stale, |generation| word.wake(generation))
             }
-            Self::Timer(timer) => timer.get().due(),
+            Self::Timer(timer) => timer.due(),
         }
     }
 

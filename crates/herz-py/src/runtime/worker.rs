@@ -19,7 +19,8 @@ use super::awaitable::{self, Entered, Sent};
 use super::core::Core;
 use super::current::{BUDGET, CURRENT, Current, FORKED, Resumed, forked};
 use super::task::{ABANDON, CANCELLED, Payload, Runnable, THROWS, Task, WAITED, YIELDED};
-use super::timer::Timer;
+use super::timer;
+use super::timer_type::TimerObject;
 use super::{Cancelled, interval};
 
 /// Why a worker stopped running tasks.
@@ -313,20 +314,20 @@ impl<'a> Worker<'a> {
 
     /// A timer is due: a step that is no task's.
     #[inline(never)]
-    fn fire(&mut self, py: Python<'_>, timer: Py<Timer>) -> Seat<'a> {
+    fn fire(&mut self, py: Python<'_>, due: TimerObject) -> Seat<'a> {
         let fired = self
             .core
             .calls(py, &mut self.entered)
-            .and_then(|()| Timer::fire(timer.bind(py)));
+            .and_then(|()| timer::fire(py, &due));
         if FORKED.load(Ordering::Relaxed) {
-            std::mem::forget(timer);
+            std::mem::forget(due);
             self.core.register.get_mut(py).failure = Some(forked());
             return None;
         }
         if let Err(error) = fired {
             self.core.report_call(py, error);
         }
-        drop(timer);
+        drop(due);
         let claim = self.core.machine.processor.enter(self.id);
         if claim.is_none() {
             self.entered.leave(py);
