@@ -10,9 +10,19 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+# No test is timed: a machine may be busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
 if os.environ.get("CI"):
     # A red run of a change must be the change's doing. What a test sets itself stays as it is.
-    settings.register_profile("reproducible", derandomize=True, database=None, print_blob=True)
+    settings.register_profile(
+        "reproducible",
+        settings.get_profile("untimed"),
+        derandomize=True,
+        database=None,
+        print_blob=True,
+    )
     settings.load_profile("reproducible")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -183,7 +183,6 @@ def check(connection: http.client.HTTPSConnection, api: Client, request: dict[st
 
 
 FUZZ = settings(
-    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -33,7 +33,6 @@ from tests.unit.commit.test_witness import Memory
 
 CHECKED = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -123,7 +123,7 @@ def escaped(character: str) -> str:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(records)
 def test_a_record_is_encoded_as_rfc_8785_says(record: Record) -> None:
     data = canonical(record)
@@ -196,7 +196,7 @@ def test_the_chain_as_written_verifies() -> None:
     assert verifies(LINES, HEAD)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data(), number=st.integers(0, len(LINES) - 1), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_found(data: st.DataObject, number: int, bit: int) -> None:
     line = bytearray(LINES[number])

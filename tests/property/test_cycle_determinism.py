@@ -71,7 +71,7 @@ def test_another_seed_moves_ties_only_and_is_seen() -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.permutations(small_nodes()))
 def test_the_order_of_the_first_nodes_is_in_no_record(nodes: list[object]) -> None:
     assert run(nodes=nodes).lines == run(nodes=small_nodes()).lines  # type: ignore[arg-type]

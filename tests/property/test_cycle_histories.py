@@ -114,7 +114,7 @@ def check_chain(harness: Harness) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=50))
 def test_the_parts_agree_after_every_event_and_the_history_replays(history: list[Any]) -> None:
     first, second = Harness(), Harness()
@@ -128,7 +128,7 @@ def test_the_parts_agree_after_every_event_and_the_history_replays(history: list
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=50))
 def test_nothing_is_left_when_all_is_gone(history: list[Any]) -> None:
     harness, binds = Harness(), list[Bind]()

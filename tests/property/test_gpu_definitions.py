@@ -67,7 +67,7 @@ def _lost(free: list[int], cpu: int, model: str, mix: dict[PodShape, int]) -> in
 
 @pytest.mark.slow
 @given(clusters, mixes, st.sampled_from(SHARES), st.integers(0, 3), st.integers(0, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_fgd_scores_the_drop_of_fragmentation(
     cluster: Free, mix: dict[PodShape, int], milli: int, count: int, cores: int
 ) -> None:
@@ -136,7 +136,7 @@ def _device_table(edition: MixEdition, model: str) -> list[int]:
 
 @pytest.mark.slow
 @given(clusters, mixes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_table_t_is_its_recurrence(cluster: Free, mix: dict[PodShape, int]) -> None:
     edition = _edition(cluster, mix)
     if not any(shape.gpu_count for shape in mix) or not edition.free:
@@ -149,7 +149,7 @@ def test_table_t_is_its_recurrence(cluster: Free, mix: dict[PodShape, int]) -> N
 
 @pytest.mark.slow
 @given(clusters, mixes)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_table_e_is_its_recurrence(cluster: Free, mix: dict[PodShape, int]) -> None:
     edition = _edition(cluster, mix)
     pods = [(shape, count) for shape, count in mix.items() if shape.gpu_count]
@@ -193,7 +193,7 @@ def _edition(cluster: Free, mix: dict[PodShape, int]) -> MixEdition:
 
 @pytest.mark.slow
 @given(clusters, mixes, st.sampled_from(SHARES), st.integers(0, 3), st.integers(0, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_herz_pack_scores_the_drop_of_the_expected_loss(
     cluster: Free, mix: dict[PodShape, int], milli: int, count: int, cores: int
 ) -> None:

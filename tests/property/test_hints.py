@@ -450,7 +450,6 @@ def live(policy: Policy | Policies, kinds: Sequence[Kind], seed: int) -> None:
 
 
 RANDOM = settings(
-    deadline=None,
     max_examples=60,
     # The test makes a life shorter itself: a smaller seed is no shorter life.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

@@ -52,7 +52,7 @@ def place_of(result: OrderResult) -> dict[str, int]:
 
 
 @given(batches(), BOUNDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_order_keeps_the_laws_of_its_rung(batch: list[Candidate], bounds: OrderBounds) -> None:
     before = list(batch)
     result = order_batch(batch, None, bounds)
@@ -84,7 +84,7 @@ def test_order_keeps_the_laws_of_its_rung(batch: list[Candidate], bounds: OrderB
 
 
 @given(batches())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_strong_edges_hold_on_rung_2_unless_they_close_a_strong_circle(
     batch: list[Candidate],
 ) -> None:
@@ -103,7 +103,7 @@ def test_strong_edges_hold_on_rung_2_unless_they_close_a_strong_circle(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40),
     st.sampled_from(["first", "both", "none"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_safe_sort_of_a_strict_weak_order_finds_no_fault(
     keys: list[tuple[int, int]], which: str
 ) -> None:
@@ -121,7 +121,7 @@ def test_safe_sort_of_a_strict_weak_order_finds_no_fault(
 
 
 @given(st.integers(1, 16), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_safe_sort_of_few_pods_passes_a_relation_only_if_it_is_a_strict_weak_order(
     count: int, random: object
 ) -> None:

@@ -33,7 +33,7 @@ def test_every_event_is_an_entry_and_every_kind_is_used() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", CONTENTS, ids=lambda shape: shape.__name__)
 def test_entries_of_each_shape_are_read_back(shape: type) -> None:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(content=values(shape))
     def check(content: Any) -> None:
         kind = kind_of(content)
@@ -47,7 +47,7 @@ def test_entries_of_each_shape_are_read_back(shape: type) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", OBJECTS, ids=lambda shape: shape.__name__)
 def test_events_about_each_kind_of_object_are_read_back(shape: type) -> None:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(thing=values(shape), event=st.sampled_from([ObjectApplied, ObjectDeleted]))
     def check(thing: Any, event: Any) -> None:
         content = event(time_ns=7, object=thing)

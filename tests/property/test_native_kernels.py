@@ -163,7 +163,7 @@ def lacking(case: Case, row: int, wanted: list[tuple[int, int]]) -> int:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(case=cases(), kind=st.sampled_from(["least", "most", "shape"]), shape=shapes, it=resources())
 def test_fullness_is_kubernetes_formula(
     case: Case, kind: str, shape: list[tuple[int, int]], it: list[tuple[int, bool, int, int]]
@@ -174,7 +174,7 @@ def test_fullness_is_kubernetes_formula(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(case=cases(), it=st.lists(st.tuples(columns, amounts), max_size=4))
 def test_balance_is_kubernetes_formula(case: Case, it: list[tuple[int, int]]) -> None:
     expected = [balance(case, row, it) for row in range(case.capacity.shape[1])]
@@ -183,7 +183,7 @@ def test_balance_is_kubernetes_formula(case: Case, it: list[tuple[int, int]]) ->
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(case=cases(), it=demands)
 def test_lacks_are_told_by_bit(case: Case, it: list[tuple[int, int]]) -> None:
     expected = [lacking(case, row, it) for row in range(case.capacity.shape[1])]
@@ -194,7 +194,6 @@ def test_lacks_are_told_by_bit(case: Case, it: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(case=cases(), it=demands, data=st.data())
 def test_adding_to_a_row_moves_that_row_only_and_is_undone_by_the_negative(
     case: Case, it: list[tuple[int, int]], data: st.DataObject

@@ -69,7 +69,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(STEPS, max_size=40))
 def test_queue_equals_plain_deques(history: list[tuple[str, int, int]]) -> None:
     queues, overflow = [RunQueue() for _ in range(3)], GlobalQueue()

@@ -112,7 +112,7 @@ numbers = st.integers(0, (1 << 32) - 1).map(np.random.default_rng)
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data(), size=st.sampled_from([1, 5, 63, 64, 65, 130]))
 def test_a_table_says_what_its_rows_say(data: st.DataObject, size: int) -> None:
     both = Both(size)
@@ -144,7 +144,7 @@ def test_a_table_says_what_its_rows_say(data: st.DataObject, size: int) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     rng=numbers,
     size=st.sampled_from([3, 64, 200]),
@@ -246,7 +246,7 @@ def test_codes_that_nobody_knows_are_not_stored(code: int) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     entries=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 15)), max_size=40),
     power=st.integers(0, 5),
@@ -320,7 +320,7 @@ def state_of(parts: list[bytes]) -> bytes:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(parts=elements, data=st.data())
 def test_the_digest_is_the_hash_of_the_summed_lanes_in_any_order(
     parts: list[bytes], data: st.DataObject
@@ -336,7 +336,7 @@ def test_the_digest_is_the_hash_of_the_summed_lanes_in_any_order(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(parts=elements, gone=elements, data=st.data())
 def test_remove_undoes_add_at_any_time(
     parts: list[bytes], gone: list[bytes], data: st.DataObject
@@ -363,7 +363,7 @@ def test_elements_of_every_length_around_a_block_are_expanded_right(size: int) -
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(parts=elements, more=st.binary(max_size=20))
 def test_one_element_more_is_seen(parts: list[bytes], more: bytes) -> None:
     found = LtHash()

@@ -72,7 +72,7 @@ def due_of(wheel: TimerWheel, now: int) -> list[Timer]:
     return due
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(HISTORIES, st.integers(0, 1 << 50))
 def test_wheel_equals_a_sorted_list(history: list[tuple[str, int]], origin: int) -> None:
     wheel, plain, now = TimerWheel(origin), Sorted(), origin
@@ -95,7 +95,7 @@ def test_wheel_equals_a_sorted_list(history: list[tuple[str, int]], origin: int)
         assert len(wheel) > 0 or wheel.next_wake() is None
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(DELAYS, max_size=60))
 def test_wheel_wakes_a_bounded_number_of_times(delays: list[int]) -> None:
     wheel = TimerWheel(0)
@@ -109,7 +109,7 @@ def test_wheel_wakes_a_bounded_number_of_times(delays: list[int]) -> None:
     assert wakes <= len(set(delays))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(HISTORIES, st.integers(1, 5))
 def test_shards_fire_what_a_sorted_list_does(
     history: list[tuple[str, int]], processors: int

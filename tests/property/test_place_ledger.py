@@ -180,7 +180,7 @@ def assert_same(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(steps, max_size=40))
 def test_columns_equal_a_recount_after_any_history(history: list[Any]) -> None:
     model = Model()
@@ -190,7 +190,7 @@ def test_columns_equal_a_recount_after_any_history(history: list[Any]) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.one_of(
@@ -219,7 +219,7 @@ def test_reservations_never_exceed_a_row_whatever_goes_and_returns(history: list
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(history=st.lists(steps, max_size=20), pod=pods(), name=st.sampled_from(NODES), held=devices)
 def test_release_after_reserve_restores_every_bit_and_both_are_idempotent(
     history: list[Any], pod: Any, name: str, held: tuple[int, ...]

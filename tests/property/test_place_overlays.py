@@ -46,7 +46,7 @@ def build(nodes: Any, placed: list[Any]) -> World:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(nodes=clusters, placed=placements, data=st.data())
 def test_a_view_without_pods_is_the_cluster_after_they_left(
     nodes: Any, placed: list[Any], data: st.DataObject
@@ -63,7 +63,7 @@ def test_a_view_without_pods_is_the_cluster_after_they_left(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(nodes=clusters, placed=placements, kind=kinds, name=st.sampled_from(NODES))
 def test_a_view_with_a_pod_is_the_cluster_after_it_came(
     nodes: Any, placed: list[Any], kind: int, name: str
@@ -81,7 +81,7 @@ def test_a_view_with_a_pod_is_the_cluster_after_it_came(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(nodes=clusters, placed=placements, kind=kinds, name=st.sampled_from(NODES))
 def test_a_view_with_a_pod_and_without_it_is_the_cluster(
     nodes: Any, placed: list[Any], kind: int, name: str

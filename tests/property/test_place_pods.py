@@ -120,7 +120,7 @@ class Model:
             assert all(one.total == one.column.sum() for one in known)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(history=st.lists(steps, max_size=40))
 def test_counts_and_terms_are_those_of_counting_anew(history: list[Any]) -> None:
     model = Model()
@@ -131,7 +131,7 @@ def test_counts_and_terms_are_those_of_counting_anew(history: list[Any]) -> None
         assert model.index.follow(query).column.tolist() == model.counted(query)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(history=st.lists(steps, max_size=30), step=steps)
 def test_versions_move_with_the_answers(history: list[Any], step: Any) -> None:
     model = Model()

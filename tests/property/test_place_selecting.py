@@ -46,7 +46,7 @@ def world_of(given_labels: list[dict[str, str]]) -> World:
     return World().nodes(*nodes)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     at=st.lists(labels, min_size=1, max_size=5),
     later=st.lists(labels, min_size=1, max_size=5),
@@ -77,7 +77,7 @@ def test_rows_match_as_nodes_do_before_and_after_changes(
         np.testing.assert_array_equal(rows_matching(matcher, view, some), whole[some])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @example(at=[{}], wanted={"a": "\0absent"})
 @given(
     at=st.lists(labels, min_size=1, max_size=5),

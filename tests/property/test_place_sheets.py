@@ -202,7 +202,7 @@ def place(world: World, framework: Framework, kind: int, number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(WORLDS))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     first=st.tuples(*(some.nodes(name) for name in NODES[:3])),
     history=st.lists(st.tuples(steps, rare), min_size=3, max_size=40),
@@ -225,7 +225,7 @@ def test_kept_sheets_answer_what_fresh_ones_do(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(history=st.lists(steps, min_size=5, max_size=40), room=st.sampled_from([0, 3000, 30_000]))
 def test_a_bounded_memory_of_sheets_answers_the_same(history: list[Any], room: int) -> None:
     world = World()
@@ -245,7 +245,7 @@ def test_a_bounded_memory_of_sheets_answers_the_same(history: list[Any], room: i
         assert small.decide(pod) == world.fresh().decide(pod)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(first=some.nodes("n0"), second=some.nodes("n0"), other=some.nodes("n1"))
 def test_an_updated_node_is_judged_as_if_it_had_always_been_so(
     first: Any, second: Any, other: Any

@@ -36,7 +36,7 @@ def build(things: list[Any]) -> World:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(given_nodes=nodes, placed=placements, data=st.data())
 def test_the_order_in_which_nodes_and_pods_came_does_not_count(
     given_nodes: list[Any], placed: list[Any], data: st.DataObject
@@ -47,7 +47,7 @@ def test_the_order_in_which_nodes_and_pods_came_does_not_count(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(given_nodes=nodes, placed=placements, more=nodes, extra=placements)
 def test_what_is_undone_leaves_no_trace(
     given_nodes: list[Any], placed: list[Any], more: list[Any], extra: list[Any]

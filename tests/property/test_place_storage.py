@@ -213,7 +213,7 @@ def replace_row(found: Choice) -> object:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, (1 << 32) - 1))
 def test_a_history_of_storage_leaves_no_trace_in_the_answers(seed: int) -> None:
     chance, lived = Random(seed), Lived()
@@ -231,7 +231,7 @@ def test_a_history_of_storage_leaves_no_trace_in_the_answers(seed: int) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, (1 << 32) - 1))
 def test_attachments_are_those_that_are_worked_from_the_ground(seed: int) -> None:
     chance, lived = Random(seed), Lived()

@@ -243,7 +243,7 @@ def _shown(found: Preempted | NotPreempted) -> tuple[Any, ...]:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(pods, min_size=8, max_size=10),
     steps,

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from herz.model.logarithm import LN_BITS, ln
@@ -18,14 +18,12 @@ def test_the_logarithm_of_one_is_zero() -> None:
     assert ln(1) == 0
 
 
-@settings(deadline=None)
 @given(number=st.integers(1, 1 << 40))
 def test_logarithms_are_those_of_the_library_within_one_unit(number: int) -> None:
     # Fractions: the product of a double with 2^32 would be rounded once more.
     assert abs(ln(number) - Fraction(math.log(number)) * ONE) <= 1
 
 
-@settings(deadline=None)
 @given(number=st.integers(1, 1 << 20), other=st.integers(1, 1 << 20))
 def test_logarithms_keep_the_order_and_add_up(number: int, other: int) -> None:
     assert (ln(number) < ln(other)) == (number < other)

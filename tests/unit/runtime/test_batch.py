@@ -14,7 +14,7 @@ from herz.runtime import Cancelled, go_map, run, sleep
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_results_come_in_the_order_of_the_items(items: list[int], workers: int) -> None:
     async def main() -> list[str]:
         return await go_map(str, items, workers=workers)

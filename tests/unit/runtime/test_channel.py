@@ -98,7 +98,7 @@ Act = st.tuples(st.sampled_from(["send", "receive", "cancel", "turn"]), st.integ
 
 
 @given(st.sampled_from(CAPACITIES), st.lists(Act, max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_value_is_lost_or_given_twice_when_tasks_are_cancelled(
     capacity: int | None, acts: list[tuple[str, int]]
 ) -> None:

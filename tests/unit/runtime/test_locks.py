@@ -24,7 +24,7 @@ from herz.runtime import (
 
 
 @given(st.integers(1, 3), st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(0, 11))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_semaphore_lets_no_more_in_and_loses_no_permit(
     permits: int, turns: list[int], cancelled: int
 ) -> None:

@@ -66,7 +66,7 @@ def test_tasks_take_turns_in_the_order_in_which_they_were_started() -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from(["yield", "spawn", "join"]), max_size=6), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_task_runs_to_its_end_exactly_once(programs: list[list[str]]) -> None:
     ended = []
 
@@ -97,7 +97,7 @@ def test_every_task_runs_to_its_end_exactly_once(programs: list[list[str]]) -> N
 
 
 @given(st.lists(st.integers(0, 3_000_000), min_size=1, max_size=20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_sleep_is_never_early(delays_ns: list[int]) -> None:
     async def child(delay_ns: int) -> None:
         began_ns = time.monotonic_ns()

@@ -359,7 +359,7 @@ class Ledger:
 
 
 @given(Program, st.sampled_from([0, 1, 2, None]), st.integers(0, 2**64 - 1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_value_is_lost_given_twice_or_sent_by_a_case_that_lost(
     program: list[list[tuple[str, int]] | int | str], capacity: int | None, seed: int
 ) -> None:

@@ -524,7 +524,7 @@ Act = st.tuples(
 
 
 @given(st.lists(Act, max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_histories_over_days_equal_a_plain_heap(acts: list[tuple[str, int, int]]) -> None:
     """The whole machine, through all levels of the wheel, beside a heap: times are exact."""
     fired: list[tuple[int, int]] = []

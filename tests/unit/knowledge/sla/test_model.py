@@ -81,7 +81,7 @@ def _same_ranks(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> Non
     assert (np.diff(ours[order])[apart] > 0).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_probability_never_falls_as_the_target_rises(data: st.DataObject) -> None:
     width = len(MODEL.features)
@@ -103,7 +103,7 @@ def test_contributions_add_up_to_the_margin() -> None:
     assert all(abs(parts[names[0]]) >= abs(part) for n, part in parts.items() if n != "base")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_native_forest_goes_the_way_of_each_row(data: st.DataObject) -> None:
     # The way through the trees, node by node in Python, is the definition.

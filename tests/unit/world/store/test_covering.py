@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from herz.errors import AuditError
@@ -30,7 +30,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@settings(deadline=None)  # Each round writes to a disk.
 @given(
     rounds=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=4),
     entry=st.integers(0, 9),
