@@ -482,6 +482,19 @@ def test_what_a_fired_timer_held_is_freed() -> None:
     assert run_virtual(main())() is None
 
 
+def test_after_the_run_what_a_timer_held_is_freed_with_it() -> None:
+    held = ["text", *"s"], " ".join("plain")
+
+    async def main() -> list[Timer]:
+        return [Timer(3600, nothing, one) for one in held]
+
+    before = [sys.getrefcount(one) for one in held]
+    timers = run(main())
+    assert [sys.getrefcount(one) for one in held] == [count + 1 for count in before]
+    timers.clear()
+    assert [sys.getrefcount(one) for one in held] == before
+
+
 def test_arms_are_calls_and_stops_also_across_threads() -> None:
     """Threads stop and reset what fires meanwhile: nothing fires twice, nothing gets lost."""
 

@@ -429,7 +429,7 @@ unsafe extern "C" fn traverse(
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: as above.
     let (py, timer) = unsafe { own(&object) };
-    timer.aim().clear(py);
+    release(py, |py| timer.aim().clear(py));
     0
 }
 
@@ -439,27 +439,23 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     unsafe {
         let kind = ffi::Py_TYPE(object);
         let is_leaf = own(&object).1.is_leaf;
-        // What it holds is released at once where pyo3 knows that the thread has the interpreter,
-        // and else with its next call.
+        let py = Python::assume_attached();
         if is_leaf {
-            empty::<Call>(object);
+            release(py, |_| Leaf::empty(object.cast()));
             ffi::PyObject_Free(object.cast());
         } else {
             ffi::PyObject_GC_UnTrack(object.cast());
-            empty::<GilCell<Target>>(object);
+            release(py, |_| Other::empty(object.cast()));
             ffi::PyObject_GC_Del(object.cast());
         }
         ffi::Py_DECREF(kind.cast());
     }
 }
 
-// SAFETY: the caller passes an object of that kind that nobody else knows.
-unsafe fn empty<A>(object: *mut ffi::PyObject) {
-    let object = object.cast::<Object<A>>();
-    // SAFETY: as above, once.
-    unsafe {
-        if Python::try_attach(|_| Object::empty(object)).is_none() {
-            Object::empty(object);
-        }
+/// Drops references, once. Where pyo3 knows that the thread has the interpreter they are gone at
+/// once, else with pyo3's next call; the interpreter that ends lets nobody tell it.
+fn release(py: Python<'_>, drop: impl Fn(Python<'_>)) {
+    if Python::try_attach(&drop).is_none() {
+        drop(py);
     }
 }
