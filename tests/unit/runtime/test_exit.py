@@ -40,9 +40,12 @@ def test_an_ended_run_has_no_monitor_though_something_of_it_is_kept() -> None:
             timer = Timer(3600, print)
             task = go(os.getpid)
             await task
+            # A thread that has begun may not have its name yet.
+            while not monitor() and time.monotonic() < ends:
+                await yield_now()
             return timer, task, monitor()
+        ends = time.monotonic() + 20
         *kept, had_one = run(main())
-        ends = time.monotonic() + 10
         while monitor() and time.monotonic() < ends:
             os.sched_yield()
         print(had_one, monitor(), len(kept))

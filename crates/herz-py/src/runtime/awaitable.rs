@@ -8,7 +8,7 @@
 //!
 //! Beside `timer_type` this is the only file of the runtime that speaks `CPython`'s C API.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -98,7 +98,7 @@ fn types(py: Python<'_>) -> PyResult<&Types> {
 }
 
 fn make_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let mut slots = [
+    let slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_iter, itself as *mut c_void),
         slot(ffi::Py_tp_iternext, next as *mut c_void),
@@ -106,21 +106,35 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
         slot(ffi::Py_am_send, send_slot as *mut c_void),
         slot(0, ptr::null_mut()),
     ];
-    let mut spec = ffi::PyType_Spec {
-        name: c"herz.runtime.Awaitable".as_ptr(),
-        basicsize: size_of::<Object>() as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: the spec, its slots and its name are valid for the call; the functions have the
-    // signatures that their slots ask for. The result is a new reference or null with an error.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec)) }
-        .map(Bound::unbind)
+    let flags = ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    // SAFETY: the functions have the signatures that their slots ask for.
+    unsafe { from_slots::<Object>(py, c"herz.runtime.Awaitable", flags, slots) }
 }
 
-fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
+pub fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
     ffi::PyType_Slot { slot, pfunc }
+}
+
+/// A class whose objects look like `T`.
+// SAFETY: the caller's slots hold what they ask for, for ever where it is no function, and end
+// with an empty one.
+pub unsafe fn from_slots<T>(
+    py: Python<'_>,
+    name: &'static CStr,
+    flags: c_ulong,
+    mut slots: impl AsMut<[ffi::PyType_Slot]>,
+) -> PyResult<Py<PyAny>> {
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: size_of::<T>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | flags) as _,
+        slots: slots.as_mut().as_mut_ptr(),
+    };
+    // SAFETY: the spec, its slots and its name are valid for the call. The result is a new
+    // reference or null with an error.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec)) }
+        .map(Bound::unbind)
 }
 
 fn allocate(py: Python<'_>, kind: &Py<PyAny>, wait: Wait) -> PyResult<Py<PyAny>> {

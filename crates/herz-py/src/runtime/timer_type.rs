@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyTuple};
 
+use super::awaitable::{from_slots, slot};
 use super::cell::GilCell;
 use super::channel::Channel;
 use super::timer::{self, Aim, Aimed, Call, Target, Timer};
@@ -157,7 +158,7 @@ const DOC: &CStr = c"Timer(seconds, callback=None, /, *args)\n--\n
 Calls a function, or gives a value to who receives, when its time has come.";
 
 fn make_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let slots = &mut [
+    let slots = [
         slot(ffi::Py_tp_new, new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
@@ -168,22 +169,10 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
         slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
         slot(0, ptr::null_mut()),
     ];
-    let mut spec = ffi::PyType_Spec {
-        name: c"herz.runtime.Timer".as_ptr(),
-        basicsize: size_of::<Other>() as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC) as _,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: the spec, its slots and its name are valid for the call; the functions have the
-    // signatures that their slots ask for; methods and getters live for ever. The result is a new
-    // reference or null with an error.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec)) }
-        .map(Bound::unbind)
-}
-
-fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
-    ffi::PyType_Slot { slot, pfunc }
+    let flags = ffi::Py_TPFLAGS_HAVE_GC;
+    // SAFETY: the functions have the signatures that their slots ask for; methods, getters and
+    // text live for ever.
+    unsafe { from_slots::<Other>(py, c"herz.runtime.Timer", flags, slots) }
 }
 
 /// Once a process: the class keeps a pointer to them.
