@@ -98,7 +98,7 @@ fn types(py: Python<'_>) -> PyResult<&Types> {
 }
 
 fn make_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let slots = [
+    let slots = &mut [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_iter, itself as *mut c_void),
         slot(ffi::Py_tp_iternext, next as *mut c_void),
@@ -122,14 +122,14 @@ pub unsafe fn from_slots<T>(
     py: Python<'_>,
     name: &'static CStr,
     flags: c_ulong,
-    mut slots: impl AsMut<[ffi::PyType_Slot]>,
+    slots: &mut [ffi::PyType_Slot],
 ) -> PyResult<Py<PyAny>> {
     let mut spec = ffi::PyType_Spec {
         name: name.as_ptr(),
         basicsize: size_of::<T>() as c_int,
         itemsize: 0,
         flags: (ffi::Py_TPFLAGS_DEFAULT | flags) as _,
-        slots: slots.as_mut().as_mut_ptr(),
+        slots: slots.as_mut_ptr(),
     };
     // SAFETY: the spec, its slots and its name are valid for the call. The result is a new
     // reference or null with an error.

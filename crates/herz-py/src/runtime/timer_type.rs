@@ -158,7 +158,7 @@ const DOC: &CStr = c"Timer(seconds, callback=None, /, *args)\n--\n
 Calls a function, or gives a value to who receives, when its time has come.";
 
 fn make_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let slots = [
+    let slots = &mut [
         slot(ffi::Py_tp_new, new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
@@ -274,39 +274,36 @@ unsafe extern "C" fn call(
         let count = ffi::PyVectorcall_NARGS(count) as usize;
         (py, arguments(py, given, count))
     };
-    answer(py, || {
-        if names.is_null() {
-            timer::construct(py, given).map(|timer| timer.0)
-        } else {
-            Err(PyTypeError::new_err("Timer takes no keyword arguments"))
-        }
-    })
+    make(py, given, !names.is_null())
 }
 
 /// `Timer.__new__(Timer, ...)`, which hardly anybody writes.
 // SAFETY: called by the interpreter with a tuple, and a dictionary or null.
 unsafe extern "C" fn new(
-    class: *mut ffi::PyTypeObject,
+    _class: *mut ffi::PyTypeObject,
     given: *mut ffi::PyObject,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as above.
-    let (py, given) = unsafe {
+    let (py, given, is_named) = unsafe {
         let py = Python::assume_attached();
-        let given = Bound::from_borrowed_ptr(py, given);
-        (py, given.cast_into_unchecked::<PyTuple>())
+        let given = Bound::from_borrowed_ptr(py, given).cast_into_unchecked::<PyTuple>();
+        let is_named = !keywords.is_null() && ffi::PyDict_Size(keywords) > 0;
+        (py, given, is_named)
     };
+    make(py, given.iter(), is_named)
+}
+
+fn make<'py>(
+    py: Python<'py>,
+    given: impl Iterator<Item = Bound<'py, PyAny>>,
+    is_named: bool,
+) -> *mut ffi::PyObject {
     answer(py, || {
-        // SAFETY: null, or a living dictionary.
-        let is_named = !keywords.is_null() && unsafe { ffi::PyDict_Size(keywords) } > 0;
         if is_named {
             return Err(PyTypeError::new_err("Timer takes no keyword arguments"));
         }
-        debug_assert!(
-            TYPE.get(py)
-                .is_some_and(|kind| kind.as_ptr() == class.cast())
-        );
-        timer::construct(py, given.iter()).map(|timer| timer.0)
+        timer::construct(py, given).map(|timer| timer.0)
     })
 }
 
